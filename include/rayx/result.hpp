@@ -1,0 +1,62 @@
+// Result<T>: a value, or an Error that says what happened, what was tried and what to do. Standard library only.
+#pragma once
+
+#include <cstdlib>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include <rayx/error_code.hpp>
+
+namespace rayx {
+
+struct Error {
+  ErrorCode code = ErrorCode::kOk;
+  std::string message;
+};
+
+// What the world may do: a value or an Error. Cheap to move. Reading the side that is not there ends the program: it is a bug.
+template <class T>
+class [[nodiscard]] Result {
+ public:
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
+  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}
+
+  explicit operator bool() const noexcept { return state_.index() == 0; }
+  bool has_value() const noexcept { return state_.index() == 0; }
+
+  T& value() & { return require_value(), *std::get_if<0>(&state_); }
+  const T& value() const& { return require_value(), *std::get_if<0>(&state_); }
+  T&& value() && { return require_value(), std::move(*std::get_if<0>(&state_)); }
+  T& operator*() & { return value(); }
+  const T& operator*() const& { return value(); }
+  T&& operator*() && { return std::move(*this).value(); }
+  T* operator->() { return &value(); }
+  const T* operator->() const { return &value(); }
+
+  const Error& error() const {
+    if (has_value()) std::abort();
+    return *std::get_if<1>(&state_);
+  }
+
+ private:
+  void require_value() const {
+    if (!has_value()) std::abort();
+  }
+  std::variant<T, Error> state_;
+};
+
+template <>
+class [[nodiscard]] Result<void> {
+ public:
+  Result() = default;
+  Result(Error error) : error_(std::move(error)) {}
+  explicit operator bool() const noexcept { return has_value(); }
+  bool has_value() const noexcept { return error_.code == ErrorCode::kOk; }
+  const Error& error() const noexcept { return error_; }
+
+ private:
+  Error error_;
+};
+
+}  // namespace rayx

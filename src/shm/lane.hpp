@@ -1,0 +1,161 @@
+// A lane: the executors that pull one kind of work (a scheduling class, or one actor), and the rule for waking them.
+//
+// The rule. A submitter that has published a task wakes a sleeper only if nobody searches: the executor that searches will
+// find the task, and when it does it stops searching and, if there is more work, wakes the next sleeper itself. So one submit
+// costs one load while somebody searches or nobody sleeps, and a burst wakes executors one after the other.
+// An executor marks itself as searching only while another one of the lane sleeps; else there is nobody to wake in vain.
+//
+// Why no wake is lost: a submitter publishes, then (full fence) looks at the masks; an executor changes its mask bit (a full
+// fence) and then looks at the queues again. One of the two sees the other. A process killed between taking a sleeper's bit
+// and waking it, or while marked as searching, is repaired by the node: after each death it clears the dead process's bits
+// and wakes every sleeper (`wake_all`); a wake for nothing is harmless.
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <cstdint>
+#include <type_traits>
+
+#include "base/kill_point.hpp"
+#include "shm/futex.hpp"
+#include "shm/layout.hpp"
+#include "shm/process_slot.hpp"
+
+namespace rayx::shm {
+
+struct alignas(kCacheLineBytes) LaneState {
+  std::atomic<std::uint64_t> searching;  // bit m: member m looks for work and has found none
+  std::atomic<std::uint64_t> sleeping;   // bit m: member m sleeps on its run_word, or is about to
+  std::atomic<std::uint64_t> members;    // bit m: member_slot[m] is valid. Written by the node
+  // Raised by the node or a submitter when a queue is added or removed: executors then read the bitmap anew.
+  alignas(kCacheLineBytes) std::atomic<std::uint64_t> version;
+  std::atomic<std::uint64_t> submitters[kProcessesMax / 64];  // bit p: process p has a queue for this lane
+  std::atomic<std::uint16_t> member_slot[kLaneMembersMax];
+};
+static_assert(std::is_standard_layout_v<LaneState>);
+
+class Lane {
+ public:
+  Lane() = default;
+  Lane(LaneState& state, ProcessSlot* slots) : state_(&state), slots_(slots) {}
+
+  LaneState& state() const noexcept { return *state_; }
+
+  // Submitter, after it has published a task. True if it made a system call to wake somebody.
+  bool wake_after_publish() const noexcept {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    const std::uint64_t sleeping = state_->sleeping.load(std::memory_order_relaxed);
+    if (sleeping == 0 || state_->searching.load(std::memory_order_relaxed) != 0) return false;
+    return wake_one();
+  }
+
+  // Wakes the sleeper with the lowest number: always the same ones work, the others stay asleep and their caches stay cold.
+  bool wake_one() const noexcept {
+    std::uint64_t sleeping = state_->sleeping.load(std::memory_order_relaxed);
+    while (sleeping != 0) {
+      const int member = std::countr_zero(sleeping);
+      RAYX_KILL_POINT("lane.wake.before_take");
+      if (take_bit(state_->sleeping, member)) {
+        RAYX_KILL_POINT("lane.wake.after_take");
+        wake_member(member);
+        return true;
+      }
+      sleeping = state_->sleeping.load(std::memory_order_relaxed);
+    }
+    return false;
+  }
+
+  // Node, after a death or when the lane's work must be looked at again.
+  void wake_all() const noexcept {
+    std::uint64_t members = state_->members.load(std::memory_order_acquire);
+    for (; members != 0; members &= members - 1) {
+      const int member = std::countr_zero(members);
+      take_bit(state_->sleeping, member);
+      wake_member(member);
+    }
+  }
+
+  // Executor `member`, found nothing. Marks itself if somebody else sleeps. Call it on every turn of the search.
+  void search(int member) const noexcept {
+    if (state_->sleeping.load(std::memory_order_relaxed) == 0) return;
+    const std::uint64_t bit = std::uint64_t{1} << member;
+    if ((state_->searching.load(std::memory_order_relaxed) & bit) == 0) {
+      state_->searching.fetch_or(bit, std::memory_order_seq_cst);
+      RAYX_KILL_POINT("lane.search.after");
+    }
+  }
+
+  // Executor `member` has claimed a task. True if it was marked: then the caller looks whether more work lies there and, if
+  // so, wakes the next sleeper.
+  bool found(int member) const noexcept {
+    const std::uint64_t bit = std::uint64_t{1} << member;
+    if ((state_->searching.load(std::memory_order_relaxed) & bit) == 0) return false;
+    state_->searching.fetch_and(~bit, std::memory_order_seq_cst);
+    RAYX_KILL_POINT("lane.found.after");
+    return true;
+  }
+
+  // Executor: says that it is going to sleep. It must look at its queues once more between this call and `sleep`.
+  void announce_sleep(int member, ProcessSlot& slot) const noexcept {
+    slot.run_word.store(1, std::memory_order_relaxed);
+    const std::uint64_t bit = std::uint64_t{1} << member;
+    RAYX_KILL_POINT("lane.sleep.before_bit");
+    state_->sleeping.fetch_or(bit, std::memory_order_seq_cst);
+    state_->searching.fetch_and(~bit, std::memory_order_seq_cst);
+    RAYX_KILL_POINT("lane.sleep.after_bit");
+  }
+  void sleep(ProcessSlot& slot, base::TimeNs timeout_ns = base::kNever) const noexcept {
+    if (slot.run_word.load(std::memory_order_acquire) == 1) futex_wait(slot.run_word, 1, timeout_ns);
+  }
+  // Executor: awake again, or decided not to sleep.
+  void withdraw_sleep(int member, ProcessSlot& slot) const noexcept {
+    take_bit(state_->sleeping, member);
+    slot.run_word.store(0, std::memory_order_relaxed);
+  }
+
+  // Node: `member` is dead or leaves the lane.
+  void forget_member(int member) const noexcept {
+    const std::uint64_t bit = std::uint64_t{1} << member;
+    state_->members.fetch_and(~bit, std::memory_order_seq_cst);
+    state_->searching.fetch_and(~bit, std::memory_order_seq_cst);
+    state_->sleeping.fetch_and(~bit, std::memory_order_seq_cst);
+  }
+  // Node: gives `slot` a number in this lane, -1 if all are taken.
+  int add_member(std::uint32_t slot) const noexcept {
+    const std::uint64_t free = ~state_->members.load(std::memory_order_relaxed);
+    if (free == 0) return -1;
+    const int member = std::countr_zero(free);
+    state_->member_slot[member].store(static_cast<std::uint16_t>(slot), std::memory_order_relaxed);
+    state_->members.fetch_or(std::uint64_t{1} << member, std::memory_order_release);
+    return member;
+  }
+
+  // Submitter `slot`: its queue for this lane exists and may be pulled from.
+  void add_submitter(std::uint32_t slot) const noexcept {
+    state_->submitters[slot / 64].fetch_or(std::uint64_t{1} << slot % 64, std::memory_order_seq_cst);
+    RAYX_KILL_POINT("lane.add_submitter.before_version");
+    state_->version.fetch_add(1, std::memory_order_seq_cst);
+  }
+  // Node: the submitter is gone. Its queue's memory may be used again only after every executor has seen the new version.
+  void remove_submitter(std::uint32_t slot) const noexcept {
+    state_->submitters[slot / 64].fetch_and(~(std::uint64_t{1} << slot % 64), std::memory_order_seq_cst);
+    state_->version.fetch_add(1, std::memory_order_seq_cst);
+  }
+
+ private:
+  static bool take_bit(std::atomic<std::uint64_t>& mask, int member) noexcept {
+    const std::uint64_t bit = std::uint64_t{1} << member;
+    return (mask.fetch_and(~bit, std::memory_order_seq_cst) & bit) != 0;
+  }
+  void wake_member(int member) const noexcept {
+    ProcessSlot& slot = slots_[state_->member_slot[member].load(std::memory_order_relaxed)];
+    slot.run_word.store(0, std::memory_order_release);
+    RAYX_KILL_POINT("lane.wake.before_futex");
+    futex_wake(slot.run_word, 1);
+  }
+
+  LaneState* state_ = nullptr;
+  ProcessSlot* slots_ = nullptr;
+};
+
+}  // namespace rayx::shm

@@ -1,0 +1,109 @@
+// A row of the node's table of processes: what a process shares about itself, and what is left to read after its death.
+//
+// Who writes what. The node: `life`, `generation`, `lease`. The process itself: everything else, but for the words through
+// which others call it (`run_word`, `attendance`, the completion summary), which anyone may set.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <type_traits>
+
+#include "base/kill_point.hpp"
+#include "shm/layout.hpp"
+
+namespace rayx::shm {
+
+// Free -> live -> dead -> free, and nothing else. Dead: the kernel has confirmed that the process is gone; its owners and its
+// executors' owners have not all looked at what it held yet.
+enum class ProcessLife : std::uint32_t { kFree, kLive, kDead };
+
+constexpr bool may_follow(ProcessLife from, ProcessLife to) noexcept {
+  switch (from) {
+    case ProcessLife::kFree: return to == ProcessLife::kLive;
+    case ProcessLife::kLive: return to == ProcessLife::kDead;
+    case ProcessLife::kDead: return to == ProcessLife::kFree;
+  }
+  return false;
+}
+
+// A task that an executor has taken: written before its effects can be seen, cleared after its result is published.
+struct RunningEntry {
+  std::uint32_t owner;       // process slot of the submitter
+  std::uint32_t record;      // of the result
+  std::uint32_t generation;  // of that record
+  std::uint32_t reserved;
+};
+static_assert(sizeof(RunningEntry) == 16);
+
+struct alignas(kCacheLineBytes) ProcessSlot {
+  // Line 0, the node's.
+  std::atomic<ProcessLife> life;
+  std::atomic<std::uint32_t> generation;
+  std::atomic<std::int32_t> pid;
+  std::uint32_t reserved0;
+  // The membership version up to which this process has handled every death; UINT64_MAX while it owns nothing.
+  std::atomic<std::uint64_t> deaths_handled;
+
+  // Line 1: the executor sleeps here. 1: asleep, 0: awake or about to be.
+  alignas(kCacheLineBytes) std::atomic<std::uint32_t> run_word;
+  std::atomic<std::uint32_t> lease;  // lane + 1 that the executor serves, 0: none. Written by the node.
+  // The version of its lane that the executor knew when it last had no task at all: what was removed from the lane before that
+  // version is not used by this executor any more.
+  std::atomic<std::uint64_t> lane_version_seen;
+
+  // Line 2: who looks after completions that carry kRecordNotify.
+  alignas(kCacheLineBytes) std::atomic<std::uint32_t> attendance;  // Attendance; a service thread sleeps on it
+  alignas(kCacheLineBytes) std::atomic<std::uint64_t> completed_top;  // bit g: completed_slabs[g] may hold bits
+  std::atomic<std::uint64_t> completed_slabs[kRecordSlabsMax / 64];   // bit s: slab 64 g + s has completed records
+
+  std::atomic<Offset> record_slabs[kRecordSlabsMax];
+  std::atomic<Offset> queue_of_lane[kLanesMax];
+
+  // What this executor is doing. Entries below `running_depth` are in force; the top one runs, those below wait for it.
+  alignas(kCacheLineBytes) std::atomic<std::uint32_t> running_depth;
+  std::uint32_t reserved1[3];
+  RunningEntry running[kRunningDepthMax];
+};
+static_assert(std::is_standard_layout_v<ProcessSlot>);
+
+enum Attendance : std::uint32_t {
+  kUnattended = 0,  // the service thread sleeps: whoever leaves work wakes it
+  kAttended = 1,    // a thread is awake and looks at the completion bitmap again before it goes
+};
+
+// The executor's log of what it has taken. Plain stores to its own lines: nobody else reads them while it lives.
+class RunningStack {
+ public:
+  explicit RunningStack(ProcessSlot& slot) : slot_(&slot) {}
+
+  std::uint32_t depth() const noexcept { return slot_->running_depth.load(std::memory_order_relaxed); }
+  bool is_full() const noexcept { return depth() == kRunningDepthMax; }
+
+  void enter(const RunningEntry& entry) noexcept {
+    const std::uint32_t depth = this->depth();
+    RAYX_DCHECK(depth < kRunningDepthMax, "running stack overflow", depth);
+    slot_->running[depth] = entry;
+    RAYX_KILL_POINT("running.enter.before_depth");
+    slot_->running_depth.store(depth + 1, std::memory_order_release);
+    RAYX_KILL_POINT("running.enter.after_depth");
+  }
+  void leave() noexcept {
+    RAYX_KILL_POINT("running.leave.before");
+    slot_->running_depth.store(depth() - 1, std::memory_order_release);
+    RAYX_KILL_POINT("running.leave.after");
+  }
+
+  // After the death of the slot's process: what of `owner` it had begun.
+  template <class Visit>
+  void visit(std::uint32_t owner, Visit&& visit_entry) const {
+    const std::uint32_t depth = slot_->running_depth.load(std::memory_order_acquire);
+    RAYX_CHECK(depth <= kRunningDepthMax, "running stack of a dead process is damaged", depth);
+    for (std::uint32_t i = 0; i < depth; ++i)
+      if (slot_->running[i].owner == owner) visit_entry(static_cast<const RunningEntry&>(slot_->running[i]));
+  }
+
+ private:
+  ProcessSlot* slot_;
+};
+
+}  // namespace rayx::shm
