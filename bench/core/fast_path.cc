@@ -177,7 +177,8 @@ int main() {
         for (std::uint32_t i = 0; i < 1000; ++i) RAYX_CHECK(submitter.get(i) == i + 1, "wrong result", i);
       }
     });
-    std::printf("%d executors: sync        %8.1f ns   async of 1,000 %8.1f ns = %.1f M/s\n", executors, sync_ns, async_ns, 1e3 / async_ns);
+    std::printf("%d executors: sync        %8.1f ns   async of 1,000 %8.1f ns = %.1f M/s\n", executors, sync_ns,
+                async_ns, 1e3 / async_ns);
     stop->store(1);
     control.lane(kLane).wake_all();
     for (const pid_t pid : pids) {

@@ -108,25 +108,30 @@ class Control {
 
   // A process that is going to own tasks: from here on every death waits for its word.
   void begin_owning(std::uint32_t me) const noexcept {
-    slots_[me].deaths_handled.store(header_->membership_version.load(std::memory_order_seq_cst), std::memory_order_seq_cst);
+    slots_[me].deaths_handled.store(header_->membership_version.load(std::memory_order_seq_cst),
+                                    std::memory_order_seq_cst);
   }
 
   // Node: `dead` is gone for sure. Afterwards nobody waits for it: its marks are cleared and every sleeper looks again.
   void announce_death(std::uint32_t dead) const noexcept {
     ProcessSlot& slot = slots_[dead];
-    RAYX_CHECK(may_follow(slot.life.load(std::memory_order_relaxed), ProcessLife::kDead), "death of a process that is not live", dead);
+    RAYX_CHECK(may_follow(slot.life.load(std::memory_order_relaxed), ProcessLife::kDead),
+               "death of a process that is not live", dead);
     slot.life.store(ProcessLife::kDead, std::memory_order_seq_cst);
     const std::uint64_t version = header_->membership_version.fetch_add(1, std::memory_order_seq_cst) + 1;
     header_->death_version[dead].store(version, std::memory_order_seq_cst);
     for (std::uint32_t i = 0; i < header_->lanes; ++i) {
-      if (lanes_[i].version.load(std::memory_order_relaxed) == 0 && lanes_[i].members.load(std::memory_order_relaxed) == 0) continue;
+      if (lanes_[i].version.load(std::memory_order_relaxed) == 0 &&
+          lanes_[i].members.load(std::memory_order_relaxed) == 0)
+        continue;
       const Lane lane(lanes_[i], slots_);
       std::uint64_t members = lanes_[i].members.load(std::memory_order_relaxed);
       for (; members != 0; members &= members - 1) {
         const int member = std::countr_zero(members);
         if (lanes_[i].member_slot[member].load(std::memory_order_relaxed) == dead) lane.forget_member(member);
       }
-      if ((lanes_[i].submitters[dead / 64].load(std::memory_order_relaxed) >> dead % 64 & 1) != 0) lane.remove_submitter(dead);
+      if ((lanes_[i].submitters[dead / 64].load(std::memory_order_relaxed) >> dead % 64 & 1) != 0)
+        lane.remove_submitter(dead);
       lane.wake_all();
     }
     const std::uint32_t used = header_->processes_used.load(std::memory_order_relaxed);
@@ -142,7 +147,8 @@ class Control {
 
   // Whether a death is unknown to process `me`: cheap, for its service thread.
   bool has_deaths_for(std::uint32_t me) const noexcept {
-    return header_->membership_version.load(std::memory_order_seq_cst) > slots_[me].deaths_handled.load(std::memory_order_relaxed);
+    return header_->membership_version.load(std::memory_order_seq_cst) >
+           slots_[me].deaths_handled.load(std::memory_order_relaxed);
   }
 
   // Owner `me`, under its private lock: calls `visit(dead slot)` for each process that died since the last call, then says that
@@ -177,7 +183,8 @@ class Control {
   // Node: the slot of a buried process is free again.
   void free_process(std::uint32_t dead) const noexcept {
     ProcessSlot& slot = slots_[dead];
-    RAYX_CHECK(may_follow(slot.life.load(std::memory_order_relaxed), ProcessLife::kFree), "a live process's slot is freed", dead);
+    RAYX_CHECK(may_follow(slot.life.load(std::memory_order_relaxed), ProcessLife::kFree),
+               "a live process's slot is freed", dead);
     slot.running_depth.store(0, std::memory_order_relaxed);
     slot.lease.store(0, std::memory_order_relaxed);
     slot.life.store(ProcessLife::kFree, std::memory_order_release);

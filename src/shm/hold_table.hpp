@@ -29,7 +29,7 @@ static_assert(kProcessesMax <= 1u << 10 && kRecordsPerSlab * kRecordSlabsMax <= 
 
 inline constexpr std::uint32_t kHoldChunkWords = 4096;  // 32 KiB
 inline constexpr std::uint32_t kHoldWindow = 16;
-inline constexpr std::uint32_t kHoldChunksMax = 256;    // about a million borrowed references for each process
+inline constexpr std::uint32_t kHoldChunksMax = 256;  // about a million borrowed references for each process
 
 struct alignas(kCacheLineBytes) HoldChunk {
   std::atomic<std::uint64_t> words[kHoldChunkWords];

@@ -21,7 +21,8 @@
 
 namespace rayx::shm {
 
-inline constexpr std::uint32_t kNodeCallsMax = 16;  // threads of one process that ask at the same time; further ones wait
+inline constexpr std::uint32_t kNodeCallsMax =
+    16;  // threads of one process that ask at the same time; further ones wait
 
 struct alignas(kCacheLineBytes) NodeCall {
   enum State : std::uint32_t { kFree, kAsked, kAnswered };
@@ -68,7 +69,8 @@ class NodeCaller {
       const std::uint32_t state = cell.state.load(std::memory_order_acquire);
       if (state == NodeCall::kAnswered) return true;
       if (backoff.wait_once()) continue;
-      if (futex_wait(cell.state, state, timeout_ns) == WaitOutcome::kTimedOut) return cell.state.load() == NodeCall::kAnswered;
+      if (futex_wait(cell.state, state, timeout_ns) == WaitOutcome::kTimedOut)
+        return cell.state.load() == NodeCall::kAnswered;
     }
   }
 

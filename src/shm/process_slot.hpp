@@ -52,7 +52,7 @@ struct alignas(kCacheLineBytes) ProcessSlot {
   std::atomic<std::uint64_t> lane_version_seen;
 
   // Line 2: who looks after completions that carry kRecordNotify.
-  alignas(kCacheLineBytes) std::atomic<std::uint32_t> attendance;  // Attendance; a service thread sleeps on it
+  alignas(kCacheLineBytes) std::atomic<std::uint32_t> attendance;     // Attendance; a service thread sleeps on it
   alignas(kCacheLineBytes) std::atomic<std::uint64_t> completed_top;  // bit g: completed_slabs[g] may hold bits
   std::atomic<std::uint64_t> completed_slabs[kRecordSlabsMax / 64];   // bit s: slab 64 g + s has completed records
 

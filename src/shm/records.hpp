@@ -47,7 +47,9 @@ class Records {
   Records() = default;
   Records(const Segment& segment, ProcessSlot& slot) : segment_(segment), slot_(&slot) {}
 
-  Record& at(std::uint32_t index) const noexcept { return slab(index / kRecordsPerSlab).records[index % kRecordsPerSlab]; }
+  Record& at(std::uint32_t index) const noexcept {
+    return slab(index / kRecordsPerSlab).records[index % kRecordsPerSlab];
+  }
   ProcessSlot& slot() const noexcept { return *slot_; }
 
   // Executor: publishes the result that it has written into the record. `done` is a done state with its flags.
@@ -56,7 +58,8 @@ class Records {
     Record& record = at(index);
     RAYX_KILL_POINT("record.complete.before_exchange");
     const std::uint32_t before = record.state.exchange(done, std::memory_order_acq_rel);
-    RAYX_CHECK((before & detail::kRecordStateMask) == detail::kRecordPending, "a record was completed twice", index, before);
+    RAYX_CHECK((before & detail::kRecordStateMask) == detail::kRecordPending, "a record was completed twice", index,
+               before);
     RAYX_KILL_POINT("record.complete.after_exchange");
     if ((before & kWantsToHear) != 0) [[unlikely]]
       tell(index, before);

@@ -38,7 +38,7 @@ struct BlockRef {
 
 struct alignas(64) Record {
   std::atomic<std::uint32_t> state;
-  std::uint32_t generation;              // raised when the record is freed: (index, generation) names one object for ever
+  std::uint32_t generation;  // raised when the record is freed: (index, generation) names one object for ever
   std::atomic<std::uint64_t> queued_at;  // lane and position of the task that makes it, so that a waiter may claim it
   std::uint32_t size;                    // encoded bytes in payload for kRecordDoneInline
   std::uint32_t reserved;

@@ -49,16 +49,33 @@ TEST(CrashSafeCore, RunsWithMoreProcessesThanCoresAndAQueueOfTwoCells) {
 
 // Each kill point is written down here, so that one which a change takes away or no longer reaches is noticed.
 TEST(CrashSafeCore, PassesEveryKillPoint) {
-  const std::set<std::string> expected_executor = {
-      "queue.claim.before",      "queue.claim.after",     "running.enter.before_depth", "running.enter.after_depth",
-      "running.copied",          "running.released",      "test.result.half",           "record.complete.before_exchange",
-      "record.complete.after_exchange", "completion.after_slab_word", "completion.after_summary", "completion.after_top",
-      "owner.call.before_futex", "running.leave.before",  "running.leave.after",        "lane.sleep.before_bit",
-      "lane.sleep.after_bit"};
-  const std::set<std::string> expected_owner = {"queue.push.before_body", "queue.push.before_full", "queue.push.after_full",
-                                                "lane.wake.before_take",  "lane.wake.after_take",   "lane.wake.before_futex",
-                                                "lane.add_submitter.before_version", "control.publish_queue.before_bit",
-                                                "control.handle_deaths.before_word", "test.owner.unattended"};
+  const std::set<std::string> expected_executor = {"queue.claim.before",
+                                                   "queue.claim.after",
+                                                   "running.enter.before_depth",
+                                                   "running.enter.after_depth",
+                                                   "running.copied",
+                                                   "running.released",
+                                                   "test.result.half",
+                                                   "record.complete.before_exchange",
+                                                   "record.complete.after_exchange",
+                                                   "completion.after_slab_word",
+                                                   "completion.after_summary",
+                                                   "completion.after_top",
+                                                   "owner.call.before_futex",
+                                                   "running.leave.before",
+                                                   "running.leave.after",
+                                                   "lane.sleep.before_bit",
+                                                   "lane.sleep.after_bit"};
+  const std::set<std::string> expected_owner = {"queue.push.before_body",
+                                                "queue.push.before_full",
+                                                "queue.push.after_full",
+                                                "lane.wake.before_take",
+                                                "lane.wake.after_take",
+                                                "lane.wake.before_futex",
+                                                "lane.add_submitter.before_version",
+                                                "control.publish_queue.before_bit",
+                                                "control.handle_deaths.before_word",
+                                                "test.owner.unattended"};
   auto names = [](const std::map<std::string, std::uint64_t>& points) {
     std::set<std::string> result;
     for (const auto& [name, count] : points) result.insert(name);
@@ -88,7 +105,8 @@ void kill_at_every_point(Role victim, Mode mode) {
       plan.victim = victim;
       plan.point = name;
       plan.executors = attempt % 2 == 0 ? 2 : 4;
-      plan.nth = attempt < 3 ? 1 + static_cast<std::uint32_t>(random() % std::clamp<std::uint64_t>(count / 8, 1, 500)) : 1;
+      plan.nth =
+          attempt < 3 ? 1 + static_cast<std::uint32_t>(random() % std::clamp<std::uint64_t>(count / 8, 1, 500)) : 1;
       const Outcome outcome = run(plan);
       killed = outcome.victim_was_killed;
       expect_all_right(plan, outcome, plan.owners - (victim == Role::kOwner && killed ? 1 : 0));
@@ -106,7 +124,9 @@ TEST(CrashSafeCoreThreads, RunsToTheEndWithThreads) {
   plan.executors = 3;
   expect_all_right(plan, run(plan), plan.owners);
 }
-TEST(CrashSafeCoreThreads, SurvivesAnExecutorThatStopsAtEachPoint) { kill_at_every_point(Role::kExecutor, Mode::kThreads); }
+TEST(CrashSafeCoreThreads, SurvivesAnExecutorThatStopsAtEachPoint) {
+  kill_at_every_point(Role::kExecutor, Mode::kThreads);
+}
 
 }  // namespace
 }  // namespace rayx::shm::test

@@ -133,7 +133,12 @@ void run_executor(const Memory& memory, Shared& shared, std::uint32_t me, int me
 class Owner {
  public:
   Owner(const Memory& memory, const Plan& plan, Shared& shared, std::uint32_t me)
-      : memory_(memory), control_(memory.control), plan_(plan), shared_(shared), me_(me), records_(control_.records_of(me)) {
+      : memory_(memory),
+        control_(memory.control),
+        plan_(plan),
+        shared_(shared),
+        me_(me),
+        records_(control_.records_of(me)) {
     ProcessSlot& slot = control_.slot(me);
     slot.record_slabs[0].store(memory.slabs[me], std::memory_order_release);
     queue_ = TaskQueue::create(memory.segment.at<std::byte>(memory.queues[me]), plan.queue_cells, me);
@@ -173,12 +178,15 @@ class Owner {
     std::atomic<bool> noticed{false};
   };
 
-  void problem(const char* what) { std::strncpy(shared_.participants[me_].problem, what, sizeof(Shared::Participant::problem) - 1); }
+  void problem(const char* what) {
+    std::strncpy(shared_.participants[me_].problem, what, sizeof(Shared::Participant::problem) - 1);
+  }
 
   void submit_up_to_window() {
     std::unique_lock lock(mutex_);
     flush_backlog();
-    while (in_flight_.size() < plan_.window && submitted_ < plan_.tasks_per_owner && !free_.empty() && backlog_.empty()) {
+    while (in_flight_.size() < plan_.window && submitted_ < plan_.tasks_per_owner && !free_.empty() &&
+           backlog_.empty()) {
       const std::uint32_t index = free_.back();
       free_.pop_back();
       Meta& meta = meta_[index];
@@ -186,7 +194,8 @@ class Owner {
       meta.wants_notice = meta.number % 3 == 0;
       meta.noticed.store(false);
       Record& record = records_.at(index);
-      record.state.store(detail::kRecordPending | (meta.wants_notice ? std::uint32_t{detail::kRecordNotify} : 0u), std::memory_order_relaxed);
+      record.state.store(detail::kRecordPending | (meta.wants_notice ? std::uint32_t{detail::kRecordNotify} : 0u),
+                         std::memory_order_relaxed);
       in_flight_.push_back(index);
       push(index);
     }
@@ -300,7 +309,9 @@ class Owner {
   void take_back_from(std::uint32_t dead) {
     std::map<std::uint32_t, std::uint32_t> held;
     queue_.take_claims_of(dead, [&](const TaskBody& body) { held[body.record] = body.generation; });
-    RunningStack(control_.slot(dead)).visit(me_, [&](const RunningEntry& entry) { held[entry.record] = entry.generation; });
+    RunningStack(control_.slot(dead)).visit(me_, [&](const RunningEntry& entry) {
+      held[entry.record] = entry.generation;
+    });
     for (auto [index, generation] : held) {
       Record& record = records_.at(index);
       if (record.generation != generation) continue;
@@ -416,8 +427,9 @@ class World {
     Participant* self = participant.get();
     auto body = [this, self, member] {
       countdown_.store(plan_.nth);
-      here = {shared_, &shared_->participants[self->slot], self->role, collect_, plan_.mode == Mode::kThreads,
-              self->is_victim ? plan_.point.c_str() : nullptr, &countdown_};
+      here = {shared_,    &shared_->participants[self->slot], self->role,
+              collect_,   plan_.mode == Mode::kThreads,       self->is_victim ? plan_.point.c_str() : nullptr,
+              &countdown_};
       if (self->role == Role::kExecutor)
         run_executor(memory_, *shared_, self->slot, member);
       else
@@ -501,13 +513,15 @@ class World {
     std::string text;
     for (const auto& participant : participants_) {
       const ProcessSlot& slot = memory_.control.slot(participant->slot);
-      text += "\n  slot " + std::to_string(participant->slot) + (participant->role == Role::kOwner ? " owner" : " executor") +
-              (participant->gone ? " gone" : "") + " done " + std::to_string(shared_->participants[participant->slot].done.load()) +
-              " depth " + std::to_string(slot.running_depth.load()) + " run_word " + std::to_string(slot.run_word.load()) +
+      text += "\n  slot " + std::to_string(participant->slot) +
+              (participant->role == Role::kOwner ? " owner" : " executor") + (participant->gone ? " gone" : "") +
+              " done " + std::to_string(shared_->participants[participant->slot].done.load()) + " depth " +
+              std::to_string(slot.running_depth.load()) + " run_word " + std::to_string(slot.run_word.load()) +
               " attendance " + std::to_string(slot.attendance.load());
     }
     LaneState& lane = memory_.control.lane(kLane).state();
-    return text + "\n  searching " + std::to_string(lane.searching.load()) + " sleeping " + std::to_string(lane.sleeping.load());
+    return text + "\n  searching " + std::to_string(lane.searching.load()) + " sleeping " +
+           std::to_string(lane.sleeping.load());
   }
 
   void finish(base::TimeNs deadline, const base::Clock& clock) {
@@ -565,7 +579,8 @@ std::map<std::string, std::uint64_t> kill_points_of(Role role) {
   Plan plan;
   World world(plan, true);
   const Outcome outcome = world.run(60);
-  RAYX_CHECK(outcome.problems.empty(), "the run without a kill failed", outcome.problems.empty() ? "" : outcome.problems.front());
+  RAYX_CHECK(outcome.problems.empty(), "the run without a kill failed",
+             outcome.problems.empty() ? "" : outcome.problems.front());
   return world.coverage(role);
 }
 

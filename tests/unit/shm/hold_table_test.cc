@@ -57,8 +57,9 @@ TEST_F(HoldTableTest, AgreesWithASetUnderRandomSteps) {
   std::mt19937_64 random(seed);
   std::set<std::uint64_t> model;
   for (int step = 0; step < 60'000; ++step) {
-    const ObjectKey key = ObjectKey::make(static_cast<std::uint32_t>(random() % 4), static_cast<std::uint32_t>(random() % 1500),
-                                          static_cast<std::uint32_t>(1 + random() % 2));
+    const ObjectKey key =
+        ObjectKey::make(static_cast<std::uint32_t>(random() % 4), static_cast<std::uint32_t>(random() % 1500),
+                        static_cast<std::uint32_t>(1 + random() % 2));
     if (model.count(key.word) != 0) {
       ASSERT_TRUE(table_.contains(key));
       table_.remove(key);

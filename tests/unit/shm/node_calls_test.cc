@@ -104,7 +104,8 @@ std::set<int> serve(Shared& shared, const std::vector<pid_t>& pids, int event) {
 }
 
 void run_with_kill(const char* target, int nth) {
-  auto* shared = new (::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) Shared{};
+  auto* shared =
+      new (::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) Shared{};
   const int event = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   std::vector<pid_t> pids;
   for (std::uint32_t me = 0; me < kCallers; ++me) {
@@ -123,7 +124,8 @@ void run_with_kill(const char* target, int nth) {
   }
   const std::set<int> killed = serve(*shared, pids, event);
   EXPECT_EQ(killed.size(), target != nullptr ? 1u : 0u) << (target != nullptr ? target : "no target");
-  for (int me = target != nullptr ? 1 : 0; me < kCallers; ++me) EXPECT_EQ(shared->answered[me].load(), kCallsEach * 2 / 3);
+  for (int me = target != nullptr ? 1 : 0; me < kCallers; ++me)
+    EXPECT_EQ(shared->answered[me].load(), kCallsEach * 2 / 3);
   ::close(event);
   ::munmap(shared, sizeof(Shared));
 }
@@ -131,7 +133,8 @@ void run_with_kill(const char* target, int nth) {
 TEST(NodeCalls, AnswersEveryQuestionAndTakesEveryNotice) { run_with_kill(nullptr, 0); }
 
 TEST(NodeCalls, SurviveACallerKilledAtEachPoint) {
-  for (const char* point : {"node_call.before_asked", "node_call.before_bit", "node_call.after_bit", "node_call.before_ring"})
+  for (const char* point :
+       {"node_call.before_asked", "node_call.before_bit", "node_call.after_bit", "node_call.before_ring"})
     for (const int nth : {1, 3}) run_with_kill(point, nth);
 }
 

@@ -74,7 +74,8 @@ TEST(TaskQueue, AWaiterClaimsOnePositionOnce) {
   EXPECT_FALSE(memory.queue.claim_at(3, 2).has_value());
   memory.queue.release(*claim);
   EXPECT_FALSE(memory.queue.claim_at(3, 2).has_value());
-  for (std::uint32_t expected : {0u, 1u, 2u, 4u, 5u}) EXPECT_EQ(memory.queue.claim_next(2)->cell->body.record, expected);
+  for (std::uint32_t expected : {0u, 1u, 2u, 4u, 5u})
+    EXPECT_EQ(memory.queue.claim_next(2)->cell->body.record, expected);
   EXPECT_FALSE(memory.queue.claim_next(2).has_value());
 }
 
@@ -92,12 +93,17 @@ TEST(TaskQueue, AgreesWithADequeUnderRandomSteps) {
     for (int step = 0; step < 20'000; ++step) {
       const auto consumer = static_cast<std::uint32_t>(1 + random() % 3);
       switch (random() % 8) {
-        case 0: case 1: case 2:
-          if (memory.queue.push(tail, body_of(next))) model.push_back(next++);
+        case 0:
+        case 1:
+        case 2:
+          if (memory.queue.push(tail, body_of(next)))
+            model.push_back(next++);
           else
-            ASSERT_FALSE(model.empty() && held[1].empty() && held[2].empty() && held[3].empty()) << "an empty queue refused";
+            ASSERT_FALSE(model.empty() && held[1].empty() && held[2].empty() && held[3].empty())
+                << "an empty queue refused";
           break;
-        case 3: case 4: {
+        case 3:
+        case 4: {
           auto claim = memory.queue.claim_next(consumer);
           ASSERT_EQ(claim.has_value(), !model.empty());
           if (!claim) break;
@@ -106,7 +112,8 @@ TEST(TaskQueue, AgreesWithADequeUnderRandomSteps) {
           model.pop_front();
           break;
         }
-        case 5: case 6:
+        case 5:
+        case 6:
           if (!held[consumer].empty()) {
             const std::size_t which = random() % held[consumer].size();
             memory.queue.release(held[consumer][which].first);
