@@ -33,6 +33,7 @@ struct ControlHeader {
   // Rows of the process table that were ever used: readers need to look at no more.
   std::atomic<std::uint32_t> processes_used;
   std::atomic<std::uint64_t> death_version[kProcessesMax];
+  NodeCallBoard node_calls;
 };
 
 // One process's view of the control area. Copyable.
@@ -186,6 +187,8 @@ class Control {
     RAYX_CHECK(may_follow(slot.life.load(std::memory_order_relaxed), ProcessLife::kFree),
                "a live process's slot is freed", dead);
     slot.running_depth.store(0, std::memory_order_relaxed);
+    for (NodeCall& call : slot.calls.cells) call.state.store(NodeCall::kFree, std::memory_order_relaxed);
+    HoldTable(segment_, slot.holds).wipe();
     slot.lease.store(0, std::memory_order_relaxed);
     slot.life.store(ProcessLife::kFree, std::memory_order_release);
   }

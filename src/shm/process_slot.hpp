@@ -9,7 +9,9 @@
 #include <type_traits>
 
 #include "base/kill_point.hpp"
+#include "shm/hold_table.hpp"
 #include "shm/layout.hpp"
+#include "shm/node_calls.hpp"
 
 namespace rayx::shm {
 
@@ -58,6 +60,9 @@ struct alignas(kCacheLineBytes) ProcessSlot {
 
   std::atomic<Offset> record_slabs[kRecordSlabsMax];
   std::atomic<Offset> queue_of_lane[kLanesMax];
+
+  NodeCallCells calls;   // what it asks the node
+  HoldTableState holds;  // which objects of others it uses
 
   // What this executor is doing. Entries below `running_depth` are in force; the top one runs, those below wait for it.
   alignas(kCacheLineBytes) std::atomic<std::uint32_t> running_depth;
