@@ -316,7 +316,7 @@ class SlabAllocator {
     leased.headers[index].use.store(0, std::memory_order_relaxed);
     RAYX_KILL_POINT("slab.free_local.after_use");
     leased.put_free(index);
-    if (leased.free_count == 1 || leased.is_empty()) [[unlikely]]
+    if (leased.free_count == 1) [[unlikely]]
       note_room(leased);
   }
 

@@ -1,0 +1,296 @@
+// What this machine allows, in this run: the limits that bench/run sets beside the cases. No rayx in here.
+//
+//   limits NAME…     prints one JSON line for each: {"case": "limit_ping_pong", "unit": "us", "value": 0.15}
+//
+// Each figure is the median of several repeats inside this process; bench/run starts the process several times.
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <numeric>
+#include <string_view>
+#include <vector>
+
+#include <emmintrin.h>
+
+#include "kit.hpp"
+
+extern char** environ;
+
+namespace {
+
+using bench::check;
+using bench::median_of;
+using bench::seconds_of;
+
+constexpr std::size_t kBulkBytes = std::size_t{100} << 20;
+constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
+
+std::byte* map_memory(std::size_t bytes, int sharing) {
+  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, sharing | MAP_ANONYMOUS, -1, 0);
+  check(memory != MAP_FAILED, "mmap");
+  return static_cast<std::byte*>(memory);
+}
+
+// A child that runs `body` and is waited for. It never returns into the caller's code.
+class Child {
+ public:
+  explicit Child(const std::function<void()>& body) : pid_(::fork()) {
+    check(pid_ >= 0, "fork");
+    if (pid_ != 0) return;
+    body();
+    ::_exit(0);
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  ~Child() {
+    int status = 0;
+    check(::waitpid(pid_, &status, 0) == pid_ && status == 0, "a child of the measurement failed");
+  }
+
+ private:
+  pid_t pid_;
+};
+
+struct PingPong {
+  alignas(64) std::atomic<std::uint32_t> ping;
+  alignas(64) std::atomic<std::uint32_t> pong;
+};
+
+void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t seen) {
+  ::syscall(SYS_futex, &word, FUTEX_WAIT, seen, nullptr, nullptr, 0);
+}
+void futex_wake(std::atomic<std::uint32_t>& word) { ::syscall(SYS_futex, &word, FUTEX_WAKE, 1, nullptr, nullptr, 0); }
+
+// Two processes answer each other `trips` times; both spin, or both sleep in the kernel.
+double round_trip_us(bool sleeping, std::uint32_t trips) {
+  auto* line = new (map_memory(4096, MAP_SHARED)) PingPong{};
+  const std::uint32_t total = trips * 6;  // one warm-up and five repeats
+  const auto await = [sleeping](std::atomic<std::uint32_t>& word, std::uint32_t wanted) {
+    for (std::uint32_t seen; (seen = word.load(std::memory_order_acquire)) != wanted;) {
+      if (sleeping) {
+        futex_wait(word, seen);
+      } else {
+        _mm_pause();
+      }
+    }
+  };
+  const auto set = [sleeping](std::atomic<std::uint32_t>& word, std::uint32_t value) {
+    word.store(value, std::memory_order_release);
+    if (sleeping) futex_wake(word);
+  };
+  Child peer([&] {
+    for (std::uint32_t i = 1; i <= total; ++i) {
+      await(line->ping, i);
+      set(line->pong, i);
+    }
+  });
+  std::uint32_t next = 0;
+  const auto burst = [&] {
+    for (std::uint32_t i = 0; i < trips; ++i) {
+      set(line->ping, ++next);
+      await(line->pong, next);
+    }
+  };
+  burst();
+  return median_of(5, [&] { return seconds_of(burst) / trips * 1e6; });
+}
+
+// Into shared memory whose pages exist and are mapped: what a put of a vector does at best.
+void copy_stream(std::byte* to, const std::byte* from, std::size_t bytes) {
+  for (std::size_t i = 0; i < bytes; i += 64) {
+    for (std::size_t k = 0; k < 64; k += 16) {
+      const __m128i lane = _mm_load_si128(reinterpret_cast<const __m128i*>(from + i + k));
+      _mm_stream_si128(reinterpret_cast<__m128i*>(to + i + k), lane);
+    }
+  }
+  _mm_sfence();
+}
+
+double copy_gib_s(bool non_temporal) {
+  std::byte* from = map_memory(kBulkBytes, MAP_PRIVATE);
+  std::byte* to = map_memory(kBulkBytes, MAP_SHARED);
+  std::memset(from, 0x5a, kBulkBytes);
+  std::memset(to, 0, kBulkBytes);
+  const double gib_s = median_of(7, [&] {
+    return kBulkBytes / kGiB / seconds_of([&] {
+             if (non_temporal) {
+               copy_stream(to, from, kBulkBytes);
+             } else {
+               std::memcpy(to, from, kBulkBytes);
+             }
+             bench::keep(to);
+           });
+  });
+  check(to[kBulkBytes - 1] == std::byte{0x5a}, "the copy is wrong");
+  ::munmap(from, kBulkBytes);
+  ::munmap(to, kBulkBytes);
+  return gib_s;
+}
+
+double read_gib_s() {
+  std::vector<double> values(kBulkBytes / sizeof(double), 1.0);
+  double sum = 0;
+  const double gib_s = median_of(7, [&] { return kBulkBytes / kGiB / seconds_of([&] { sum = bench::sum_of(values); }); });
+  check(sum == static_cast<double>(values.size()), "the sum is wrong");
+  return gib_s;
+}
+
+// Fork, first answer over shared memory, reap: one process after the other.
+double fork_ms() {
+  auto* answer = new (map_memory(4096, MAP_SHARED)) std::atomic<std::uint32_t>(0);
+  constexpr std::uint32_t kChildren = 100;
+  const double seconds = seconds_of([&] {
+    for (std::uint32_t i = 1; i <= kChildren; ++i) {
+      Child child([&] {
+        answer->store(i, std::memory_order_release);
+        futex_wake(*answer);
+      });
+      for (std::uint32_t seen; (seen = answer->load(std::memory_order_acquire)) != i;) futex_wait(*answer, seen);
+    }
+  });
+  return seconds / kChildren * 1e3;
+}
+
+double exec_ms() {
+  return median_of(21, [] {
+    return 1e3 * seconds_of([] {
+             pid_t pid = 0;
+             char path[] = "/bin/true";
+             char* arguments[] = {path, nullptr};
+             check(::posix_spawn(&pid, path, nullptr, nullptr, arguments, environ) == 0, "posix_spawn of /bin/true");
+             int status = 0;
+             check(::waitpid(pid, &status, 0) == pid && status == 0, "/bin/true failed");
+           });
+  });
+}
+
+// A connected pair over 127.0.0.1: [0] ours, [1] the peer's.
+struct TcpPair {
+  int ends[2];
+  TcpPair() {
+    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof address;
+    check(::bind(listener, reinterpret_cast<sockaddr*>(&address), length) == 0, "bind");
+    check(::listen(listener, 1) == 0, "listen");
+    check(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length) == 0, "getsockname");
+    ends[0] = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    check(::connect(ends[0], reinterpret_cast<sockaddr*>(&address), length) == 0, "connect");
+    ends[1] = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    check(ends[1] >= 0, "accept");
+    ::close(listener);
+    for (const int end : ends) {
+      const int one = 1;
+      ::setsockopt(end, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    }
+  }
+  ~TcpPair() {
+    ::close(ends[0]);
+    ::close(ends[1]);
+  }
+};
+
+void send_all(int fd, const std::byte* data, std::size_t size) {
+  for (std::size_t done = 0; done < size;) {
+    const ssize_t n = ::send(fd, data + done, size - done, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR) continue;
+    check(n > 0, "send");
+    done += static_cast<std::size_t>(n);
+  }
+}
+void receive_all(int fd, std::byte* data, std::size_t size) {
+  for (std::size_t done = 0; done < size;) {
+    const ssize_t n = ::recv(fd, data + done, size - done, 0);
+    if (n < 0 && errno == EINTR) continue;
+    check(n > 0, "recv");
+    done += static_cast<std::size_t>(n);
+  }
+}
+
+double tcp_round_trip_us() {
+  constexpr int kTrips = 2'000;
+  TcpPair pair;
+  std::byte cell[64] = {};
+  Child peer([&] {
+    for (int i = 0; i < 6 * kTrips; ++i) {
+      receive_all(pair.ends[1], cell, sizeof cell);
+      send_all(pair.ends[1], cell, sizeof cell);
+    }
+  });
+  const auto burst = [&] {
+    for (int i = 0; i < kTrips; ++i) {
+      send_all(pair.ends[0], cell, sizeof cell);
+      receive_all(pair.ends[0], cell, sizeof cell);
+    }
+  };
+  burst();
+  return median_of(5, [&] { return seconds_of(burst) / kTrips * 1e6; });
+}
+
+double tcp_gib_s() {
+  constexpr std::size_t kChunk = std::size_t{1} << 20;
+  constexpr int kRepeats = 5;
+  TcpPair pair;
+  std::vector<std::byte> chunk(kChunk, std::byte{1});
+  Child peer([&] {
+    for (int repeat = 0; repeat < kRepeats; ++repeat) {
+      for (std::size_t sent = 0; sent < kBulkBytes; sent += kChunk) receive_all(pair.ends[1], chunk.data(), kChunk);
+      send_all(pair.ends[1], chunk.data(), 1);
+    }
+  });
+  std::byte answer[1];
+  return median_of(kRepeats, [&] {
+    return kBulkBytes / kGiB / seconds_of([&] {
+             for (std::size_t sent = 0; sent < kBulkBytes; sent += kChunk) send_all(pair.ends[0], chunk.data(), kChunk);
+             receive_all(pair.ends[0], answer, 1);
+           });
+  });
+}
+
+struct Limit {
+  std::string_view name;
+  std::string_view unit;
+  double (*measure)();
+};
+constexpr Limit kLimits[] = {
+    {"limit_ping_pong", "us", [] { return round_trip_us(false, 100'000); }},
+    {"limit_ping_pong_rate", "1/s", [] { return 1e6 / round_trip_us(false, 100'000); }},
+    {"limit_futex", "us", [] { return round_trip_us(true, 2'000); }},
+    {"limit_memcpy", "GiB/s", [] { return copy_gib_s(false); }},
+    {"limit_non_temporal", "GiB/s", [] { return copy_gib_s(true); }},
+    {"limit_read", "GiB/s", read_gib_s},
+    {"limit_fork", "ms", fork_ms},
+    {"limit_exec", "ms", exec_ms},
+    {"limit_tcp", "us", tcp_round_trip_us},
+    {"limit_tcp_bulk", "GiB/s", tcp_gib_s},
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  for (const Limit& limit : kLimits) {
+    const bool wanted = argc == 1 || std::any_of(argv + 1, argv + argc, [&](char* name) { return limit.name == name; });
+    if (wanted) bench::report(limit.name, limit.unit, limit.measure());
+  }
+  for (int i = 1; i < argc; ++i) {
+    check(std::any_of(std::begin(kLimits), std::end(kLimits), [&](const Limit& limit) { return limit.name == argv[i]; }),
+          "there is no such limit", argv[i]);
+  }
+  return 0;
+}

@@ -1,0 +1,136 @@
+// How the arguments of one call reach the parameters, decided at compile time; and what is wrong with the call, if anything.
+#pragma once
+
+#include <array>
+
+#include <rayx/detail/callee.hpp>
+#include <rayx/detail/values.hpp>
+
+namespace rayx::detail {
+
+enum class Problem {
+  kNone,
+  // of the callee
+  kNotCallable,
+  kCaptures,
+  kResultPointer,
+  kResultReference,
+  kResultView,
+  kResultNotEncodable,
+  // of one argument
+  kMissing,
+  kTooMany,
+  kMutableReference,
+  kPointer,
+  kView,
+  kNotEncodable,
+  kNotConvertible,
+  kOtherRef,
+};
+
+struct Finding {
+  Problem problem = Problem::kNone;
+  int position = 0;  // of the argument, from 1; 0: the callee itself
+};
+
+// Writing into an argument would change the worker's copy only.
+template <class P>
+inline constexpr bool kIsMutableReference = std::is_lvalue_reference_v<P> && !std::is_const_v<std::remove_reference_t<P>>;
+
+// What parameter P is decoded as when its argument has type A: the parameter's own type, or the type of the object that a
+// reference names, which then converts.
+template <class P, class A, class Parameter = std::remove_cvref_t<P>, class Argument = std::remove_cvref_t<A>>
+struct Passing {
+  static constexpr bool kIsDependency = kIsObjectRef<Argument> && !kIsObjectRef<Parameter>;
+  using Decoded = Parameter;
+};
+template <class P, class A, class Parameter, class U>
+  requires(!kIsObjectRef<Parameter>)
+struct Passing<P, A, Parameter, ObjectRef<U>> {
+  static constexpr bool kIsDependency = true;
+  using Decoded = U;
+};
+
+template <class P, class A>
+consteval Problem problem_of_argument() {
+  using Parameter = std::remove_cvref_t<P>;
+  using Argument = std::remove_cvref_t<A>;
+  if constexpr (kIsMutableReference<P>) {
+    return Problem::kMutableReference;
+  } else if constexpr (kFlaw<Parameter, true> == Flaw::kPointer) {
+    return Problem::kPointer;
+  } else if constexpr (kFlaw<Parameter, true> == Flaw::kView) {
+    return Problem::kView;
+  } else if constexpr (kFlaw<Parameter, true> != Flaw::kNone) {
+    return Problem::kNotEncodable;
+  } else if constexpr (Passing<P, A>::kIsDependency) {
+    using Decoded = typename Passing<P, A>::Decoded;
+    if constexpr (std::is_void_v<Decoded>) {
+      return Problem::kOtherRef;
+    } else {
+      return std::is_convertible_v<Decoded, P> ? Problem::kNone : Problem::kOtherRef;
+    }
+  } else if constexpr (kIsObjectRef<Parameter> && kIsObjectRef<Argument>) {
+    return std::is_same_v<Parameter, Argument> ? Problem::kNone : Problem::kOtherRef;
+  } else {
+    // The encoder takes an lvalue of the same type as it is, so a type that can only be moved may be given either way.
+    return std::is_same_v<Parameter, Argument> || std::is_convertible_v<A, Parameter> ? Problem::kNone
+                                                                                      : Problem::kNotConvertible;
+  }
+}
+
+template <class R>
+consteval Problem problem_of_result() {
+  if constexpr (std::is_void_v<R>) {
+    return Problem::kNone;
+  } else if constexpr (std::is_reference_v<R>) {
+    return Problem::kResultReference;
+  } else {
+    switch (kFlaw<typename ResultValue<std::remove_cv_t<R>>::Type, false>) {
+      case Flaw::kNone: return Problem::kNone;
+      case Flaw::kPointer: return Problem::kResultPointer;
+      case Flaw::kView: return Problem::kResultView;
+      default: return Problem::kResultNotEncodable;
+    }
+  }
+}
+
+template <class Parameters, class... Args>
+struct Plan;
+
+template <class... Ps, class... Args>
+  requires(sizeof...(Ps) == sizeof...(Args))
+struct Plan<TypeList<Ps...>, Args...> {
+  static constexpr std::size_t kDependencies = (std::size_t{0} + ... + std::size_t{Passing<Ps, Args>::kIsDependency});
+  using Decoded = TypeList<typename Passing<Ps, Args>::Decoded...>;
+  static consteval Finding find() {
+    constexpr std::array<Problem, sizeof...(Ps) + 1> kProblems{problem_of_argument<Ps, Args>()..., Problem::kNone};
+    for (std::size_t i = 0; i < sizeof...(Ps); ++i) {
+      if (kProblems[i] != Problem::kNone) return {kProblems[i], static_cast<int>(i) + 1};
+    }
+    return {};
+  }
+};
+template <class... Ps, class... Args>
+  requires(sizeof...(Ps) != sizeof...(Args))
+struct Plan<TypeList<Ps...>, Args...> {
+  static consteval Finding find() {
+    if (sizeof...(Args) < sizeof...(Ps)) return {Problem::kMissing, static_cast<int>(sizeof...(Args)) + 1};
+    return {Problem::kTooMany, static_cast<int>(sizeof...(Ps)) + 1};
+  }
+};
+
+// Everything that can be wrong with the call of Callee with Args, the first thing first.
+template <class Callee, class... Args>
+consteval Finding find_problem() {
+  using Sig = typename Callee::template Sig<Args...>;
+  if constexpr (!Sig::kKnown) {
+    return {Problem::kNotCallable, 0};
+  } else {
+    constexpr Finding kOfArguments = Plan<typename Sig::Parameters, Args...>::find();
+    if constexpr (kOfArguments.problem != Problem::kNone) return kOfArguments;
+    return {problem_of_result<typename Sig::Result>(), 0};
+  }
+}
+
+}  // namespace rayx::detail

@@ -1,0 +1,135 @@
+// The two ends of a call: submit() turns arguments into bytes, run_thunk() turns them back and calls. Both see T; nothing
+// between them does.
+#pragma once
+
+#include <tuple>
+
+#include <rayx/detail/call_plan.hpp>
+#include <rayx/detail/values.hpp>
+
+namespace rayx::detail {
+
+// ---- In the worker
+
+class ArgumentSource {
+ public:
+  explicit ArgumentSource(ExecContext& context)
+      : context_(context), values_(context.arguments, context.arguments_size, context.keep_arguments, context) {}
+
+  template <class T>
+  T take(std::uint32_t position) {
+    if (next_part_ < context_.parts.size() && context_.parts[next_part_].position == position) {
+      const ArgumentPart& part = context_.parts[next_part_++];
+      return decode_whole<T>(part.data, part.size, part.keep);
+    }
+    return values_.take<T>();
+  }
+
+ private:
+  ExecContext& context_;
+  ValueSequence values_;
+  std::size_t next_part_ = 0;
+};
+
+template <class R>
+void store_result(ExecContext& context, const R& value);
+
+template <class Callee, class R, class... Decoded, class... Ps, std::size_t... kIndex>
+void run(ExecContext& context, TypeList<Ps...>, std::index_sequence<kIndex...>) {
+  ArgumentSource source(context);
+  // Braces: decoded from left to right.
+  std::tuple<Decoded...> arguments{source.template take<Decoded>(static_cast<std::uint32_t>(kIndex))...};
+  if constexpr (std::is_void_v<R>) {
+    Callee::call(context.instance, std::forward<Decoded>(std::get<kIndex>(arguments))...);
+    context.result.size = 0;
+  } else {
+    store_result(context, Callee::call(context.instance, std::forward<Decoded>(std::get<kIndex>(arguments))...));
+  }
+}
+
+template <class Callee, class R, class Parameters, class Decoded>
+struct Thunk;
+template <class Callee, class R, class Parameters, class... Decoded>
+struct Thunk<Callee, R, Parameters, TypeList<Decoded...>> {
+  static void call(ExecContext& context) {
+    run<Callee, R, Decoded...>(context, Parameters{}, std::index_sequence_for<Decoded...>{});
+  }
+  static constexpr auto destroy() -> void (*)(void*) {
+    if constexpr (Callee::kKind == FunctionKind::kActorConstructor) {
+      return &Callee::destroy;
+    } else {
+      return nullptr;
+    }
+  }
+  static constinit inline FunctionInfo info{&call, destroy(), &Callee::name, sizeof...(Decoded), Callee::kKind};
+  // Runs before main, in the driver and in each worker.
+  static inline const bool registered = (register_function(info), true);
+};
+
+// ---- In the caller
+
+// Encodes the value arguments of one call, small into the stack, else into a block of the backend.
+template <class Callee, class... Args>
+struct Call {
+  using Sig = typename Callee::template Sig<Args...>;
+  using ThePlan = Plan<typename Sig::Parameters, Args...>;
+  using TheThunk = Thunk<Callee, typename Sig::Result, typename Sig::Parameters, typename ThePlan::Decoded>;
+
+  // `submit` gets the backend, the TaskCall and a Failure, and returns the new cell.
+  template <class Submit>
+  static RefCell* make(Backend& backend, const char* what, const TaskOptions* options, Submit&& submit, const Args&... args) {
+    return with_parameters(backend, what, options, submit, typename Sig::Parameters{}, args...);
+  }
+
+ private:
+  template <class Submit, class... Ps>
+  static RefCell* with_parameters(Backend& backend, const char* what, const TaskOptions* options, Submit& submit,
+                                  TypeList<Ps...>, const Args&... args) {
+    (void)TheThunk::registered;
+    TaskCall call;
+    call.function = &TheThunk::info;
+    call.options = options;
+
+    std::array<Dependency, ThePlan::kDependencies + 1> dependencies;
+    if constexpr (ThePlan::kDependencies > 0) {
+      std::size_t count = 0;
+      std::uint32_t position = 0;
+      (add_dependency<Passing<Ps, Args>::kIsDependency>(args, dependencies.data(), count, position, what), ...);
+      call.dependencies = {dependencies.data(), count};
+    }
+
+    Encoding encoding;
+    encoding.encode(backend, what, false, as_parameter<Ps>(args)...);
+    call.arguments = encoding.hand_over();
+    Failure failure;
+    RefCell* const cell = submit(backend, call, failure);
+    if (cell == nullptr) [[unlikely]] throw_failure(std::move(failure), what);
+    return cell;
+  }
+
+  template <bool kIsDependency, class A>
+  static void add_dependency(const A& argument, Dependency* dependencies, std::size_t& count, std::uint32_t& position,
+                             const char* what) {
+    if constexpr (kIsDependency) {
+      RefCell* const cell = RefAccess::cell(argument);
+      require_backend_of(cell, what);
+      dependencies[count++] = {cell, position};
+    }
+    ++position;
+  }
+
+  // The argument as the parameter's type: itself if it is that already, else converted; Nothing for a dependency.
+  template <class P, class A>
+  static decltype(auto) as_parameter(const A& argument) {
+    using Parameter = std::remove_cvref_t<P>;
+    if constexpr (Passing<P, A>::kIsDependency) {
+      return Nothing{};
+    } else if constexpr (std::is_same_v<Parameter, A>) {
+      return (argument);
+    } else {
+      return Parameter(argument);
+    }
+  }
+};
+
+}  // namespace rayx::detail

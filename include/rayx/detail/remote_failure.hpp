@@ -1,0 +1,57 @@
+// A failure as bytes: what a record with kRecordIsError holds. Written by `execute` for exceptions of the user's code and by
+// backends for what happened to a task (WorkerDied, ActorDied, ...), read by get().
+//
+// Bytes, little endian: code u8, then, each optional from the end on: pid u32; and as (length u32, bytes): message, function,
+// type key, type, node, stack, payload. Truncation anywhere after the code is legal, so that an error for which no memory could
+// be had still fits, cut, into a record.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <span>
+#include <string>
+#include <typeinfo>
+
+#include <rayx/error_code.hpp>
+
+namespace rayx::detail {
+
+inline constexpr ErrorCode kErrorCodeLast = ErrorCode::kShuttingDown;
+
+struct RemoteFailure {
+  ErrorCode code = ErrorCode::kTaskFailed;
+  std::uint32_t pid = 0;
+  std::string message;
+  std::string function;
+  std::string type_key;  // typeid(E).name()
+  std::string type;      // for people
+  std::string node;
+  std::string stack;
+  std::string payload;  // what the type needs besides the message to be rebuilt exactly
+};
+
+std::size_t encoded_size(const RemoteFailure& failure) noexcept;
+// Writes exactly the first `size` bytes of the encoding; size >= 1.
+void encode(const RemoteFailure& failure, std::byte* destination, std::size_t size) noexcept;
+// Never fails: what is missing is empty.
+RemoteFailure decode_failure(std::span<const std::byte> bytes);
+
+// The exception in flight (inside a catch block) as a failure of `function`.
+RemoteFailure describe_current_exception(std::string_view function);
+// Throws what the failure stands for: RemoteError<E>, TaskError, WorkerDied, ...
+[[noreturn]] void throw_failure(RemoteFailure failure);
+[[noreturn]] void throw_failure(std::span<const std::byte> bytes);
+
+// How to take an exception of one type apart and put it together again. In static storage.
+struct ExceptionType {
+  const std::type_info* type;
+  // Rethrows `error`, catches it as the type, and fills message and payload.
+  void (*take_apart)(const std::exception_ptr& error, RemoteFailure& failure);
+  // Throws RemoteError<E>; returns if the payload is not as it must be.
+  void (*throw_again)(RemoteFailure& failure);
+  ExceptionType* next = nullptr;
+};
+void register_exception_type(ExceptionType& type) noexcept;  // any thread
+
+}  // namespace rayx::detail

@@ -1,0 +1,76 @@
+// The store's books behind a lock: whoever in the driver's process needs memory asks here at once, workers ask by node calls
+// that the node's loop brings here. The books themselves are store::ExtentMap.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include <rayx/result.hpp>
+
+#include "base/clock.hpp"
+#include "store/extent_map.hpp"
+
+namespace rayx::node {
+
+class MemoryDesk {
+ public:
+  MemoryDesk(shm::Offset begin, std::uint64_t bytes, const base::Clock& clock) : clock_(clock), books_(begin, bytes) {}
+
+  // A thread of the driver's process: waits for room until the deadline of the request; `ticket` is set here.
+  Result<store::Lease> lease(store::LeaseRequest request);
+
+  // The node's loop, for a worker: answers that are ready, also of earlier requests, are handed to `answer`
+  // (const store::LeaseAnswer&). `ticket` must have its top bit clear.
+  template <class Answer>
+  void request(const store::LeaseRequest& request, Answer&& answer) {
+    std::vector<store::LeaseAnswer> out;
+    {
+      std::lock_guard lock(mutex_);
+      books_.request(request, clock_.now_ns(), out);
+      keep_local(out);
+    }
+    for (const store::LeaseAnswer& each : out) answer(each);
+  }
+
+  // Whoever owns the extent or has emptied the slab. False: no lease begins there. Answers of workers that waited for memory
+  // are kept until the node's loop asks for them by `take_answers`; true in `wake_node` says that there are some.
+  bool release(shm::Offset offset, bool& wake_node);
+
+  // The node's loop: answers to workers that became ready by a release or by time.
+  std::vector<store::LeaseAnswer> take_answers();
+  base::TimeNs next_deadline_ns();
+
+  // The node's loop, after a death.
+  template <class IsLive>
+  void release_all(std::uint32_t lessee, IsLive&& is_live) {
+    std::lock_guard lock(mutex_);
+    std::vector<store::LeaseAnswer> out;
+    books_.release_all(lessee, is_live, clock_.now_ns(), out);
+    books_.release_orphans(is_live, clock_.now_ns(), out);
+    keep_local(out);
+    answers_.insert(answers_.end(), out.begin(), out.end());
+  }
+
+  std::uint64_t leased_bytes();
+  std::string full_text(std::uint64_t bytes);
+
+ private:
+  static constexpr std::uint64_t kLocalTicket = std::uint64_t{1} << 63;
+
+  // Takes the answers for this process's own threads out of `out` and wakes them.
+  void keep_local(std::vector<store::LeaseAnswer>& out);
+
+  const base::Clock& clock_;
+  std::mutex mutex_;
+  std::condition_variable answered_;
+  store::ExtentMap books_;
+  std::uint64_t next_ticket_ = 0;
+  std::map<std::uint64_t, store::LeaseAnswer> local_answers_;
+  std::vector<store::LeaseAnswer> answers_;
+};
+
+}  // namespace rayx::node

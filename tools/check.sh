@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# check.sh [--quick]: everything that is held beside the tests themselves. Runs all steps, names each with its seconds,
+# fails if one failed. --quick leaves out the second compiler's build and all suites but `core`.
+set -uo pipefail
+RAYX_ROOT="${RAYX_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)}"
+source "$RAYX_ROOT/tools/common.sh"
+cd "$RAYX_ROOT" || exit 1
+
+quick=false
+case "${1:-}" in
+  '') ;;
+  --quick) quick=true ;;
+  *) die 2 "./dev check does not know '$1'; it takes --quick." ;;
+esac
+
+tools/setup.sh --group build --group test --group check || exit $?
+
+clang=clang++-15
+clang_format=clang-format-15
+logs=build/check
+mkdir -p "$logs"
+launcher=()
+command -v ccache >/dev/null && launcher=(ccache)
+failed=()
+
+# step TITLE COMMAND…: the command's output goes to a log and is shown only if it fails.
+step() {
+  local title="$1" log start_ms elapsed_ms
+  shift
+  log="$logs/${title//[^a-zA-Z0-9]/_}.log"
+  start_ms="$(date +%s%3N)"
+  printf 'check: %-44s ' "$title"
+  if ("$@") >"$log" 2>&1 </dev/null; then
+    elapsed_ms=$(($(date +%s%3N) - start_ms))
+    printf 'ok      %d.%d s\n' $((elapsed_ms / 1000)) $((elapsed_ms % 1000 / 100))
+  else
+    elapsed_ms=$(($(date +%s%3N) - start_ms))
+    printf 'FAILED  %d.%d s\n' $((elapsed_ms / 1000)) $((elapsed_ms % 1000 / 100))
+    if [[ $(wc -l <"$log") -gt 80 ]]; then
+      head -n 30 "$log"
+      printf '  … the whole of it is in %s …\n' "$log"
+      tail -n 50 "$log"
+    else
+      cat "$log"
+    fi
+    failed+=("$title")
+  fi
+}
+
+format() {
+  local files
+  mapfile -t files < <(list_files '*.cc' '*.hpp')
+  [[ ${#files[@]} -gt 0 ]] || die 1 "found no .cc or .hpp to look at; the check itself is broken."
+  "$clang_format" --dry-run -Werror "${files[@]}"
+}
+
+# Each header is the only include of an otherwise empty file, as its first user sees it.
+headers_alone() {
+  local headers
+  mapfile -t headers < <(list_files 'include/*.hpp' 'src/*.hpp')
+  [[ ${#headers[@]} -gt 0 ]] || die 1 "found no header under include/ and src/; the check itself is broken."
+  printf '%s\n' "${headers[@]}" | xargs -P "$RAYX_JOBS" -I '{}' sh -c '
+    printf "#include \"%s\"\n" "$2" | "$1" -x c++ -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Werror \
+      -march=x86-64-v2 -I. -Iinclude -Isrc - || { echo "rayx: $2 does not compile alone with $1"; exit 1; }' sh "$1" '{}'
+}
+
+warnings_as_errors() {
+  export CXX="${launcher[*]:+ccache }$1"
+  # Without debug_checks, as users build it: a variable that only a RAYX_DCHECK reads is a warning there.
+  configure_build "check-$2" -Dwerror=true
+  compile_build "check-$2"
+}
+
+# sanitized NAME SANITIZERS SUITES…: clang's runtimes; g++ 12's TSan and UBSan know less.
+sanitized() {
+  local name="$1" sanitizers="$2" run=()
+  shift 2
+  export CXX="${launcher[*]:+ccache }$clang"
+  export ASAN_OPTIONS="${ASAN_OPTIONS:-strict_string_checks=1:detect_stack_use_after_return=1}"
+  export UBSAN_OPTIONS="${UBSAN_OPTIONS:-print_stacktrace=1}"
+  export TSAN_OPTIONS="${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}"
+  export ASAN_SYMBOLIZER_PATH TSAN_SYMBOLIZER_PATH
+  ASAN_SYMBOLIZER_PATH="$(command -v llvm-symbolizer-15 || true)"
+  TSAN_SYMBOLIZER_PATH="$ASAN_SYMBOLIZER_PATH"
+  # Sanitized code is several times slower; meson's time-outs and the watchdog of tests/kit are stretched alike.
+  export RAYX_TEST_TIMEOUT_S="${RAYX_TEST_TIMEOUT_S:-300}"
+  if [[ "$sanitizers" == thread && "$(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 28)" -gt 28 ]]; then
+    # clang 15's TSan cannot place its shadow when the kernel moves mappings by more than 28 bits.
+    setarch -R true 2>/dev/null ||
+      die 1 "TSan cannot run here: vm.mmap_rnd_bits is above 28 and this container forbids to switch randomization off." \
+        "Run 'sysctl vm.mmap_rnd_bits=28' as root on the host, then try again."
+    run=(setarch -R)
+  fi
+  configure_build "check-$name" -Db_sanitize="$sanitizers" -Db_lundef=false -Ddebug_checks=true \
+    -Doptimization=1 -Ddebug=true "-Dcpp_args=-fno-sanitize-recover=all"
+  ${run[@]+"${run[@]}"} tools/run_tests.sh "build/check-$name" --timeout-multiplier 3 "$@"
+}
+
+suites=(--suite unit)
+$quick && suites=(--suite core)
+
+step 'format' format
+step 'headers alone, g++' headers_alone g++
+step 'headers alone, clang++-15' headers_alone "$clang"
+step 'warnings are errors, g++' warnings_as_errors g++ gcc
+$quick || step 'warnings are errors, clang++-15' warnings_as_errors "$clang" clang
+step "ASan and UBSan, ${suites[*]}" sanitized asan address,undefined "${suites[@]}"
+step "TSan, ${suites[*]}" sanitized tsan thread "${suites[@]}"
+
+if [[ ${#failed[@]} -gt 0 ]]; then
+  printf 'check: %d failed: %s\n' "${#failed[@]}" "$(IFS=';'; echo "${failed[*]}")"
+  exit 1
+fi
+echo 'check: all is well'
