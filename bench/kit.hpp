@@ -26,12 +26,16 @@ double seconds_of(F&& body) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+inline double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
 template <class F>
 double median_of(int repeats, F&& measure) {
   std::vector<double> values;
   for (int i = 0; i < repeats; ++i) values.push_back(measure());
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+  return median(std::move(values));
 }
 
 // The compiler must believe that somebody reads what `pointer` points to.
@@ -54,9 +58,12 @@ double sum_of(const Doubles& values) {
   return sum;
 }
 
-inline void report(std::string_view name, std::string_view unit, double value) {
-  std::printf("{\"case\": \"%.*s\", \"unit\": \"%.*s\", \"value\": %.9g}\n", static_cast<int>(name.size()), name.data(),
+// `limit` is given where it was measured in this process, beside the case; otherwise bench/run takes the limits program's.
+inline void report(std::string_view name, std::string_view unit, double value, double limit = 0) {
+  std::printf("{\"case\": \"%.*s\", \"unit\": \"%.*s\", \"value\": %.9g", static_cast<int>(name.size()), name.data(),
               static_cast<int>(unit.size()), unit.data(), value);
+  if (limit > 0) std::printf(", \"limit\": %.9g", limit);
+  std::printf("}\n");
   std::fflush(stdout);
 }
 

@@ -3,12 +3,10 @@
 //   limits NAME…     prints one JSON line for each: {"case": "limit_ping_pong", "unit": "us", "value": 0.15}
 //
 // Each figure is the median of several repeats inside this process; bench/run starts the process several times.
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <spawn.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -18,32 +16,23 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
-#include <cstring>
+#include <iterator>
 #include <functional>
-#include <numeric>
 #include <string_view>
 #include <vector>
 
-#include <emmintrin.h>
-
-#include "kit.hpp"
+#include "memory_limits.hpp"
 
 extern char** environ;
 
 namespace {
 
 using bench::check;
+using bench::kBulkBytes;
+using bench::kGiB;
+using bench::map_memory;
 using bench::median_of;
 using bench::seconds_of;
-
-constexpr std::size_t kBulkBytes = std::size_t{100} << 20;
-constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
-
-std::byte* map_memory(std::size_t bytes, int sharing) {
-  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, sharing | MAP_ANONYMOUS, -1, 0);
-  check(memory != MAP_FAILED, "mmap");
-  return static_cast<std::byte*>(memory);
-}
 
 // A child that runs `body` and is waited for. It never returns into the caller's code.
 class Child {
@@ -107,46 +96,6 @@ double round_trip_us(bool sleeping, std::uint32_t trips) {
   };
   burst();
   return median_of(5, [&] { return seconds_of(burst) / trips * 1e6; });
-}
-
-// Into shared memory whose pages exist and are mapped: what a put of a vector does at best.
-void copy_stream(std::byte* to, const std::byte* from, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; i += 64) {
-    for (std::size_t k = 0; k < 64; k += 16) {
-      const __m128i lane = _mm_load_si128(reinterpret_cast<const __m128i*>(from + i + k));
-      _mm_stream_si128(reinterpret_cast<__m128i*>(to + i + k), lane);
-    }
-  }
-  _mm_sfence();
-}
-
-double copy_gib_s(bool non_temporal) {
-  std::byte* from = map_memory(kBulkBytes, MAP_PRIVATE);
-  std::byte* to = map_memory(kBulkBytes, MAP_SHARED);
-  std::memset(from, 0x5a, kBulkBytes);
-  std::memset(to, 0, kBulkBytes);
-  const double gib_s = median_of(7, [&] {
-    return kBulkBytes / kGiB / seconds_of([&] {
-             if (non_temporal) {
-               copy_stream(to, from, kBulkBytes);
-             } else {
-               std::memcpy(to, from, kBulkBytes);
-             }
-             bench::keep(to);
-           });
-  });
-  check(to[kBulkBytes - 1] == std::byte{0x5a}, "the copy is wrong");
-  ::munmap(from, kBulkBytes);
-  ::munmap(to, kBulkBytes);
-  return gib_s;
-}
-
-double read_gib_s() {
-  std::vector<double> values(kBulkBytes / sizeof(double), 1.0);
-  double sum = 0;
-  const double gib_s = median_of(7, [&] { return kBulkBytes / kGiB / seconds_of([&] { sum = bench::sum_of(values); }); });
-  check(sum == static_cast<double>(values.size()), "the sum is wrong");
-  return gib_s;
 }
 
 // Fork, first answer over shared memory, reap: one process after the other.
@@ -272,9 +221,9 @@ constexpr Limit kLimits[] = {
     {"limit_ping_pong", "us", [] { return round_trip_us(false, 100'000); }},
     {"limit_ping_pong_rate", "1/s", [] { return 1e6 / round_trip_us(false, 100'000); }},
     {"limit_futex", "us", [] { return round_trip_us(true, 2'000); }},
-    {"limit_memcpy", "GiB/s", [] { return copy_gib_s(false); }},
-    {"limit_non_temporal", "GiB/s", [] { return copy_gib_s(true); }},
-    {"limit_read", "GiB/s", read_gib_s},
+    {"limit_memcpy", "GiB/s", [] { return bench::copy_gib_s(false); }},
+    {"limit_non_temporal", "GiB/s", [] { return bench::copy_gib_s(true); }},
+    {"limit_read", "GiB/s", bench::read_gib_s},
     {"limit_fork", "ms", fork_ms},
     {"limit_exec", "ms", exec_ms},
     {"limit_tcp", "us", tcp_round_trip_us},

@@ -24,4 +24,4 @@ done
 tools/setup.sh --group build --group test
 configure_build release
 compile_build release
-exec tools/run_tests.sh build/release ${select[@]+"${select[@]}"}
+exec tools/run_tests.sh build/release --no-rebuild ${select[@]+"${select[@]}"}

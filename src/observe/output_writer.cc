@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "base/deadline.hpp"
+
 namespace rayx::observe {
 namespace {
 
@@ -82,13 +84,12 @@ bool OutputWriter::flush() {
 }
 
 bool OutputWriter::flush_within(int timeout_ms) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  const base::Deadline deadline{std::chrono::milliseconds(timeout_ms)};
   while (!flush()) {
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
-    if (left <= 0) return false;
+    const int left_ms = deadline.left_ms();
+    if (left_ms == 0) return false;
     pollfd entry{fd_, POLLOUT, 0};
-    ::poll(&entry, 1, static_cast<int>(left));
+    ::poll(&entry, 1, left_ms);
   }
   return true;
 }

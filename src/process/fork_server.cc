@@ -18,6 +18,8 @@
 #include "process/pidfd.hpp"
 #include "process/spawn_self.hpp"
 
+#include "base/deadline.hpp"
+
 namespace rayx::process {
 namespace {
 
@@ -30,7 +32,7 @@ constexpr std::chrono::milliseconds kDeathTimeout{5000};
 void wait_gone_without_pidfd(pid_t pid) {
   for (int i = 0; i < 5000 && ::kill(pid, 0) == 0; ++i) {
     const timespec step{.tv_sec = 0, .tv_nsec = 1'000'000};
-    ::nanosleep(&step, nullptr);
+    ::nanosleep(&step, nullptr);  // tidy: allow no-sleep: without pidfds there is no event to wait for
   }
 }
 
@@ -288,7 +290,7 @@ ExitStatus ForkServer::reap_server() {
   for (int i = 0; i < 5000; ++i) {
     if (const std::optional<ExitStatus> status = reap(pidfd_.get(), pid_)) return *status;
     const timespec step{.tv_sec = 0, .tv_nsec = 1'000'000};  // only without pidfds: it is on its way out
-    ::nanosleep(&step, nullptr);
+    ::nanosleep(&step, nullptr);  // tidy: allow no-sleep: without pidfds there is no event to wait for
   }
   return {};
 }
@@ -343,16 +345,15 @@ void ForkServer::report_orphans(ForkServerEvents& events) {
 
 namespace {
 
-// Handles events until `done` or the deadline. poll() with a time-out: the only clock of this file.
+// Handles events until `done` or the deadline.
 template <class Done>
 bool pump(ForkServer& server, ForkServerEvents& events, std::chrono::milliseconds timeout, Done done) {
-  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  const base::Deadline deadline(timeout);
   while (!done()) {
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
-    if (left < 0) return false;
+    const int left_ms = deadline.left_ms();
+    if (left_ms == 0) return false;
     pollfd entry{server.poll_fd(), POLLIN, 0};
-    ::poll(&entry, 1, static_cast<int>(std::min<std::int64_t>(left + 1, 1'000'000)));
+    ::poll(&entry, 1, left_ms);
     server.handle_readable(events);
   }
   return true;

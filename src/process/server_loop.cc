@@ -33,6 +33,8 @@
 #include "process/take_over.hpp"
 #include "process/worker_setup.hpp"
 
+#include "base/clock.hpp"
+
 namespace rayx::process {
 
 void die_with_parent(pid_t parent) {
@@ -45,11 +47,7 @@ namespace {
 using Go = std::atomic<std::uint32_t>;
 static_assert(Go::is_always_lock_free && sizeof(Go) == 4);
 
-std::int64_t now_ms() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1'000'000;
-}
+std::int64_t now_ms() { return base::SteadyClock().now_ns() / 1'000'000; }
 
 // Threads that a fork would lose. ThreadSanitizer's own background thread survives a fork and is not counted.
 bool has_other_threads() {

@@ -18,6 +18,8 @@
 
 extern char** environ;
 
+#include "base/clock.hpp"
+
 namespace rayx::process {
 
 bool has_ended(int pidfd) {
@@ -32,9 +34,7 @@ bool has_ended(int pidfd) {
 std::uint64_t random_word() {
   std::uint64_t word = 0;
   if (::getrandom(&word, sizeof(word), GRND_NONBLOCK) != sizeof(word)) {
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC, &now);
-    word = (static_cast<std::uint64_t>(now.tv_nsec) << 32) ^ static_cast<std::uint64_t>(now.tv_sec) ^
+    word = static_cast<std::uint64_t>(base::SteadyClock().now_ns()) ^
            (static_cast<std::uint64_t>(::getpid()) * 0x9e3779b97f4a7c15ull);
   }
   return word;

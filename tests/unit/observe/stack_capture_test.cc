@@ -33,6 +33,7 @@ namespace shop {
 [[gnu::noinline]] void function_with_cleanup(int depth) {
   const std::vector<int> needs_a_destructor(3);
   function_that_throws(depth + needs_a_destructor[0]);
+  asm volatile("" : : "r"(needs_a_destructor.data()));
 }
 
 }  // namespace shop

@@ -20,6 +20,8 @@
 #include "process/fork_server.hpp"
 #include "process/pidfd.hpp"
 
+#include "base/deadline.hpp"
+
 namespace rayx::process::test {
 
 using namespace std::chrono_literals;
@@ -45,13 +47,12 @@ struct Recorder final : ForkServerEvents {
 
 template <class Done>
 bool pump(ForkServer& server, Recorder& events, Done done, std::chrono::milliseconds timeout = kPatience) {
-  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  const base::Deadline deadline(timeout);
   while (!done()) {
-    const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
-    if (left <= 0) return false;
+    const int left = deadline.left_ms();
+    if (left == 0) return false;
     pollfd entry{server.poll_fd(), POLLIN, 0};
-    ::poll(&entry, 1, static_cast<int>(left));
+    ::poll(&entry, 1, left);
     server.handle_readable(events);
   }
   return true;
@@ -60,8 +61,8 @@ bool pump(ForkServer& server, Recorder& events, Done done, std::chrono::millisec
 // Until end of file, or until `until` was read.
 inline std::string read_text(int fd, const std::string& until = {}) {
   std::string text;
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  while (std::chrono::steady_clock::now() < deadline) {
+  const base::Deadline deadline(kPatience);
+  while (!deadline.has_passed()) {
     pollfd entry{fd, POLLIN, 0};
     ::poll(&entry, 1, 1000);
     char buffer[4096];
@@ -114,7 +115,7 @@ inline bool has_children() {
 
 inline std::string unique_marker() {
   return "RAYX_TEST_MARKER=" + std::to_string(::getpid()) + "-" +
-         std::to_string(std::chrono::steady_clock::now().time_since_epoch().count());
+         std::to_string(base::SteadyClock().now_ns());
 }
 
 }  // namespace rayx::process::test
