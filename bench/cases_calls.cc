@@ -7,6 +7,12 @@
 namespace bench {
 namespace {
 
+rayx::Runtime init_with_cpus(int cpus) {
+  rayx::Config config;
+  config.num_cpus = cpus;
+  return rayx::init(config);
+}
+
 class Counter {
  public:
   std::uint64_t next(std::uint64_t x) { return stamp(x + 1); }
@@ -105,9 +111,8 @@ std::uint64_t sleep_20_ms() {
 // Three workers that are awake and want tasks, and the driver: four processes that want a CPU. Before each burst three tasks
 // that sleep make sure that all three have just been at work.
 void tasks_3_workers_sync() {
-  const rayx::Runtime runtime = rayx::init({.num_cpus = 3});
-  double us = 0;
-  us = median_of(21, [] {
+  const rayx::Runtime runtime = init_with_cpus(3);
+  const double us = median_of(21, [] {
     std::vector<rayx::ObjectRef<std::uint64_t>> sleepers;
     for (int i = 0; i < 3; ++i) sleepers.push_back(rayx::remote<sleep_20_ms>());
     std::set<std::uint32_t> pids;
@@ -127,7 +132,7 @@ std::uint64_t work_for(std::chrono::microseconds time) {
 
 // 3,000 tasks of 1 µs beside one of 50 ms on two workers: until the short ones are done. Nothing may wait behind the long one.
 void head_of_line() {
-  const rayx::Runtime runtime = rayx::init({.num_cpus = 2});
+  const rayx::Runtime runtime = init_with_cpus(2);
   async_per_s(3, kSubmitTask);
   constexpr int kShort = 3'000;
   const double ms = median_of(9, [] {

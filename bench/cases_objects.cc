@@ -1,5 +1,5 @@
 // Objects: small ones, large ones by copy and in place, read by another process, waited for in thousands.
-#include <numeric>
+#include <algorithm>
 
 #include "cases.hpp"
 #include "memory_limits.hpp"
@@ -119,7 +119,7 @@ void put_100mib() {
   std::vector<double> values(kBulkCount, 1.5);
   std::byte* const shared = map_memory(kBulkBytes, MAP_SHARED);
   std::memset(shared, 0, kBulkBytes);
-  for (int i = 0; i < 3; ++i) rayx::put(values);
+  for (int i = 0; i < 3; ++i) static_cast<void>(rayx::put(values));
   std::vector<double> put_gib_s;
   std::vector<double> copy_gib_s;
   for (int i = 0; i < 15; ++i) {

@@ -39,7 +39,7 @@ configure_build() {
 compile_build() {
   local dir="$RAYX_ROOT/build/$1"
   shift
-  if ! ninja -C "$dir" -j "$RAYX_JOBS" --quiet "$@"; then
+  if ! ninja -C "$dir" -j "$RAYX_JOBS" --quiet "$@" | { grep -v --line-buffered '^ninja: no work to do' || true; }; then
     die 1 "the build in ${dir#"$RAYX_ROOT/"} failed; the compiler's messages are above."
   fi
 }

@@ -42,7 +42,8 @@ fi
 # list_missing: sets `missing`. A virtual or held package counts as there when dpkg says "installed".
 list_missing() {
   local installed
-  installed=" $(dpkg-query -W -f '${db:Status-Status}:${Package}\n' "${wanted[@]}" 2>/dev/null |
+  # dpkg-query fails when it has never heard of one of them; the others are listed all the same.
+  installed=" $({ dpkg-query -W -f '${db:Status-Status}:${Package}\n' "${wanted[@]}" 2>/dev/null || true; } |
     sed -n 's/^installed://p' | tr '\n' ' ')"
   missing=()
   local package

@@ -10,7 +10,9 @@
 #include <cerrno>
 #include <csignal>
 #include <ctime>
+#include <fstream>
 #include <optional>
+#include <sstream>
 
 #include <fmt/format.h>
 
@@ -27,12 +29,26 @@ constexpr int kMessagesPerTurnMax = 256;
 // How long a killed process may take to vanish before we stop waiting in a destructor or without pidfds.
 constexpr std::chrono::milliseconds kDeathTimeout{5000};
 
-// Without pidfds the only way to see the end of a process that is not our child. Its pid may be reused in theory; then we wait
-// for the full time-out and no longer.
+// A process whose threads have all ended: gone, or a zombie that its new parent has not reaped yet.
+bool has_ended_by_proc(pid_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/stat", pid));
+  std::string text;
+  if (!std::getline(file, text)) return true;
+  std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));  // the name may hold anything
+  std::string state, skipped;
+  long threads = 0;
+  fields >> state;                                        // field 3
+  for (int i = 4; i < 20; ++i) fields >> skipped;
+  fields >> threads;                                      // field 20
+  return state == "X" || (state == "Z" && threads <= 1);
+}
+
+// Without pidfds there is nothing to poll for the end of a process that is not our child. Its pid may be reused in theory; then
+// we wait for the full time-out and no longer.
 void wait_gone_without_pidfd(pid_t pid) {
-  for (int i = 0; i < 5000 && ::kill(pid, 0) == 0; ++i) {
+  for (int i = 0; i < kDeathTimeout.count() && !has_ended_by_proc(pid); ++i) {
     const timespec step{.tv_sec = 0, .tv_nsec = 1'000'000};
-    ::nanosleep(&step, nullptr);  // tidy: allow no-sleep: without pidfds there is no event to wait for
+    ::nanosleep(&step, nullptr);
   }
 }
 

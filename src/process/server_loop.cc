@@ -5,7 +5,7 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -49,6 +49,14 @@ static_assert(Go::is_always_lock_free && sizeof(Go) == 4);
 
 std::int64_t now_ms() { return base::SteadyClock().now_ns() / 1'000'000; }
 
+int child_event = -1;  // for the handler
+
+void on_child_signal(int) {
+  const int saved_errno = errno;
+  ::eventfd_write(child_event, 1);
+  errno = saved_errno;
+}
+
 // Threads that a fork would lose. ThreadSanitizer's own background thread survives a fork and is not counted.
 bool has_other_threads() {
   struct stat info {};
@@ -85,17 +93,20 @@ class Server {
       : control_(control), driver_(driver), pid_(::getpid()), oom_score_adj_(oom_score_adj) {
     constructor_fds_ = open_descriptors();
     std::erase(constructor_fds_, control);
+    // A handler and not a signalfd: a constructor's thread does not block the signal, and would swallow it.
+    children_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    child_event = children_.get();
+    struct sigaction tell_loop {};
+    tell_loop.sa_handler = on_child_signal;
+    tell_loop.sa_flags = SA_RESTART | SA_NOCLDSTOP;
+    ::sigaction(SIGCHLD, &tell_loop, &sigchld_before_);
     sigset_t child;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
-    ::sigprocmask(SIG_BLOCK, &child, &mask_before_);
-    struct sigaction standard {};
-    standard.sa_handler = SIG_DFL;
-    ::sigaction(SIGCHLD, &standard, &sigchld_before_);
+    ::sigprocmask(SIG_UNBLOCK, &child, &mask_before_);
     ::fcntl(control, F_SETFD, FD_CLOEXEC);
     set_process_name("rayx:forkserver");
 
-    children_ = UniqueFd(::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
     driver_pidfd_ = open_pidfd(driver);
     if (::getppid() != driver) ::_exit(1);
     void* page = ::mmap(nullptr, sizeof(Go), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -269,9 +280,8 @@ class Server {
   }
 
   void reap() {
-    signalfd_siginfo ignored;
-    while (::read(children_.get(), &ignored, sizeof(ignored)) > 0) {
-    }
+    eventfd_t ignored;
+    ::eventfd_read(children_.get(), &ignored);
     for (;;) {
       siginfo_t info{};
       // Peek first: until it is reaped its pid, and so its process group, cannot belong to anyone else.

@@ -37,11 +37,12 @@ Result<int> create_memfd() {
   if (fd >= 0) return static_cast<int>(fd);
   const int error = errno;
   if (error == ENOSYS || error == EPERM || error == EACCES) {
-    return Error{ErrorCode::kUnsupported,
-                 std::string("the system call memfd_create is refused here (") + std::strerror(error) +
-                     "): rayx needs it for the memory that its processes share, and there is no other way that leaves no "
-                     "files behind. A seccomp filter of the container does this: allow memfd_create in its profile "
-                     "(docker run --security-opt seccomp=profile.json), or run without rayx processes by RAYX_LOCAL=1."};
+    return Error{
+        ErrorCode::kUnsupported,
+        std::string("the system call memfd_create is refused here (") + std::strerror(error) +
+            "): rayx needs it for the memory that its processes share, and there is no other way that leaves no "
+            "files behind. A seccomp filter of the container does this: allow memfd_create in its profile "
+            "(docker run --security-opt seccomp=profile.json), or run without rayx processes by RAYX_LOCAL=1."};
   }
   return system_error("memfd_create", error, "Raise the limit of open files (ulimit -n) or free memory.");
 }
@@ -50,8 +51,9 @@ Result<int> create_memfd() {
 Result<void> set_size(int fd, std::uint64_t bytes) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && bytes > limit.rlim_cur) {
-    return Error{ErrorCode::kInvalidConfig, "the shared memory of " + bytes_text(bytes) + " is larger than this process's " +
-                                                "limit of file sizes, " + bytes_text(limit.rlim_cur) +
+    return Error{ErrorCode::kInvalidConfig, "the shared memory of " + bytes_text(bytes) +
+                                                " is larger than this process's " + "limit of file sizes, " +
+                                                bytes_text(limit.rlim_cur) +
                                                 ". Raise it (ulimit -f unlimited) or set a smaller store."};
   }
   if (::ftruncate(fd, static_cast<off_t>(bytes)) != 0)
@@ -71,8 +73,8 @@ Result<std::byte*> map_file(int fd, std::uint64_t bytes, int protection) {
 // write there. (A fetch_or of 0 would not do: compilers turn it into a fence and a load.)
 void touch(std::byte* page) {
   std::byte expected{};
-  __atomic_compare_exchange_n(reinterpret_cast<unsigned char*>(page), reinterpret_cast<unsigned char*>(&expected), 0, false,
-                              __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+  __atomic_compare_exchange_n(reinterpret_cast<unsigned char*>(page), reinterpret_cast<unsigned char*>(&expected), 0,
+                              false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 }  // namespace
@@ -84,8 +86,9 @@ Result<Arena> Arena::create(const ArenaConfig& config) {
   header.header_bytes = sizeof(ArenaHeader);
   constexpr std::uint64_t kBytesMax = std::uint64_t{1} << 46;  // half the address space of a process, for two mappings
   if (config.store_bytes > kBytesMax || config.control_bytes > kBytesMax || config.store_bytes == 0) {
-    return Error{ErrorCode::kInvalidConfig, "a store of " + bytes_text(config.store_bytes) + " is not possible. Set between " +
-                                                bytes_text(kStoreGranuleBytes) + " and " + bytes_text(kBytesMax) + "."};
+    return Error{ErrorCode::kInvalidConfig, "a store of " + bytes_text(config.store_bytes) +
+                                                " is not possible. Set between " + bytes_text(kStoreGranuleBytes) +
+                                                " and " + bytes_text(kBytesMax) + "."};
   }
   header.control_bytes = round_up(std::max<std::uint64_t>(config.control_bytes, 1), kStoreAlignBytes);
   header.store_bytes = round_up(config.store_bytes, kStoreGranuleBytes);
@@ -104,7 +107,8 @@ Result<Arena> Arena::create(const ArenaConfig& config) {
     return system_error("writing the arena's header", errno, "Free memory or set a smaller store.");
   // Nobody can cut the file off under a reader any more, which would be a SIGBUS there.
   if (::fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
-    return system_error("sealing the size of the shared memory", errno, "Allow fcntl(F_ADD_SEALS) in the seccomp profile.");
+    return system_error("sealing the size of the shared memory", errno,
+                        "Allow fcntl(F_ADD_SEALS) in the seccomp profile.");
   if (Result<void> mapped = arena.map(header); !mapped) return mapped.error();
   return arena;
 }
@@ -116,7 +120,8 @@ Result<Arena> Arena::attach(int fd) {
   if (::fstat(fd, &status) != 0) {
     const int error = errno;
     arena.fd_ = -1;  // Not ours to close: it is not open.
-    return system_error("looking at the descriptor of the shared memory", error, "This is a bug in how a process was started.");
+    return system_error("looking at the descriptor of the shared memory", error,
+                        "This is a bug in how a process was started.");
   }
   ArenaHeader header{};
   const auto file_bytes = static_cast<std::uint64_t>(status.st_size);
@@ -124,8 +129,8 @@ Result<Arena> Arena::attach(int fd) {
                           ::pread(fd, &header, sizeof(header), static_cast<off_t>(file_bytes - kPageBytes)) ==
                               static_cast<ssize_t>(sizeof(header));
   if (!has_header || header.magic != kArenaMagic)
-    return Error{ErrorCode::kMalformed, "the descriptor that was handed over is no rayx arena (" + std::to_string(file_bytes) +
-                                            " bytes without its header)."};
+    return Error{ErrorCode::kMalformed, "the descriptor that was handed over is no rayx arena (" +
+                                            std::to_string(file_bytes) + " bytes without its header)."};
   if (header.layout_version != kArenaLayoutVersion || header.header_bytes != sizeof(ArenaHeader))
     return Error{ErrorCode::kMalformed, "the arena has layout " + std::to_string(header.layout_version) +
                                             ", this process knows " + std::to_string(kArenaLayoutVersion) +
@@ -134,7 +139,8 @@ Result<Arena> Arena::attach(int fd) {
                            header.control_bytes + header.store_bytes + kPageBytes == file_bytes &&
                            header.control_bytes % kStoreAlignBytes == 0 && header.store_bytes % kStoreGranuleBytes == 0;
   if (!sizes_agree)
-    return Error{ErrorCode::kMalformed, "the arena's header does not agree with its size of " + bytes_text(file_bytes) + "."};
+    return Error{ErrorCode::kMalformed,
+                 "the arena's header does not agree with its size of " + bytes_text(file_bytes) + "."};
   if (Result<void> mapped = arena.map(header); !mapped) return mapped.error();
   return arena;
 }
@@ -179,7 +185,8 @@ Arena::~Arena() {
 Offset Arena::offset_of(const void* address) const noexcept {
   const auto* place = static_cast<const std::byte*>(address);
   const bool is_read = place >= read_base_ && place < read_base_ + bytes_;
-  RAYX_DCHECK(is_read || (place >= write_base_ && place < write_base_ + bytes_), "address lies outside the arena", address);
+  RAYX_DCHECK(is_read || (place >= write_base_ && place < write_base_ + bytes_), "address lies outside the arena",
+              address);
   return static_cast<Offset>(place - (is_read ? read_base_ : write_base_));
 }
 
@@ -204,9 +211,10 @@ Result<void> Arena::prefault(Offset offset, std::uint64_t bytes) const {
       error = errno;
       if (error == EINTR) continue;
     }
-    return Error{ErrorCode::kStoreFull, "the kernel has no memory for " + bytes_text(step) + " of the object store (" +
-                                            std::strerror(error) + "): " + read_machine_limits().memory_text() +
-                                            ". Set a smaller store_bytes or give the machine or container more memory."};
+    return Error{ErrorCode::kStoreFull,
+                 "the kernel has no memory for " + bytes_text(step) + " of the object store (" + std::strerror(error) +
+                     "): " + read_machine_limits().memory_text() +
+                     ". Set a smaller store_bytes or give the machine or container more memory."};
   }
   return {};
 }

@@ -61,7 +61,8 @@ void copy_past_caches(CopyWay way, void* to, const void* from, std::size_t bytes
   RAYX_DCHECK(has_copy_way(way), "the CPU cannot copy this way", static_cast<int>(way));
   auto* target = static_cast<std::byte*>(to);
   const auto* source = static_cast<const std::byte*>(from);
-  const std::size_t head = std::min(bytes, (kLineBytes - reinterpret_cast<std::uintptr_t>(target) % kLineBytes) % kLineBytes);
+  const std::size_t head =
+      std::min(bytes, (kLineBytes - reinterpret_cast<std::uintptr_t>(target) % kLineBytes) % kLineBytes);
   std::memcpy(target, source, head);
   const std::size_t body = (bytes - head) / (2 * kLineBytes) * (2 * kLineBytes);
   if (way == CopyWay::kAvx2) {

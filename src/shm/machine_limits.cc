@@ -130,7 +130,8 @@ Hierarchies find_hierarchies(const std::string& root, std::string_view controlle
     const std::string mount_point = root + unescape(left[4]);
     if (right[0] == "cgroup" && v1_path && !found.v1 && contains(split(right[2], ','), controller))
       found.v1 = Hierarchy{mount_point, below_mount(*v1_path, mount_root)};
-    if (right[0] == "cgroup2" && v2_path && !found.v2) found.v2 = Hierarchy{mount_point, below_mount(*v2_path, mount_root)};
+    if (right[0] == "cgroup2" && v2_path && !found.v2)
+      found.v2 = Hierarchy{mount_point, below_mount(*v2_path, mount_root)};
   }
   return found;
 }
@@ -172,7 +173,8 @@ class MemoryChain {
 void read_memory(const std::string& root, MachineLimits& limits) {
   const std::string meminfo = read_text(root + "/proc/meminfo").value_or("");
   limits.memory_total_bytes = number_after(meminfo, "MemTotal:").value_or(0) * 1024;
-  limits.memory_available_bytes = number_after(meminfo, "MemAvailable:").value_or(limits.memory_total_bytes / 1024) * 1024;
+  limits.memory_available_bytes =
+      number_after(meminfo, "MemAvailable:").value_or(limits.memory_total_bytes / 1024) * 1024;
   const Hierarchies hierarchies = find_hierarchies(root, "memory");
   MemoryChain chain;
   if (hierarchies.v2) {
@@ -256,7 +258,8 @@ std::string bytes_text(std::uint64_t bytes) {
   for (const auto& unit : kUnits) {
     if (bytes < unit.bytes) continue;
     char text[40];
-    std::snprintf(text, sizeof(text), "%.1f %s", static_cast<double>(bytes) / static_cast<double>(unit.bytes), unit.name);
+    std::snprintf(text, sizeof(text), "%.1f %s", static_cast<double>(bytes) / static_cast<double>(unit.bytes),
+                  unit.name);
     return text;
   }
   return std::to_string(bytes) + " bytes";
@@ -267,11 +270,11 @@ std::uint64_t MachineLimits::memory_free_bytes() const {
 }
 
 std::string MachineLimits::memory_text() const {
-  std::string text = bytes_text(memory_free_bytes()) + " are free (machine: " + bytes_text(memory_available_bytes) + " of " +
-                     bytes_text(memory_total_bytes);
+  std::string text = bytes_text(memory_free_bytes()) + " are free (machine: " + bytes_text(memory_available_bytes) +
+                     " of " + bytes_text(memory_total_bytes);
   if (memory_cgroup) {
-    text += "; cgroup limit: " + bytes_text(memory_cgroup->free_bytes()) + " of " + bytes_text(memory_cgroup->limit_bytes) +
-            ", " + memory_cgroup->file;
+    text += "; cgroup limit: " + bytes_text(memory_cgroup->free_bytes()) + " of " +
+            bytes_text(memory_cgroup->limit_bytes) + ", " + memory_cgroup->file;
   }
   return text + ")";
 }

@@ -12,18 +12,18 @@ namespace rayx::shm {
 
 // What one cgroup in the chain from this process up to the mounted root allows.
 struct CgroupMemory {
-  std::string file;                // the file that holds the limit
+  std::string file;  // the file that holds the limit
   std::uint64_t limit_bytes = 0;
-  std::uint64_t used_bytes = 0;    // without page cache that the kernel drops first (inactive_file)
+  std::uint64_t used_bytes = 0;  // without page cache that the kernel drops first (inactive_file)
   std::uint64_t free_bytes() const { return limit_bytes > used_bytes ? limit_bytes - used_bytes : 0; }
 };
 
 struct MachineLimits {
-  std::uint64_t memory_total_bytes = 0;      // of the machine
-  std::uint64_t memory_available_bytes = 0;  // MemAvailable of the machine
-  std::optional<CgroupMemory> memory_cgroup; // the one with the least free memory, if any has a limit
-  std::uint32_t cpus = 1;                    // whole CPUs, a quota rounded up, at least 1
-  std::string cpus_source;                   // what `cpus` was decided by: a file or "affinity mask"
+  std::uint64_t memory_total_bytes = 0;       // of the machine
+  std::uint64_t memory_available_bytes = 0;   // MemAvailable of the machine
+  std::optional<CgroupMemory> memory_cgroup;  // the one with the least free memory, if any has a limit
+  std::uint32_t cpus = 1;                     // whole CPUs, a quota rounded up, at least 1
+  std::string cpus_source;                    // what `cpus` was decided by: a file or "affinity mask"
 
   // The least of the machine's total and every cgroup's limit: what can be had with nothing else running.
   std::uint64_t memory_limit_bytes = 0;

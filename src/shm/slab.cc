@@ -14,7 +14,8 @@ struct SlabPlan {
 
 // As many blocks as fit behind the header, their bits (whole cache lines) and their headers.
 constexpr SlabPlan plan_for(std::uint32_t block_bytes) {
-  std::uint32_t blocks = static_cast<std::uint32_t>((kSlabBytes - sizeof(SlabHeader)) / (block_bytes + sizeof(BlockHeader)));
+  std::uint32_t blocks =
+      static_cast<std::uint32_t>((kSlabBytes - sizeof(SlabHeader)) / (block_bytes + sizeof(BlockHeader)));
   while (true) {
     const std::uint32_t bits_bytes = (blocks + 511) / 512 * 64;
     const std::uint32_t headers_begin = static_cast<std::uint32_t>(sizeof(SlabHeader)) + bits_bytes;
@@ -31,8 +32,8 @@ static_assert(plan_for(kSlabPayloadMax_bytes).blocks == 7);
 }  // namespace
 
 void SlabAllocator::add_slab(Offset base, std::uint64_t serial) {
-  RAYX_CHECK(base != kNoOffset && base % kSlabBytes == 0 && base + kSlabBytes <= segment_.bytes(), "slab does not lie in the arena",
-             base);
+  RAYX_CHECK(base != kNoOffset && base % kSlabBytes == 0 && base + kSlabBytes <= segment_.bytes(),
+             "slab does not lie in the arena", base);
   auto leased = std::make_unique<Leased>();
   leased->base = base;
   leased->serial = serial;
@@ -65,7 +66,8 @@ void SlabAllocator::format(Leased& leased, std::uint32_t size_class) noexcept {
   header.lessee_index = leased.index;
   header.block_bytes = block_bytes;
   header.blocks = plan.blocks;
-  header.reciprocal = static_cast<std::uint32_t>(((std::uint64_t{1} << 31) + block_bytes / 64 - 1) / (block_bytes / 64));
+  header.reciprocal =
+      static_cast<std::uint32_t>(((std::uint64_t{1} << 31) + block_bytes / 64 - 1) / (block_bytes / 64));
   header.headers_begin = plan.headers_begin;
   header.blocks_begin = plan.blocks_begin;
   header.size_class = size_class;
@@ -117,7 +119,8 @@ std::uint32_t SlabAllocator::collect(Leased& leased) noexcept {
     const std::uint64_t bits = free_word.load(std::memory_order_acquire);
     if (bits == 0) continue;
     for (std::uint64_t rest = bits; rest != 0; rest &= rest - 1) {
-      leased.headers[word * 64 + static_cast<std::uint32_t>(std::countr_zero(rest))].use.store(0, std::memory_order_relaxed);
+      leased.headers[word * 64 + static_cast<std::uint32_t>(std::countr_zero(rest))].use.store(
+          0, std::memory_order_relaxed);
       RAYX_KILL_POINT("slab.collect.header_cleared");
     }
     RAYX_KILL_POINT("slab.collect.before_bits");

@@ -72,7 +72,7 @@ static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
 
 // Steps of an eighth to a third: at most a quarter of a block is unused, but for the smallest.
 inline constexpr std::array<std::uint32_t, 27> kSlabClassBytes = {
-    64,   128,  192,  256,  320,  384,  448,  512,  640,  768,   896,   1024,  1280, 1536,
+    64,   128,  192,  256,  320,  384,  448,  512,  640,   768,   896,   1024,  1280, 1536,
     1792, 2048, 2560, 3072, 4096, 5120, 6144, 8192, 10240, 12288, 16384, 24576, 32768};
 inline constexpr std::uint32_t kSlabClasses = kSlabClassBytes.size();
 
@@ -138,13 +138,15 @@ class Slab {
   void free_remote(Offset offset, [[maybe_unused]] const BlockOwner& owner) const noexcept {
     const std::uint32_t index = index_of(offset);
     RAYX_DCHECK(offset_of(index) == offset, "no block begins at this offset", offset);
-    RAYX_DCHECK(owner_of(index) == owner && use_of(index) != BlockUse::kFree, "block is freed by one who does not own it, or twice",
-                offset, owner.slot, owner.record, owner.generation);
+    RAYX_DCHECK(owner_of(index) == owner && use_of(index) != BlockUse::kFree,
+                "block is freed by one who does not own it, or twice", offset, owner.slot, owner.record,
+                owner.generation);
     RAYX_KILL_POINT("slab.free_remote.before_bit");
     // Release: whoever takes the bit sees all that the owner and its readers did with the block as past.
     [[maybe_unused]] const std::uint64_t before =
         free_word(index).fetch_or(std::uint64_t{1} << index % 64, std::memory_order_acq_rel);
-    RAYX_DCHECK((before >> index % 64 & 1) == 0, "block is freed twice", offset, owner.slot, owner.record, owner.generation);
+    RAYX_DCHECK((before >> index % 64 & 1) == 0, "block is freed twice", offset, owner.slot, owner.record,
+                owner.generation);
     RAYX_KILL_POINT("slab.free_remote.after_bit");
   }
 
@@ -202,7 +204,8 @@ class SlabAllocator {
     }
     const std::uint32_t index = leased->take_free();
     BlockHeader& block = leased->headers[index];
-    RAYX_DCHECK(static_cast<std::uint32_t>(block.use.load(std::memory_order_relaxed)) == 0, "a block in use was handed out", index);
+    RAYX_DCHECK(static_cast<std::uint32_t>(block.use.load(std::memory_order_relaxed)) == 0,
+                "a block in use was handed out", index);
     RAYX_KILL_POINT("slab.allocate.before_name");
     block.name.store(std::uint64_t{owner.slot} << 32 | owner.record, std::memory_order_relaxed);
     RAYX_KILL_POINT("slab.allocate.before_use");
@@ -233,7 +236,8 @@ class SlabAllocator {
     const std::uint32_t index = slab.index_of(offset);
     RAYX_DCHECK(slab.offset_of(index) == offset, "no block begins at this offset", offset);
     RAYX_DCHECK(slab.owner_of(index) == owner && slab.use_of(index) != BlockUse::kFree,
-                "block is freed by one who does not own it, or twice", offset, owner.slot, owner.record, owner.generation);
+                "block is freed by one who does not own it, or twice", offset, owner.slot, owner.record,
+                owner.generation);
     free_local(*leased, index);
   }
 
@@ -288,7 +292,7 @@ class SlabAllocator {
     Offset first_block = kNoOffset;
     BlockHeader* headers = nullptr;
     std::uint32_t free_count = 0;
-    bool is_listed = false;  // in its class's `partial`
+    bool is_listed = false;                        // in its class's `partial`
     std::unique_ptr<std::uint16_t[]> free_blocks;  // the last freed is the first taken: it is warm
 
     std::uint32_t take_free() noexcept { return free_blocks[--free_count]; }

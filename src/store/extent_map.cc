@@ -112,7 +112,8 @@ void ExtentMap::add_run(Range range) {
 void ExtentMap::take(Range range) {
   const auto run = std::prev(runs_.upper_bound(range.begin));
   const Range whole{run->first, run->second};
-  RAYX_CHECK(whole.begin <= range.begin && range.end <= whole.end, "range to lease is not free", range.begin, range.end);
+  RAYX_CHECK(whole.begin <= range.begin && range.end <= whole.end, "range to lease is not free", range.begin,
+             range.end);
   remove_run(run);
   add_run({whole.begin, range.begin});
   add_run({range.end, whole.end});
@@ -162,7 +163,8 @@ ExtentMap::Granule ExtentMap::best_place(Range run, Granule size, Granule alignm
     }
   };
   int places = 0;
-  for (auto it = segments_.lower_bound(run.begin); it != segments_.end() && it->first < run.end && places < kPlacesMax; ++it) {
+  for (auto it = segments_.lower_bound(run.begin); it != segments_.end() && it->first < run.end && places < kPlacesMax;
+       ++it) {
     if (!it->second.is_warm) continue;
     ++places;
     consider(round_up(it->first, alignment));
@@ -353,9 +355,10 @@ void ExtentMap::mark_warm(const Extent& extent) {
 // --- text and checks ---
 
 std::string ExtentMap::full_text(std::uint64_t bytes) const {
-  return "the object store is full: " + shm::bytes_text(bytes) + " were asked for, " + shm::bytes_text(leased_bytes()) + " of " +
-         shm::bytes_text(capacity_bytes()) + " are in use by " + std::to_string(leases()) + " leases, the largest free piece is " +
-         shm::bytes_text(largest_free_bytes()) + ", and " + std::to_string(waiters()) + " requests wait";
+  return "the object store is full: " + shm::bytes_text(bytes) + " were asked for, " + shm::bytes_text(leased_bytes()) +
+         " of " + shm::bytes_text(capacity_bytes()) + " are in use by " + std::to_string(leases()) +
+         " leases, the largest free piece is " + shm::bytes_text(largest_free_bytes()) + ", and " +
+         std::to_string(waiters()) + " requests wait";
 }
 
 bool ExtentMap::is_valid() const {
@@ -363,7 +366,8 @@ bool ExtentMap::is_valid() const {
   for (const auto& [first, lease] : leases_) {
     const Range range = range_of(lease.extent);
     if (range.begin != first || by_lessee_.count({lease.lessee, first}) != 1) return false;
-    if (lease.is_slab && (lease.extent.bytes != shm::kSlabBytes || lease.extent.offset % shm::kSlabBytes != 0)) return false;
+    if (lease.is_slab && (lease.extent.bytes != shm::kSlabBytes || lease.extent.offset % shm::kSlabBytes != 0))
+      return false;
     for (Granule g = range.begin; g < range.end; ++g) {
       if (owner[g] != 0) return false;
       owner[g] = 'l';

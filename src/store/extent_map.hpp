@@ -30,9 +30,9 @@ using shm::BlockOwner;
 using shm::Offset;
 
 inline constexpr std::uint64_t kGranuleBytes = shm::kStoreGranuleBytes;
-inline constexpr std::uint32_t kNobody = UINT32_MAX;     // lessee of an extent that outlived its lessee
-inline constexpr std::size_t kWaitersMax = 4096;         // requests that wait for memory
-inline constexpr std::uint64_t kLargeBytes = 1 << 20;    // from here on page faults are worth avoiding ahead of time
+inline constexpr std::uint32_t kNobody = UINT32_MAX;   // lessee of an extent that outlived its lessee
+inline constexpr std::size_t kWaitersMax = 4096;       // requests that wait for memory
+inline constexpr std::uint64_t kLargeBytes = 1 << 20;  // from here on page faults are worth avoiding ahead of time
 inline constexpr std::uint64_t kPrefaultChunkBytes = 2 << 20;
 inline constexpr base::TimeNs kDemandMemory_ns = 10'000'000'000;  // how long a large allocation foretells another one
 
@@ -46,7 +46,7 @@ struct Lease {
   Extent extent;
   std::uint64_t serial = 0;  // names this lease for ever
   std::uint32_t lessee = kNobody;
-  BlockOwner owner;          // as the lessee has named it; means nothing for slabs
+  BlockOwner owner;  // as the lessee has named it; means nothing for slabs
   bool is_slab = false;
 };
 
@@ -55,7 +55,7 @@ struct LeaseRequest {
   std::uint32_t lessee = 0;
   std::uint64_t bytes = 0;
   BlockOwner owner;
-  bool is_slab = false;      // exactly kSlabBytes on a multiple of it; `bytes` is ignored
+  bool is_slab = false;  // exactly kSlabBytes on a multiple of it; `bytes` is ignored
   base::TimeNs deadline_ns = base::kNever;
 };
 
@@ -198,7 +198,7 @@ class ExtentMap {
   std::vector<std::uint64_t> warm_;      // one bit for each granule, leased ones too
   std::map<Granule, Segment> segments_;  // free, by begin; neighbours of one temperature are one segment
   BySize warm_by_size_;
-  std::map<Granule, Granule> runs_;      // free, begin -> end; no two touch
+  std::map<Granule, Granule> runs_;  // free, begin -> end; no two touch
   BySize runs_by_size_;
 
   std::map<Granule, Lease> leases_;

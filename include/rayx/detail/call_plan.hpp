@@ -13,6 +13,9 @@ enum class Problem {
   // of the callee
   kNotCallable,
   kCaptures,
+  kFunctionPointer,
+  kNotMethod,
+  kNotConstructible,
   kResultPointer,
   kResultReference,
   kResultView,

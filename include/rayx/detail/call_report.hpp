@@ -11,6 +11,9 @@ template <Problem kProblem, int kPosition>
 constexpr void report() {
   static_assert(kProblem != Problem::kNotCallable, "rayx: this cannot be called as a task: give a function, a captureless lambda, or for an actor a method of its class");
   static_assert(kProblem != Problem::kCaptures, "rayx: the function object has captures or members, which another process does not see. Pass the values as arguments, or bind them: rayx::bind(lambda, values...)");
+  static_assert(kProblem != Problem::kFunctionPointer, "rayx: a function is named at compile time: rayx::remote<function>(arguments...), rayx::bind<function>(values...)");
+  static_assert(kProblem != Problem::kNotMethod, "rayx: this is not a method of the actor's class: handle.call<&Class::method>(arguments...)");
+  static_assert(kProblem != Problem::kNotConstructible, "rayx: the actor's class has no constructor that takes these arguments, from argument 1 on");
   static_assert(kProblem != Problem::kResultPointer, "rayx: the result is or holds a pointer into the worker's memory. Return the value, std::unique_ptr or an ObjectRef");
   static_assert(kProblem != Problem::kResultReference, "rayx: the result is a reference into the worker's memory. Return a value");
   static_assert(kProblem != Problem::kResultView, "rayx: the result is or holds a view into the worker's memory. Return a container or rayx::Array");

@@ -76,6 +76,8 @@ struct ConstructorCallee {
   };
   template <class... Args>
   using Sig = typename Pick<Args...>::Type;
+  template <class... Args>
+  static constexpr bool kMakes = kCanMake<T, Awaited<Args>...> || kCanMake<T, std::decay_t<Args>...>;
   static std::string_view name() { return name_of_type<T>(); }
   template <class... Ps>
   static void call(void*& instance, Ps&&... arguments) {

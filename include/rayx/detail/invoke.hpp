@@ -2,6 +2,7 @@
 // between them does.
 #pragma once
 
+#include <array>
 #include <tuple>
 
 #include <rayx/detail/call_plan.hpp>
@@ -13,8 +14,7 @@ namespace rayx::detail {
 
 class ArgumentSource {
  public:
-  explicit ArgumentSource(ExecContext& context)
-      : context_(context), values_(context.arguments, context.arguments_size, context.keep_arguments, context) {}
+  explicit ArgumentSource(ExecContext& context) : context_(context), values_(context) {}
 
   template <class T>
   T take(std::uint32_t position) {
@@ -30,9 +30,6 @@ class ArgumentSource {
   ValueSequence values_;
   std::size_t next_part_ = 0;
 };
-
-template <class R>
-void store_result(ExecContext& context, const R& value);
 
 template <class Callee, class R, class... Decoded, class... Ps, std::size_t... kIndex>
 void run(ExecContext& context, TypeList<Ps...>, std::index_sequence<kIndex...>) {
@@ -98,8 +95,9 @@ struct Call {
       call.dependencies = {dependencies.data(), count};
     }
 
+    alignas(8) std::byte small[kRecordInlineBytes];
     Encoding encoding;
-    encoding.encode(backend, what, false, as_parameter<Ps>(args)...);
+    encoding.encode(backend, what, false, small, as_parameter<Ps>(args)...);
     call.arguments = encoding.hand_over();
     Failure failure;
     RefCell* const cell = submit(backend, call, failure);

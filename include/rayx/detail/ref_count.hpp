@@ -36,7 +36,11 @@ struct RefAccess {
   template <class Ref>
   static Ref adopt(RefCell* cell) noexcept {  // takes over one count
     Ref ref;
-    ref.cell_ = cell;
+    if constexpr (requires { ref.ref_; }) {
+      ref.ref_.cell_ = cell;
+    } else {
+      ref.cell_ = cell;
+    }
     return ref;
   }
   template <class Ref>
@@ -66,6 +70,8 @@ Result<ValueView> try_await_value(RefCell* cell, DeadlineNs deadline, Duration t
 // Until `count` are done or the deadline has passed (then false).
 bool await_many(std::span<RefCell* const> cells, std::size_t count, DeadlineNs deadline, const char* what);
 void require_count(std::size_t count, std::size_t refs, const char* what);
+
+void kill_actor(RefCell* actor);
 
 [[noreturn]] void throw_failure(Failure failure, const char* what);
 

@@ -89,6 +89,11 @@ class Process {
       if (step % 64 == 0) std::this_thread::yield();
     }
     look_after_the_dead();
+    for (std::uint32_t dead = 0; dead < static_cast<std::uint32_t>(plan_.participants); ++dead) {
+      if ((buried_ >> dead & 1) == 0) continue;
+      slabs_.free_owned_by(
+          dead, [&](const BlockOwner&, Offset) { return complain("a block of a dead owner is left"), false; });
+    }
   }
 
  private:
@@ -96,8 +101,12 @@ class Process {
 
   Offset allocate(std::uint32_t bytes, const BlockOwner& owner) {
     const Offset offset = slabs_.allocate(bytes, owner);
-    if (offset == kNoOffset) self_.wants_slabs.store(1, std::memory_order_release);
-    return offset;
+    if (offset != kNoOffset) return offset;
+    // The node answers by a slab, or by nothing when all memory is in use. Going on without would use up the steps of a run in
+    // which the node gets little CPU.
+    self_.wants_slabs.store(1, std::memory_order_release);
+    while (self_.wants_slabs.load(std::memory_order_acquire) != 0) std::this_thread::yield();
+    return kNoOffset;
   }
 
   static std::uint32_t pattern(const BlockOwner& owner, std::uint32_t i) {

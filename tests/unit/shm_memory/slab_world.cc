@@ -72,19 +72,22 @@ class Node {
   // After everybody has ended: what the survivors' records name is all that may be left; when the test frees that too, as their
   // owners would, the whole store must be free.
   void check_the_end() {
+    check_that_no_block_is_lost();
     for (std::uint32_t i = 0; i < participants_; ++i)
       if ((buried_ >> i & 1) == 0) bury(i);
     release_orphans();
     std::set<Offset> named;
     visit_done([&](const BlockOwner&, TestRecord& record) {
-      if (!named.insert(record.offset.load(std::memory_order_relaxed)).second) problem("a block is named by two live records");
+      if (!named.insert(record.offset.load(std::memory_order_relaxed)).second)
+        problem("a block is named by two live records");
     });
     std::uint64_t left = 0;
     map_.visit_leases([&](const store::Lease& lease) {
       left += Slab(arena_.segment(), lease.extent.offset).count_left(lease.serial);
     });
     if (left != named.size())
-      problem("live records name " + std::to_string(named.size()) + " blocks, but " + std::to_string(left) + " are not free");
+      problem("live records name " + std::to_string(named.size()) + " blocks, but " + std::to_string(left) +
+              " are not free");
     visit_done([&](const BlockOwner& owner, TestRecord& record) {
       const Offset offset = record.offset.load(std::memory_order_relaxed);
       const Slab slab(arena_.segment(), offset);
@@ -98,7 +101,31 @@ class Node {
   }
 
  private:
-  std::uint32_t life_of(std::uint32_t slot) const { return world_.participants[slot].life.load(std::memory_order_acquire); }
+  std::uint32_t life_of(std::uint32_t slot) const {
+    return world_.participants[slot].life.load(std::memory_order_acquire);
+  }
+
+  // A process that ended by itself has lost nothing: each of its blocks is free, marked free, or named by a record. The node's
+  // `reconcile` would find such a block after all, so this looks first.
+  void check_that_no_block_is_lost() {
+    map_.visit_leases([&](const store::Lease& lease) {
+      const Slab slab(arena_.segment(), lease.extent.offset);
+      if (lease.lessee == store::kNobody || life_of(lease.lessee) != kEnded || !slab.is_formatted(lease.serial)) return;
+      for (std::uint32_t i = 0; i < slab.blocks(); ++i) {
+        if (slab.use_of(i) == BlockUse::kFree || slab.is_marked_free(i)) continue;
+        const BlockOwner owner = slab.owner_of(i);
+        // An owner that died after its lessee had looked for the last time is the node's to clear up.
+        if (life_of(owner.slot) == kDead || is_named(owner, slab.offset_of(i))) continue;
+        problem("a block of a process that lives is in use, but no record names it");
+      }
+    });
+  }
+  bool is_named(const BlockOwner& owner, Offset offset) const {
+    const TestRecord& record = world_.participants[owner.slot].records[owner.record];
+    return record.state.load(std::memory_order_acquire) == kDone &&
+           record.generation.load(std::memory_order_relaxed) == owner.generation &&
+           record.offset.load(std::memory_order_relaxed) == offset;
+  }
 
   template <class Visit>
   void visit_done(Visit&& visit) {
@@ -115,7 +142,8 @@ class Node {
   void bury(std::uint32_t dead) {
     buried_ |= 1u << dead;
     std::vector<store::LeaseAnswer> answers;
-    map_.release_all(dead, [&](const store::Lease& lease) { return is_needed(lease); }, 0, answers);
+    map_.release_all(
+        dead, [&](const store::Lease& lease) { return is_needed(lease); }, 0, answers);
   }
   void release_orphans() {
     const std::size_t before = map_.leases();
@@ -134,8 +162,14 @@ class Node {
       if (!map_.release(base, 0, answers)) problem("a slab was given back that nobody had leased");
       ++outcome_.slabs_released;
     }
-    if (participant.wants_slabs.exchange(0, std::memory_order_acq_rel) == 0) return;
-    answers.clear();
+    if (participant.wants_slabs.load(std::memory_order_acquire) == 0) return;
+    send_slab(slot);
+    participant.wants_slabs.store(0, std::memory_order_release);
+  }
+
+  void send_slab(std::uint32_t slot) {
+    Participant& participant = world_.participants[slot];
+    std::vector<store::LeaseAnswer> answers;
     map_.request({0, slot, kSlabBytes, {}, true, 0}, 0, answers);
     if (answers.empty() || answers[0].outcome != store::LeaseOutcome::kGranted) return;  // all is in use: it asks again
     for (Mail& mail : participant.to_process) {
@@ -154,11 +188,7 @@ class Node {
         problem("a block's header names no record");
         return false;
       }
-      if (life_of(owner.slot) == kDead) return false;
-      const TestRecord& record = world_.participants[owner.slot].records[owner.record];
-      return record.state.load(std::memory_order_acquire) == kDone &&
-             record.generation.load(std::memory_order_relaxed) == owner.generation &&
-             record.offset.load(std::memory_order_relaxed) == offset;
+      return life_of(owner.slot) != kDead && is_named(owner, offset);
     }) != 0;
   }
 
@@ -204,7 +234,8 @@ void run_threads(const SlabPlan& plan, World& world, Node& node, Body& body) {
   for (int i = 0; i < plan.participants; ++i) threads.emplace_back([body, i] { body(i); });
   for (int running = plan.participants; running > 0;) {
     running = 0;
-    for (int i = 0; i < plan.participants; ++i) running += world.participants[i].life.load(std::memory_order_acquire) == kRuns;
+    for (int i = 0; i < plan.participants; ++i)
+      running += world.participants[i].life.load(std::memory_order_acquire) == kRuns;
     node.look_around();
     std::this_thread::yield();
   }
@@ -243,7 +274,8 @@ SlabOutcome run_counted(const SlabPlan& plan, PointCounter* counter) {
   for (int i = 0; i < plan.participants; ++i) {
     const Participant& participant = world.participants[i];
     outcome.blocks_freed += participant.freed.load(std::memory_order_relaxed);
-    if (participant.problem_count.load(std::memory_order_relaxed) != 0) outcome.problems.emplace_back(participant.problem);
+    if (participant.problem_count.load(std::memory_order_relaxed) != 0)
+      outcome.problems.emplace_back(participant.problem);
   }
   node.check_the_end();
   return outcome;

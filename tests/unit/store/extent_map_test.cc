@@ -96,9 +96,10 @@ TEST(ExtentMap, RefusesWhatCanNeverFitAndSaysTheNumbers) {
   EXPECT_EQ(store.ask(4 * kMiB + 1)->outcome, LeaseOutcome::kTooLarge);
   EXPECT_EQ(store.ask(UINT64_MAX)->outcome, LeaseOutcome::kTooLarge);
   store.lease(3 * kMiB);
-  EXPECT_EQ(store.map.full_text(2 * kMiB),
-            "the object store is full: 2.0 MiB were asked for, 3.0 MiB of 4.0 MiB are in use by 1 leases, the largest free "
-            "piece is 1.0 MiB, and 0 requests wait");
+  EXPECT_EQ(
+      store.map.full_text(2 * kMiB),
+      "the object store is full: 2.0 MiB were asked for, 3.0 MiB of 4.0 MiB are in use by 1 leases, the largest free "
+      "piece is 1.0 MiB, and 0 requests wait");
 }
 
 TEST(ExtentMap, DoesNotBelieveAReleaseOfWhatIsNotLeased) {
@@ -166,7 +167,8 @@ TEST(ExtentMap, RequestsTimeOutAtTheirDeadlineAndLetOthersPass) {
   ASSERT_EQ(store.answers.size(), 1u);
   EXPECT_EQ(store.answers[0].outcome, LeaseOutcome::kGranted);
   EXPECT_EQ(store.map.next_deadline_ns(), base::kNever);
-  EXPECT_EQ(store.ask(16 * kMiB, 3, 0)->outcome, LeaseOutcome::kTimedOut) << "a deadline in the past means: now or never";
+  EXPECT_EQ(store.ask(16 * kMiB, 3, 0)->outcome, LeaseOutcome::kTimedOut)
+      << "a deadline in the past means: now or never";
 }
 
 TEST(ExtentMap, WaitersHaveALimit) {
@@ -186,7 +188,8 @@ TEST(ExtentMap, ADeadLesseeLeavesOnlyWhatALiveRecordNames) {
   const Extent foreign = store.lease(kMiB, 6);
   EXPECT_FALSE(store.ask(16 * kMiB, 5));
   store.answers.clear();
-  store.map.release_all(5, [&](const Lease& lease) { return lease.extent == published; }, 0, store.answers);
+  store.map.release_all(
+      5, [&](const Lease& lease) { return lease.extent == published; }, 0, store.answers);
   EXPECT_TRUE(store.answers.empty());
   EXPECT_EQ(store.map.waiters(), 0u) << "a dead process waits for nothing";
   EXPECT_EQ(store.map.leased_bytes(), published.bytes + foreign.bytes);
@@ -195,7 +198,8 @@ TEST(ExtentMap, ADeadLesseeLeavesOnlyWhatALiveRecordNames) {
   EXPECT_EQ(store.map.find(published.offset)->lessee, kNobody);
   EXPECT_TRUE(store.map.has_orphans());
   // A new process with the slot of the dead one does not inherit it.
-  store.map.release_all(5, [](const Lease&) { return false; }, 0, store.answers);
+  store.map.release_all(
+      5, [](const Lease&) { return false; }, 0, store.answers);
   EXPECT_NE(store.map.find(published.offset), nullptr);
   store.map.release_orphans([](const Lease&) { return false; }, 0, store.answers);
   EXPECT_EQ(store.map.leased_bytes(), foreign.bytes);

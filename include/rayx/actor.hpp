@@ -1,0 +1,115 @@
+// Actors: objects that live in a process of their own and keep state.
+#pragma once
+
+#include <rayx/remote.hpp>
+
+namespace rayx {
+
+namespace detail {
+void check_options(const ActorOptions& options);
+
+template <class T, class... Args>
+struct ActorMaker {
+  static constexpr Finding kFinding = find_problem<ConstructorCallee<T>, Args...>();
+  static constexpr bool kMakes = ConstructorCallee<T>::template kMakes<Args...>;
+  static RefCell* make(const Args&... args) { return make_with(nullptr, args...); }
+  static RefCell* make_with(const ActorOptions* options, const Args&... args) {
+    return Call<ConstructorCallee<T>, Args...>::make(
+        require_backend("actor"), "actor", nullptr,
+        [options](Backend& backend, const TaskCall& call, Failure& failure) {
+          return backend.create_actor(call, options, failure);
+        },
+        args...);
+  }
+};
+template <class T, class... Args>
+struct ActorMaker<T, ActorOptions, Args...> : ActorMaker<T, Args...> {
+  static RefCell* make(const ActorOptions& options, const Args&... args) {
+    check_options(options);
+    return ActorMaker<T, Args...>::make_with(&options, args...);
+  }
+};
+
+template <class T, auto kMethod>
+consteval Problem problem_of_method() {
+  using Sig = Signature<std::remove_const_t<decltype(kMethod)>>;
+  if constexpr (!std::is_member_function_pointer_v<decltype(kMethod)> || !Sig::kKnown) {
+    return Problem::kNotMethod;
+  } else {
+    return std::is_base_of_v<typename Sig::Class, T> ? Problem::kNone : Problem::kNotMethod;
+  }
+}
+}  // namespace detail
+
+// Names an actor. One pointer; copies count, moves do not. Handles may be arguments and results, alone and inside values. The actor
+// ends when its last handle in any process is gone, after the calls made before. Calls of one thread with one handle run in the order
+// in which they were made.
+template <class T>
+class [[nodiscard]] ActorHandle {
+ public:
+  ActorHandle() noexcept = default;
+  explicit operator bool() const noexcept { return static_cast<bool>(ref_); }
+  friend bool operator==(const ActorHandle&, const ActorHandle&) = default;
+
+  // Calls the method and returns at once: counter.call<&Counter::add>(3). Of overloaded methods one is chosen by a cast. Inherited,
+  // const and noexcept methods too. Arguments and errors as for remote(); ActorDied when the actor's process is gone.
+  template <auto kMethod, class... Args>
+  auto call(const Args&... args) const {
+    using Callee = detail::MethodCallee<T, kMethod>;
+    using Ref = typename detail::CallResult<Callee, std::decay_t<const Args>...>::Type;
+    constexpr detail::Finding kFound = find<kMethod, std::decay_t<const Args>...>();
+    if constexpr (kFound.problem != detail::Problem::kNone) {
+      detail::report<kFound.problem, kFound.position>();
+      return Ref();
+    } else {
+      detail::RefCell* const actor = detail::RefAccess::cell(ref_);
+      return detail::RefAccess::adopt<Ref>(detail::Call<Callee, std::decay_t<const Args>...>::make(
+          detail::require_backend_of(actor, "call"), "call", nullptr,
+          [actor](detail::Backend& backend, const detail::TaskCall& call, detail::Failure& failure) {
+            return backend.call_actor(actor, call, failure);
+          },
+          args...));
+    }
+  }
+
+ private:
+  template <auto kMethod, class... Args>
+  static consteval detail::Finding find() {
+    if constexpr (detail::problem_of_method<T, kMethod>() != detail::Problem::kNone) {
+      return {detail::problem_of_method<T, kMethod>(), 0};
+    } else {
+      return detail::find_problem<detail::MethodCallee<T, kMethod>, Args...>();
+    }
+  }
+  friend struct detail::RefAccess;
+  ObjectRef<void> ref_;
+};
+
+// Starts a process that makes a T from the arguments, and returns at once. What the constructor throws is thrown by the get() of
+// each call, as ActorDied. An optional first argument of type ActorOptions sets the policy.
+template <class T, class... Args>
+ActorHandle<T> actor(const Args&... args) {
+  using Maker = detail::ActorMaker<T, std::decay_t<const Args>...>;
+  if constexpr (constexpr detail::Finding kFound = Maker::kFinding; kFound.problem != detail::Problem::kNone) {
+    detail::report<kFound.problem, kFound.position>();
+    return {};
+  } else if constexpr (!Maker::kMakes) {
+    detail::report<detail::Problem::kNotConstructible, 0>();
+    return {};
+  } else {
+    return detail::RefAccess::adopt<ActorHandle<T>>(Maker::make(args...));
+  }
+}
+
+// Ends the actor's process at once, whatever it does. Calls that are not done fail with ActorDied. Again: nothing happens.
+template <class T>
+void kill(const ActorHandle<T>& handle) {
+  detail::kill_actor(detail::RefAccess::cell(handle));
+}
+
+namespace detail {
+template <class T>
+struct Plain<ActorHandle<T>> : PlainReference<ActorHandle<T>> {};
+}  // namespace detail
+
+}  // namespace rayx

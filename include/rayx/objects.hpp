@@ -1,0 +1,267 @@
+// put, get, wait: values into the store and out of it.
+#pragma once
+
+#include <iterator>
+#include <tuple>
+#include <type_traits>
+#include <variant>
+#include <vector>
+
+#include <rayx/detail/values.hpp>
+#include <rayx/object_ref.hpp>
+
+namespace rayx {
+
+namespace detail {
+
+template <class T>
+T get_from(RefCell* cell, DeadlineNs deadline, Duration timeout) {
+  // Reachable for values that cannot be encoded only after a compile error elsewhere has said so.
+  if constexpr (std::is_void_v<T>) {
+    await_value(cell, deadline, timeout, "get");
+  } else if constexpr (kCanBeValue<T>) {
+    const ValueView view = await_value(cell, deadline, timeout, "get");
+    return decode_whole<T>(view.data, view.size, cell);
+  } else {
+    throw_empty("get");
+  }
+}
+
+template <class T>
+T get_now(RefCell* cell, Duration timeout) {
+  if (cell == nullptr) [[unlikely]] throw_empty("get");
+  Record* const record = cell->record.load(std::memory_order_relaxed);
+  const std::uint32_t state = record->state.load(std::memory_order_acquire);
+  if ((state & (kRecordStateMask | kRecordIsError | kRecordHasRefs)) == kRecordDoneInline) [[likely]] {
+    if constexpr (std::is_void_v<T>) {
+      return;
+    } else if constexpr (kCanBeValue<T>) {
+      return decode_whole<T>(record->payload, record->size, cell);
+    }
+  }
+  return get_from<T>(cell, timeout == kForever ? kNever : deadline_after(timeout), timeout);
+}
+
+template <class T>
+using TupleElement = std::conditional_t<std::is_void_v<T>, std::monostate, T>;
+
+template <class T>
+TupleElement<T> get_element(const ObjectRef<T>& ref, DeadlineNs deadline, Duration timeout) {
+  if constexpr (std::is_void_v<T>) {
+    get_from<void>(RefAccess::cell(ref), deadline, timeout);
+    return {};
+  } else {
+    return get_from<T>(RefAccess::cell(ref), deadline, timeout);
+  }
+}
+
+template <class T>
+constexpr void check_put() {
+  constexpr Flaw kOfValue = kFlaw<T, false>;
+  static_assert(kOfValue != Flaw::kPointer,
+                "rayx: put: argument 1 is or holds a pointer, which means nothing in another process. Put the value");
+  static_assert(kOfValue != Flaw::kView,
+                "rayx: put: argument 1 is or holds a view into other memory. Put a container or rayx::Array");
+  static_assert(kOfValue != Flaw::kUnknown,
+                "rayx: put: argument 1 is of a class that cannot be encoded. Make it an aggregate, or add the free functions "
+                "that docs/design/codec.md names");
+}
+
+// The type of the object that put makes: string literals become strings.
+template <class A>
+using PutValue = std::conditional_t<std::is_same_v<std::decay_t<A>, const char*> || std::is_same_v<std::decay_t<A>, char*>,
+                                    std::string, std::decay_t<A>>;
+
+}  // namespace detail
+
+// Puts a value into the object store and returns its reference. Copies it once; up to 40 encoded bytes cost about 15 ns and
+// touch no store. Throws OutOfMemory when the store stays full for Config::store_timeout. Any thread.
+template <class A>
+ObjectRef<detail::PutValue<A>> put(const A& value) {
+  using Value = detail::PutValue<A>;
+  if constexpr (detail::kFlaw<Value, false> != detail::Flaw::kNone) {
+    detail::check_put<Value>();
+    return {};
+  } else {
+    detail::Backend& backend = detail::require_backend("put");
+    alignas(8) std::byte small[detail::kRecordInlineBytes];
+    detail::Encoding encoding;
+    if constexpr (std::is_same_v<Value, A>) {
+      encoding.encode(backend, "put", true, small, value);
+    } else {
+      encoding.encode(backend, "put", true, small, Value(value));
+    }
+    detail::Failure failure;
+    detail::RefCell* const cell = backend.put(encoding.hand_over(), failure);
+    if (cell == nullptr) [[unlikely]] detail::throw_failure(std::move(failure), "put");
+    return detail::RefAccess::adopt<ObjectRef<Value>>(cell);
+  }
+}
+
+// Copies nothing: the array is sealed where it was built. The builder is empty afterwards.
+template <class T>
+ObjectRef<Array<T>> put(ArrayBuilder<T>&& builder) {
+  return detail::RefAccess::adopt<ObjectRef<Array<T>>>(detail::put_array(detail::ArrayAccess::take(builder)));
+}
+
+// Waits for `ref` and returns its value. An Array<T> is not copied: it keeps the object in the store until it is destroyed. A
+// worker that waits here lends its CPU to other tasks. Throws the task's own exception if it failed (RemoteError<E>, TaskError,
+// WorkerDied, ...) and TimeoutError when `timeout` has passed. Any thread. Costs a few ns when the value is there.
+template <class T>
+T get(const ObjectRef<T>& ref, Duration timeout = kForever) {
+  return detail::get_now<T>(detail::RefAccess::cell(ref), timeout);
+}
+
+// The values of all, in order; the first error in that order is thrown. `timeout` is for all together.
+template <class T>
+auto get(const std::vector<ObjectRef<T>>& refs, Duration timeout = kForever) {
+  const detail::DeadlineNs deadline = timeout == kForever ? detail::kNever : detail::deadline_after(timeout);
+  if constexpr (std::is_void_v<T>) {
+    for (const auto& ref : refs) detail::get_from<void>(detail::RefAccess::cell(ref), deadline, timeout);
+  } else {
+    std::vector<T> values;
+    values.reserve(refs.size());
+    for (const auto& ref : refs) {
+      if (timeout == kForever) {
+        values.push_back(detail::get_now<T>(detail::RefAccess::cell(ref), kForever));
+      } else {
+        values.push_back(detail::get_from<T>(detail::RefAccess::cell(ref), deadline, timeout));
+      }
+    }
+    return values;
+  }
+}
+
+// Several of different types: a tuple of the values, std::monostate for void.
+template <class... Ts>
+std::tuple<detail::TupleElement<Ts>...> get(const std::tuple<ObjectRef<Ts>...>& refs, Duration timeout = kForever) {
+  const detail::DeadlineNs deadline = timeout == kForever ? detail::kNever : detail::deadline_after(timeout);
+  return std::apply(
+      [&](const ObjectRef<Ts>&... each) {
+        return std::tuple<detail::TupleElement<Ts>...>{detail::get_element(each, deadline, timeout)...};
+      },
+      refs);
+}
+template <class A, class B, class... Rest>
+std::tuple<detail::TupleElement<A>, detail::TupleElement<B>, detail::TupleElement<Rest>...> get(
+    const ObjectRef<A>& a, const ObjectRef<B>& b, const ObjectRef<Rest>&... rest) {
+  return {detail::get_element(a, detail::kNever, kForever), detail::get_element(b, detail::kNever, kForever),
+          detail::get_element(rest, detail::kNever, kForever)...};
+}
+
+// get() with the error as a value: code and text of what would have been thrown. The reference itself must be valid.
+template <class T>
+Result<T> try_get(const ObjectRef<T>& ref, Duration timeout = kForever) {
+  detail::RefCell* const cell = detail::RefAccess::cell(ref);
+  const detail::DeadlineNs deadline = timeout == kForever ? detail::kNever : detail::deadline_after(timeout);
+  Result<detail::ValueView> view = detail::try_await_value(cell, deadline, timeout, "try_get");
+  if (!view) return view.error();
+  if constexpr (std::is_void_v<T>) {
+    return {};
+  } else {
+    return detail::decode_whole<T>(view->data, view->size, cell);
+  }
+}
+
+struct WaitOptions {
+  std::size_t count = 1;        // 1 to the number of references
+  Duration timeout = kForever;  // 0: only look
+};
+template <class Ref>
+struct WaitResult {
+  std::vector<Ref> ready;    // at most `count`, in the order in which they were given
+  std::vector<Ref> pending;  // the others, in order; may be ready too
+};
+
+// Waits until `count` of the references are ready (with a value or an error) or the timeout has passed, and splits them. Move the
+// vector in: then no reference is counted or copied. Ref is ObjectRef<T>, or AnyRef for different types in one wait. Does not throw
+// the tasks' errors. Any thread.
+template <class Ref>
+WaitResult<Ref> wait(std::vector<Ref> refs, WaitOptions options = {}) {
+  detail::require_count(options.count, refs.size(), "wait");
+  WaitResult<Ref> result;
+  result.ready.reserve(options.count);
+  const auto split = [&] {
+    auto kept = refs.begin();
+    auto it = refs.begin();
+    for (; it != refs.end() && result.ready.size() < options.count; ++it) {
+      if (it->is_ready()) {
+        result.ready.push_back(std::move(*it));
+      } else {
+        if (kept != it) *kept = std::move(*it);
+        ++kept;
+      }
+    }
+    if (kept != it) refs.erase(kept, it);
+  };
+  split();
+  if (result.ready.size() < options.count) {
+    std::vector<detail::RefCell*> cells;
+    cells.reserve(refs.size());
+    for (const Ref& ref : refs) cells.push_back(detail::RefAccess::cell(ref));
+    detail::await_many(cells, options.count - result.ready.size(),
+                       options.timeout == kForever ? detail::kNever : detail::deadline_after(options.timeout), "wait");
+    split();
+  }
+  result.pending = std::move(refs);
+  return result;
+}
+
+// The references one by one in the order in which they become ready: for (auto& ref : rayx::as_completed(std::move(refs))). An
+// input range: once through. Incrementing waits.
+template <class Ref>
+class AsCompleted {
+ public:
+  class iterator {
+   public:
+    using value_type = Ref;
+    using difference_type = std::ptrdiff_t;
+    using iterator_concept = std::input_iterator_tag;
+    iterator() = default;
+    explicit iterator(AsCompleted* range) : range_(range) { range_->advance(); }
+    Ref& operator*() const noexcept { return range_->current_; }  // may be moved from
+    iterator& operator++() {
+      range_->advance();
+      return *this;
+    }
+    void operator++(int) { range_->advance(); }
+    friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept { return it.range_->at_end_; }
+
+   private:
+    AsCompleted* range_ = nullptr;
+  };
+
+  explicit AsCompleted(std::vector<Ref> refs) : pending_(std::move(refs)) {}
+  iterator begin() { return iterator(this); }
+  std::default_sentinel_t end() const noexcept { return {}; }
+
+ private:
+  void advance() {
+    if (next_ == ready_.size()) {
+      if (pending_.empty()) {
+        at_end_ = true;
+        return;
+      }
+      WaitResult<Ref> first = wait(std::move(pending_), {.count = 1});
+      const std::size_t rest = first.pending.size();
+      WaitResult<Ref> others;  // all that are ready by now, so that a scan serves many steps
+      if (rest > 0) others = wait(std::move(first.pending), {.count = rest, .timeout = Duration::zero()});
+      ready_ = std::move(first.ready);
+      for (Ref& ref : others.ready) ready_.push_back(std::move(ref));
+      pending_ = std::move(others.pending);
+      next_ = 0;
+    }
+    current_ = std::move(ready_[next_++]);
+  }
+  std::vector<Ref> pending_;
+  std::vector<Ref> ready_;
+  std::size_t next_ = 0;
+  Ref current_;
+  bool at_end_ = false;
+};
+template <class Ref>
+AsCompleted<Ref> as_completed(std::vector<Ref> refs) {
+  return AsCompleted<Ref>(std::move(refs));
+}
+
+}  // namespace rayx

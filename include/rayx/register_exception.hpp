@@ -1,0 +1,57 @@
+// Exceptions of the user's own types across processes.
+#pragma once
+
+#include <string>
+
+#include <rayx/detail/remote_failure.hpp>
+#include <rayx/detail/values.hpp>
+#include <rayx/errors.hpp>
+
+namespace rayx {
+
+namespace detail {
+
+template <class E>
+struct RegisteredException {
+  static constexpr bool kEncodable = kFlaw<E, false> == Flaw::kNone;
+  static void take_apart(const std::exception_ptr& error, RemoteFailure& failure) {
+    try {
+      std::rethrow_exception(error);
+    } catch (const E& caught) {
+      if constexpr (requires { std::string(caught.what()); }) failure.message = caught.what();
+      if constexpr (kEncodable) {
+        SizePass sizes;
+        Plain<E>::pass(sizes, caught);
+        failure.payload.resize(sizes.at);
+        WritePass out{reinterpret_cast<std::byte*>(failure.payload.data()), nullptr, nullptr, nullptr};
+        Plain<E>::pass(out, caught);
+      }
+    }
+  }
+  static void throw_again(RemoteFailure& failure) {
+    auto shared = std::make_shared<const RemoteFailure>(std::move(failure));
+    if constexpr (kEncodable) {
+      const auto* const bytes = reinterpret_cast<const std::byte*>(shared->payload.data());
+      throw RemoteError<E>(decode_whole<E>(bytes, shared->payload.size(), nullptr), shared);
+    } else {
+      throw RemoteError<E>(E(shared->message), shared);
+    }
+  }
+  static inline ExceptionType type{&typeid(E), &take_apart, &throw_again};
+};
+
+}  // namespace detail
+
+// Makes exceptions of exactly this type arrive as themselves: get() throws RemoteError<E>. E is constructible from its message
+// (std::string), or can be encoded. Once for each type, before the first task, in namespace scope:
+//   const bool registered = rayx::register_exception<MyError>();
+template <class E>
+bool register_exception() {
+  static_assert(std::is_class_v<E> && !std::is_final_v<E>, "rayx: register_exception: a class that is not final is needed");
+  static_assert(detail::kFlaw<E, false> == detail::Flaw::kNone || std::is_constructible_v<E, std::string>,
+                "rayx: register_exception: the class is neither constructible from a std::string nor can it be encoded");
+  static const bool once = (detail::register_exception_type(detail::RegisteredException<E>::type), true);
+  return once;
+}
+
+}  // namespace rayx

@@ -1,0 +1,38 @@
+// Starting and ending the runtime of this process.
+#pragma once
+
+#include <utility>
+
+#include <rayx/options.hpp>
+
+namespace rayx {
+
+// Owns the runtime: its destructor shuts it down. Moves; a moved-from one owns nothing.
+class [[nodiscard]] Runtime {
+ public:
+  Runtime() noexcept = default;
+  Runtime(Runtime&& other) noexcept : number_(std::exchange(other.number_, 0)) {}
+  Runtime& operator=(Runtime&& other) noexcept {
+    std::swap(number_, other.number_);
+    return *this;
+  }
+  ~Runtime();
+  explicit operator bool() const noexcept { return number_ != 0; }
+
+ private:
+  friend Runtime init(const Config& config);
+  explicit Runtime(std::uint32_t number) noexcept : number_(number) {}
+  std::uint32_t number_ = 0;  // 0: none. The destructor leaves a later runtime of the process alone
+};
+
+// Starts the embedded cluster. One runtime at a time: a second init before the first is shut down throws AlreadyInitialized;
+// after that it starts a new one. Throws ConfigError, naming the field or variable, and SystemError. Any thread.
+Runtime init(const Config& config = {});
+
+// Ends the runtime at once: waits for nothing, ends the workers and actors, frees all objects. What is used afterwards throws
+// NotInitialized; references may be destroyed at any time later. Nothing happens if there is no runtime. Not inside a task.
+void shutdown();
+
+bool is_initialized() noexcept;
+
+}  // namespace rayx
