@@ -3,6 +3,7 @@
 
 #include <rayx/remote.hpp>
 
+#pragma GCC visibility push(default)
 namespace rayx {
 
 namespace detail {
@@ -113,3 +114,4 @@ struct Plain<ActorHandle<T>> : PlainReference<ActorHandle<T>> {};
 }  // namespace detail
 
 }  // namespace rayx
+#pragma GCC visibility pop

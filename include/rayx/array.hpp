@@ -11,6 +11,7 @@
 
 #include <rayx/object_ref.hpp>
 
+#pragma GCC visibility push(default)
 namespace rayx {
 
 namespace detail {
@@ -101,3 +102,4 @@ class [[nodiscard]] ArrayBuilder {
 };
 
 }  // namespace rayx
+#pragma GCC visibility pop

@@ -16,6 +16,7 @@
 #include <rayx/error_code.hpp>
 #include <rayx/result.hpp>
 
+#pragma GCC visibility push(default)
 namespace rayx {
 
 namespace detail {
@@ -104,3 +105,4 @@ namespace detail {
 }  // namespace detail
 
 }  // namespace rayx
+#pragma GCC visibility pop

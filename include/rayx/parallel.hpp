@@ -5,6 +5,7 @@
 
 #include <rayx/remote.hpp>
 
+#pragma GCC visibility push(default)
 namespace rayx {
 
 struct ChunkOptions {
@@ -128,3 +129,4 @@ void parallel_for(Index first, Index last, const Bound<Callee, Values...>& bound
 }
 
 }  // namespace rayx
+#pragma GCC visibility pop

@@ -5,6 +5,7 @@
 #include <rayx/detail/invoke.hpp>
 #include <rayx/objects.hpp>
 
+#pragma GCC visibility push(default)
 namespace rayx {
 
 // A stateless function object with its first arguments, made by bind(). Callable where it is, and the first argument of remote,
@@ -138,3 +139,4 @@ auto bind(const F&, Values&&... values) {
 }
 
 }  // namespace rayx
+#pragma GCC visibility pop

@@ -5,6 +5,7 @@
 
 #include <rayx/options.hpp>
 
+#pragma GCC visibility push(default)
 namespace rayx {
 
 // Owns the runtime: its destructor shuts it down. Moves; a moved-from one owns nothing.
@@ -36,3 +37,4 @@ void shutdown();
 bool is_initialized() noexcept;
 
 }  // namespace rayx
+#pragma GCC visibility pop

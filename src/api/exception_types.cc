@@ -288,6 +288,19 @@ RemoteFailure describe_current_exception(std::string_view function) {
   return failure;
 }
 
+RemoteFailure actor_died_of_constructor(const RemoteFailure& cause, std::string_view class_name) {
+  RemoteFailure died = cause;
+  died.code = ErrorCode::kActorDied;
+  died.message = "rayx: actor " + std::string(class_name) + " died: its constructor ";
+  if (cause.code == ErrorCode::kTaskFailed) {
+    died.message += "threw " + cause.type + ": " + cause.message;
+  } else {
+    died.message += "could not run: " + cause.message;
+  }
+  died.message += ". It is not tried again; make a new one with rayx::actor<T>()";
+  return died;
+}
+
 void throw_failure(RemoteFailure failure) {
   if (failure.code != ErrorCode::kTaskFailed) throw_error({failure.code, std::move(failure.message)});
   if (const ExceptionType* known = find_type(failure.type_key)) known->throw_again(failure);

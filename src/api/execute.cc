@@ -1,3 +1,6 @@
+#include <cstdlib>
+
+#include "api/inside_task.hpp"
 #include "api/throw_stack.hpp"
 #include "base/check.hpp"
 #include "rayx/detail/backend.hpp"
@@ -46,6 +49,7 @@ void store_exception(const FunctionInfo& info, ExecContext& context) noexcept {
 
 void execute(const FunctionInfo& info, ExecContext& context) noexcept {
   RAYX_DCHECK(context.backend != nullptr && context.inline_result != nullptr, "executor must fill the context");
+  const InsideTask inside;
   try {
     info.thunk(context);
   } catch (const ThrowStackProbe&) {  // never: notes the stack while it still stands

@@ -166,7 +166,8 @@ class SignalStack {
     stack_t now{};
     ::sigaltstack(nullptr, &now);
     if ((now.ss_flags & SS_DISABLE) == 0) return;  // somebody gave this thread one
-    memory_ = ::mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    memory_ =
+        ::mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
     if (memory_ == MAP_FAILED) return;
     stack_t mine{};
     mine.ss_sp = memory_;

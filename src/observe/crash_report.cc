@@ -12,8 +12,12 @@ std::optional<Crash> read_crash_report(const CrashReport& report, std::uint32_t 
   const std::uint32_t stage = report.stage.load(std::memory_order_acquire);
   if (stage != CrashReport::kSignalKnown && stage != CrashReport::kFramesKnown) return std::nullopt;
   if (report.version != kCrashReportVersion || report.generation != generation) return std::nullopt;
-  Crash crash{.signal = report.signal, .code = report.code, .pid = report.pid, .tid = report.tid,
-              .fault_address = report.fault_address, .frames = {}};
+  Crash crash{.signal = report.signal,
+              .code = report.code,
+              .pid = report.pid,
+              .tid = report.tid,
+              .fault_address = report.fault_address,
+              .frames = {}};
   const std::uint32_t count =
       stage == CrashReport::kFramesKnown ? std::min<std::uint32_t>(report.frame_count, kCrashFramesMax) : 1;
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -31,7 +35,8 @@ std::optional<Crash> read_crash_report(const CrashReport& report, std::uint32_t 
 namespace {
 
 std::string what_happened(const Crash& crash) {
-  if (crash.code <= 0 || crash.code == SI_KERNEL) return {};  // sent by a process, or an address the CPU does not report
+  if (crash.code <= 0 || crash.code == SI_KERNEL)
+    return {};  // sent by a process, or an address the CPU does not report
   switch (crash.signal) {
     case SIGSEGV:
       if (crash.fault_address < 4096) return fmt::format(", null pointer (address 0x{:x})", crash.fault_address);
@@ -48,8 +53,8 @@ std::string what_happened(const Crash& crash) {
 std::string describe(const Crash& crash) {
   const char* name = ::sigabbrev_np(crash.signal);
   const char* text = ::sigdescr_np(crash.signal);
-  return fmt::format("signal {} (SIG{}, {}){}\n{}", crash.signal, name ? name : "?", text ? text : "?", what_happened(crash),
-                     symbolise(crash.frames));
+  return fmt::format("signal {} (SIG{}, {}){}\n{}", crash.signal, name ? name : "?", text ? text : "?",
+                     what_happened(crash), symbolise(crash.frames));
 }
 
 }  // namespace rayx::observe

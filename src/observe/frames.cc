@@ -47,7 +47,8 @@ std::vector<Frame> decode_frames(std::string_view text) {
     const auto [after_address, bad_address] = std::from_chars(line.data(), last, frame.address, 16);
     if (bad_address != std::errc() || after_address == last || *after_address != ' ') continue;
     const auto [after_offset, bad_offset] = std::from_chars(after_address + 1, last, frame.file_offset, 16);
-    if (bad_offset != std::errc() || last - after_offset < 3 || after_offset[0] != ' ' || after_offset[2] != ' ') continue;
+    if (bad_offset != std::errc() || last - after_offset < 3 || after_offset[0] != ' ' || after_offset[2] != ' ')
+      continue;
     frame.is_return_address = after_offset[1] == 'r';
     frame.module.assign(after_offset + 3, last);
     frames.push_back(std::move(frame));

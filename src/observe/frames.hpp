@@ -11,9 +11,9 @@
 namespace rayx::observe {
 
 struct Frame {
-  std::string module;            // path as in /proc/<pid>/maps; empty if the address lies in no file
+  std::string module;  // path as in /proc/<pid>/maps; empty if the address lies in no file
   std::uint64_t file_offset = 0;
-  std::uint64_t address = 0;     // in the process it was taken in
+  std::uint64_t address = 0;      // in the process it was taken in
   bool is_return_address = true;  // false: the very instruction (the top frame of a crash)
 };
 

@@ -16,9 +16,9 @@
 
 namespace rayx::observe {
 
-inline constexpr std::size_t kLineBytesMax = 8 * 1024;     // a longer line comes in pieces
-inline constexpr std::size_t kKeptLinesMax = 20;           // for error texts
-inline constexpr std::size_t kKeptLineBytesMax = 512;      // of each
+inline constexpr std::size_t kLineBytesMax = 8 * 1024;  // a longer line comes in pieces
+inline constexpr std::size_t kKeptLinesMax = 20;        // for error texts
+inline constexpr std::size_t kKeptLineBytesMax = 512;   // of each
 inline constexpr std::string_view kContinuedMark = " [rayx: line continues]";
 
 class LinePrefixer {

@@ -29,7 +29,8 @@ static _Unwind_Reason_Code add_frame(_Unwind_Context* context, void* data) {
   if (address >= reinterpret_cast<std::uintptr_t>(&rayx_capture_call_trampoline) &&
       address <= reinterpret_cast<std::uintptr_t>(rayx_capture_call_end)) {
     // A nested call's frame is left out, but is not the end.
-    return static_cast<std::uintptr_t>(_Unwind_GetGR(context, kRbp)) == walk.last_frame ? _URC_END_OF_STACK : _URC_NO_REASON;
+    return static_cast<std::uintptr_t>(_Unwind_GetGR(context, kRbp)) == walk.last_frame ? _URC_END_OF_STACK
+                                                                                        : _URC_NO_REASON;
   }
   if (address == 0 || walk.capture->count == rayx::observe::kCapturedFramesMax) return _URC_END_OF_STACK;
   walk.capture->addresses[walk.capture->count++] = reinterpret_cast<void*>(address);
@@ -37,11 +38,8 @@ static _Unwind_Reason_Code add_frame(_Unwind_Context* context, void* data) {
 }
 
 // Called by the unwinder for the trampoline's frame, once in the search for a handler and once while unwinding.
-__attribute__((visibility("hidden"), used)) _Unwind_Reason_Code rayx_capture_personality(int version,
-                                                                                         _Unwind_Action actions,
-                                                                                         _Unwind_Exception_Class,
-                                                                                         _Unwind_Exception*,
-                                                                                         _Unwind_Context* context) {
+__attribute__((visibility("hidden"), used)) _Unwind_Reason_Code rayx_capture_personality(
+    int version, _Unwind_Action actions, _Unwind_Exception_Class, _Unwind_Exception*, _Unwind_Context* context) {
   if (version != 1 || (actions & _UA_SEARCH_PHASE) == 0) return _URC_CONTINUE_UNWIND;
   const auto frame = static_cast<std::uintptr_t>(_Unwind_GetGR(context, kRbp));
   Walk walk{*reinterpret_cast<rayx::observe::StackCapture**>(frame - 8), frame};

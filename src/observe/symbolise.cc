@@ -23,7 +23,8 @@ extern "C" {
 struct backtrace_state;
 using backtrace_error_callback = void (*)(void* data, const char* message, int error);
 using backtrace_full_callback = int (*)(void* data, uintptr_t pc, const char* file, int line, const char* function);
-using backtrace_syminfo_callback = void (*)(void* data, uintptr_t pc, const char* name, uintptr_t value, uintptr_t size);
+using backtrace_syminfo_callback = void (*)(void* data, uintptr_t pc, const char* name, uintptr_t value,
+                                            uintptr_t size);
 backtrace_state* backtrace_create_state(const char* file, int threaded, backtrace_error_callback error, void* data);
 int backtrace_pcinfo(backtrace_state*, uintptr_t pc, backtrace_full_callback, backtrace_error_callback, void* data);
 int backtrace_syminfo(backtrace_state*, uintptr_t pc, backtrace_syminfo_callback, backtrace_error_callback, void* data);
@@ -126,20 +127,38 @@ bool is_one_of(std::string_view function, std::span<const std::string_view> name
 
 // How the thread came from the fault or throw to the one who took the stack: of no use to the user.
 bool is_reporting(std::string_view function) {
-  static constexpr std::array<std::string_view, 19> kNames = {
-      "__clang_call_terminate",
-      "rayx_capture_*",   "_Unwind_*",         "__cxa_throw",   "__cxa_rethrow",
-      "__restore_rt",     "raise",          "gsignal",           "abort",         "__GI_abort",
-      "__GI_raise",       "pthread_kill",   "__pthread_kill*",   "std::terminate", "__gnu_cxx::__verbose*",
-      "__cxxabiv1::*",    "backtrace",      "__interceptor_*",   "std::rethrow_exception"};
+  static constexpr std::array<std::string_view, 19> kNames = {"__clang_call_terminate",
+                                                              "rayx_capture_*",
+                                                              "_Unwind_*",
+                                                              "__cxa_throw",
+                                                              "__cxa_rethrow",
+                                                              "__restore_rt",
+                                                              "raise",
+                                                              "gsignal",
+                                                              "abort",
+                                                              "__GI_abort",
+                                                              "__GI_raise",
+                                                              "pthread_kill",
+                                                              "__pthread_kill*",
+                                                              "std::terminate",
+                                                              "__gnu_cxx::__verbose*",
+                                                              "__cxxabiv1::*",
+                                                              "backtrace",
+                                                              "__interceptor_*",
+                                                              "std::rethrow_exception"};
   return is_one_of(function, kNames);
 }
 
 // Everything from here outwards is the runtime that called the user's function.
 bool is_outside(std::string_view function) {
-  static constexpr std::array<std::string_view, 8> kNames = {
-      "rayx_capture_call_trampoline", "rayx::process::*", "rayx::worker::*", "__libc_start_*", "_start",
-      "start_thread",                 "clone3",           "__clone"};
+  static constexpr std::array<std::string_view, 8> kNames = {"rayx_capture_call_trampoline",
+                                                             "rayx::process::*",
+                                                             "rayx::worker::*",
+                                                             "__libc_start_*",
+                                                             "_start",
+                                                             "start_thread",
+                                                             "clone3",
+                                                             "__clone"};
   return is_one_of(function, kNames);
 }
 
@@ -167,7 +186,8 @@ void trim(std::vector<Line>& lines) {
 }  // namespace
 
 std::string symbolise(std::span<const Frame> frames) {
-  static std::mutex mutex;  // dladdr and libbacktrace allow threads; the first load of debug information should happen once
+  static std::mutex
+      mutex;  // dladdr and libbacktrace allow threads; the first load of debug information should happen once
   const std::lock_guard lock(mutex);
   std::vector<std::string> map_text;
   std::ifstream file("/proc/self/maps");

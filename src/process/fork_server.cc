@@ -37,9 +37,9 @@ bool has_ended_by_proc(pid_t pid) {
   std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));  // the name may hold anything
   std::string state, skipped;
   long threads = 0;
-  fields >> state;                                        // field 3
+  fields >> state;  // field 3
   for (int i = 4; i < 20; ++i) fields >> skipped;
-  fields >> threads;                                      // field 20
+  fields >> threads;  // field 20
   return state == "X" || (state == "Z" && threads <= 1);
 }
 
@@ -48,7 +48,7 @@ bool has_ended_by_proc(pid_t pid) {
 void wait_gone_without_pidfd(pid_t pid) {
   for (int i = 0; i < kDeathTimeout.count() && !has_ended_by_proc(pid); ++i) {
     const timespec step{.tv_sec = 0, .tv_nsec = 1'000'000};
-    ::nanosleep(&step, nullptr);
+    ::nanosleep(&step, nullptr);  // tidy: allow no-sleep: without pidfds there is no event to wait for
   }
 }
 
@@ -134,11 +134,11 @@ Result<void> ForkServer::spawn_worker(const WorkerRequest& request) {
   for (const std::string& entry : request.env) message.payload.append(entry).push_back('\0');
   if (message.payload.size() > kConfigBytesMax || request.config.size() > kConfigBytesMax ||
       request.fds.size() > kPassedFdsMax) {
-    return Error{ErrorCode::kInvalidArgument,
-                 fmt::format("rayx: a worker's start does not fit: {} bytes of environment and {} of configuration (at most "
-                             "{} each), {} descriptors (at most {})",
-                             message.payload.size(), request.config.size(), kConfigBytesMax, request.fds.size(),
-                             kPassedFdsMax)};
+    return Error{
+        ErrorCode::kInvalidArgument,
+        fmt::format("rayx: a worker's start does not fit: {} bytes of environment and {} of configuration (at most "
+                    "{} each), {} descriptors (at most {})",
+                    message.payload.size(), request.config.size(), kConfigBytesMax, request.fds.size(), kPassedFdsMax)};
   }
   message.header.slot = request.slot;
   message.header.env_bytes = static_cast<std::uint32_t>(message.payload.size());
@@ -336,9 +336,10 @@ void ForkServer::orphan_workers(ForkServerEvents& events) {
   }
   for (const std::uint64_t slot : failed) {
     workers_.erase(slot);
-    events.on_worker_failed(slot, {ErrorCode::kWorkerDied,
-                                   fmt::format("rayx: the worker was not started: the fork server (pid {}) {}{}", pid_,
-                                               describe(server_status_), ready_ ? "" : " before main, in a static constructor")});
+    events.on_worker_failed(
+        slot, {ErrorCode::kWorkerDied,
+               fmt::format("rayx: the worker was not started: the fork server (pid {}) {}{}", pid_,
+                           describe(server_status_), ready_ ? "" : " before main, in a static constructor")});
   }
 }
 
@@ -379,16 +380,18 @@ bool pump(ForkServer& server, ForkServerEvents& events, std::chrono::millisecond
 
 Result<void> ForkServer::wait_ready(std::chrono::milliseconds timeout, ForkServerEvents& events) {
   if (!pump(*this, events, timeout, [&] { return ready_ || state_ != State::kRunning; })) {
-    return Error{ErrorCode::kTimeout,
-                 fmt::format("rayx: the fork server (pid {}) was not ready after {} ms: the program's static constructors still "
-                             "run there; look at the process with a debugger, or raise the time-out",
-                             pid_, timeout.count())};
+    return Error{
+        ErrorCode::kTimeout,
+        fmt::format("rayx: the fork server (pid {}) was not ready after {} ms: the program's static constructors still "
+                    "run there; look at the process with a debugger, or raise the time-out",
+                    pid_, timeout.count())};
   }
   if (state_ == State::kRunning) return {};
-  return Error{ErrorCode::kSystemError,
-               fmt::format("rayx: the fork server (pid {}) {} before main: a static constructor of the program or of one of its "
-                           "libraries ended it, or the loader failed; its last lines are on stderr",
-                           pid_, describe(server_status_))};
+  return Error{
+      ErrorCode::kSystemError,
+      fmt::format("rayx: the fork server (pid {}) {} before main: a static constructor of the program or of one of its "
+                  "libraries ended it, or the loader failed; its last lines are on stderr",
+                  pid_, describe(server_status_))};
 }
 
 void ForkServer::shutdown(std::chrono::milliseconds grace, ForkServerEvents& events) {

@@ -65,11 +65,11 @@ struct ForkServerConfig {
 };
 
 struct WorkerRequest {
-  std::uint64_t slot = 0;         // the caller's name for it; unique among those that have not ended
-  std::span<const int> fds;       // the worker gets duplicates; at most kPassedFdsMax
+  std::uint64_t slot = 0;            // the caller's name for it; unique among those that have not ended
+  std::span<const int> fds;          // the worker gets duplicates; at most kPassedFdsMax
   std::span<const std::string> env;  // "NAME=value"
-  std::string_view config;        // opaque bytes for the worker's entry, at most kConfigBytesMax
-  int omp_threads = 0;            // OMP_NUM_THREADS, unless the user has set it; 0 leaves it
+  std::string_view config;           // opaque bytes for the worker's entry, at most kConfigBytesMax
+  int omp_threads = 0;               // OMP_NUM_THREADS, unless the user has set it; 0 leaves it
 };
 
 class ForkServer {
@@ -112,7 +112,12 @@ class ForkServer {
   void shutdown(std::chrono::milliseconds grace, ForkServerEvents& events);
 
  private:
-  enum class State { kNew, kRunning, kOrphaned, kGone };  // kOrphaned: the server is dead, some workers are not reported yet
+  enum class State {
+    kNew,
+    kRunning,
+    kOrphaned,
+    kGone
+  };  // kOrphaned: the server is dead, some workers are not reported yet
   struct Worker {
     bool sent = false;  // the fork server has the request
     pid_t pid = -1;     // -1: not started yet

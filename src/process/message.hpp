@@ -14,7 +14,7 @@
 
 namespace rayx::process {
 
-inline constexpr std::size_t kConfigBytesMax = 64 * 1024;   // of one worker's configuration, and of its environment
+inline constexpr std::size_t kConfigBytesMax = 64 * 1024;    // of one worker's configuration, and of its environment
 inline constexpr std::size_t kMessageBytesMax = 160 * 1024;  // below the default send buffer of a unix socket
 inline constexpr std::size_t kPassedFdsMax = 16;             // descriptors passed to one worker
 

@@ -3,9 +3,9 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -90,7 +90,7 @@ bool has_open_gpu() {
 class Server {
  public:
   Server(int control, pid_t driver, int oom_score_adj)
-      : control_(control), driver_(driver), pid_(::getpid()), oom_score_adj_(oom_score_adj) {
+      : control_(control), pid_(::getpid()), oom_score_adj_(oom_score_adj) {
     constructor_fds_ = open_descriptors();
     std::erase(constructor_fds_, control);
     // A handler and not a signalfd: a constructor's thread does not block the signal, and would swallow it.
@@ -111,7 +111,8 @@ class Server {
     if (::getppid() != driver) ::_exit(1);
     void* page = ::mmap(nullptr, sizeof(Go), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (!children_ || page == MAP_FAILED) {
-      std::fprintf(stderr, "rayx: the fork server cannot start: %s; raise `ulimit -n` or free memory\n", std::strerror(errno));
+      std::fprintf(stderr, "rayx: the fork server cannot start: %s; raise `ulimit -n` or free memory\n",
+                   std::strerror(errno));
       std::fflush(stderr);
       ::_exit(1);
     }
@@ -149,9 +150,10 @@ class Server {
     if (!has_other_threads() && !has_open_gpu()) return true;
     if (!said_exec_) {
       said_exec_ = true;
-      std::fprintf(stderr,
-                   "rayx: this program starts threads or opens a GPU before main, so each worker is started by exec instead "
-                   "of fork (slower: its static constructors run again); start threads in main to avoid it\n");
+      std::fprintf(
+          stderr,
+          "rayx: this program starts threads or opens a GPU before main, so each worker is started by exec instead "
+          "of fork (slower: its static constructors run again); start threads in main to avoid it\n");
       std::fflush(stderr);
     }
     return false;
@@ -172,7 +174,8 @@ class Server {
         }
         break;
       case MessageKind::kShutdown:
-        deadline_ms_ = now_ms() + static_cast<std::int64_t>(std::min<std::uint64_t>(message.header.value, 1'000'000'000));
+        deadline_ms_ =
+            now_ms() + static_cast<std::int64_t>(std::min<std::uint64_t>(message.header.value, 1'000'000'000));
         break;
       default: RAYX_CHECK(false, "unexpected message", static_cast<int>(message.header.kind));
     }
@@ -299,8 +302,8 @@ class Server {
       report.number = info.si_status;
       if (found->second.control) {
         Message entered;
-        report.flag = reader_for_workers_.receive(found->second.control.get(), true, entered) !=
-                      MessageReader::Status::kMessage;
+        report.flag =
+            reader_for_workers_.receive(found->second.control.get(), true, entered) != MessageReader::Status::kMessage;
       }
       workers_.erase(found);
       tell(report, {});
@@ -341,7 +344,6 @@ class Server {
   }
 
   const int control_;
-  const pid_t driver_;
   const pid_t pid_;
   const int oom_score_adj_;
   std::vector<int> constructor_fds_;

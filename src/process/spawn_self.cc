@@ -43,13 +43,23 @@ std::uint64_t random_word() {
 Error describe_spawn_error(const char* tried, int error_number) {
   const char* hint = "this is unexpected: see the system's log";
   switch (error_number) {
-    case EAGAIN: hint = "the limit of processes is reached: raise `ulimit -u` or the container's pids limit, or use fewer workers"; break;
-    case ENOMEM: hint = "the kernel has no memory for another process: use fewer workers or give the container more memory"; break;
-    case EMFILE: hint = "this process has no free file descriptor: raise `ulimit -n`; each worker needs three in the driver"; break;
+    case EAGAIN:
+      hint = "the limit of processes is reached: raise `ulimit -u` or the container's pids limit, or use fewer workers";
+      break;
+    case ENOMEM:
+      hint = "the kernel has no memory for another process: use fewer workers or give the container more memory";
+      break;
+    case EMFILE:
+      hint = "this process has no free file descriptor: raise `ulimit -n`; each worker needs three in the driver";
+      break;
     case ENFILE: hint = "the system has no free file descriptor: raise the sysctl fs.file-max"; break;
     case ENOENT: hint = "rayx starts workers from /proc/self/exe: /proc must be mounted"; break;
     case EACCES:
-    case EPERM: hint = "the container or a security module forbids it: rayx must be allowed to fork and to execute the program's own file"; break;
+    case EPERM:
+      hint =
+          "the container or a security module forbids it: rayx must be allowed to fork and to execute the program's "
+          "own file";
+      break;
     case ETOOMANYREFS: hint = "too many descriptors are on their way between processes: raise `ulimit -n`"; break;
     default: break;
   }

@@ -14,7 +14,7 @@
 
 namespace rayx::process {
 
-inline constexpr int kControlFd = 3;  // in the child
+inline constexpr int kControlFd = 3;                                           // in the child
 inline constexpr const char* kTakeOverVariable = "RAYX_INTERNAL_FORK_SERVER";  // "<fd>:<nonce in hex>"
 
 struct SpawnSelf {
@@ -34,7 +34,7 @@ Error describe_spawn_error(const char* tried, int error_number);
 std::uint64_t random_word();
 
 struct Pipe {
-  UniqueFd read_end;  // non-blocking, close-on-exec
+  UniqueFd read_end;   // non-blocking, close-on-exec
   UniqueFd write_end;  // blocking, close-on-exec
 };
 Result<Pipe> make_pipe(int* error_number = nullptr);

@@ -5,6 +5,7 @@
 
 #include <rayx/array.hpp>
 
+#pragma GCC visibility push(default)
 namespace rayx::detail {
 
 struct ArrayAccess {
@@ -44,3 +45,4 @@ RefCell* put_array(ArrayBlock array);
 RefCell* import_name(const RefName& name);
 
 }  // namespace rayx::detail
+#pragma GCC visibility pop

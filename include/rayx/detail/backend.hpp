@@ -17,6 +17,7 @@
 #include <rayx/options.hpp>
 #include <rayx/result.hpp>
 
+#pragma GCC visibility push(default)
 namespace rayx::detail {
 
 class Backend;
@@ -243,3 +244,4 @@ std::unique_ptr<Backend> make_local_backend(const Config& config, Failure& failu
 std::unique_ptr<Backend> make_process_backend(const Config& config, Failure& failure);
 
 }  // namespace rayx::detail
+#pragma GCC visibility pop

@@ -8,6 +8,7 @@
 
 #include <rayx/detail/backend.hpp>
 
+#pragma GCC visibility push(default)
 namespace rayx::detail {
 
 inline void count_up(RefCell* cell) noexcept { cell->refs.fetch_add(1, std::memory_order_relaxed); }
@@ -76,3 +77,4 @@ void kill_actor(RefCell* actor);
 [[noreturn]] void throw_failure(Failure failure, const char* what);
 
 }  // namespace rayx::detail
+#pragma GCC visibility pop

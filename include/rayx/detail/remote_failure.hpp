@@ -11,10 +11,12 @@
 #include <exception>
 #include <span>
 #include <string>
+#include <string_view>
 #include <typeinfo>
 
 #include <rayx/error_code.hpp>
 
+#pragma GCC visibility push(default)
 namespace rayx::detail {
 
 inline constexpr ErrorCode kErrorCodeLast = ErrorCode::kShuttingDown;
@@ -39,6 +41,8 @@ RemoteFailure decode_failure(std::span<const std::byte> bytes);
 
 // The exception in flight (inside a catch block) as a failure of `function`.
 RemoteFailure describe_current_exception(std::string_view function);
+// What an actor's record and calls hold when its constructor failed with `cause`.
+RemoteFailure actor_died_of_constructor(const RemoteFailure& cause, std::string_view class_name);
 // Throws what the failure stands for: RemoteError<E>, TaskError, WorkerDied, ...
 [[noreturn]] void throw_failure(RemoteFailure failure);
 [[noreturn]] void throw_failure(std::span<const std::byte> bytes);
@@ -55,3 +59,4 @@ struct ExceptionType {
 void register_exception_type(ExceptionType& type) noexcept;  // any thread
 
 }  // namespace rayx::detail
+#pragma GCC visibility pop

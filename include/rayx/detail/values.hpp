@@ -6,6 +6,7 @@
 
 #include <rayx/detail/plain_codec.hpp>
 
+#pragma GCC visibility push(default)
 namespace rayx::detail {
 
 // What a function's result is stored as: itself, but an ArrayBuilder becomes the Array that it built.
@@ -140,3 +141,4 @@ void store_result(ExecContext& context, R&& value) {
 }
 
 }  // namespace rayx::detail
+#pragma GCC visibility pop

@@ -131,7 +131,9 @@ TEST(CrashReport, StackOverflow) {
   expect_crash(outcome, SIGSEGV, "crash_by_overflow");
   EXPECT_THAT(outcome.text, HasSubstr("more"));
 }
-TEST(CrashReport, StackOverflowInAThread) { expect_crash(run([] { crash_by_overflow(0); }, true), SIGSEGV, "crash_by_overflow"); }
+TEST(CrashReport, StackOverflowInAThread) {
+  expect_crash(run([] { crash_by_overflow(0); }, true), SIGSEGV, "crash_by_overflow");
+}
 TEST(CrashReport, CallOfAWildPointer) {
   const Outcome outcome = run([] {
     volatile std::uintptr_t nowhere = 64;
@@ -141,7 +143,10 @@ TEST(CrashReport, CallOfAWildPointer) {
   expect_crash(outcome, SIGSEGV, "outer_function");
 }
 TEST(CrashReport, RaisedByAnotherProcess) {
-  const Outcome outcome = run([] { ::kill(::getpid(), SIGSEGV); asm volatile(""); });
+  const Outcome outcome = run([] {
+    ::kill(::getpid(), SIGSEGV);
+    asm volatile("");
+  });
   expect_crash(outcome, SIGSEGV, "outer_function");
   EXPECT_THAT(outcome.text, Not(HasSubstr("address")));
 }

@@ -14,20 +14,23 @@
 namespace rayx::observe {
 namespace {
 
-
-
 struct TestPipe {
   TestPipe() {
     if (::pipe2(ends, O_CLOEXEC) != 0) std::abort();
     ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
   }
   ~TestPipe() { close_read(), close_write(); }
-  void close_read() { if (ends[0] >= 0) ::close(std::exchange(ends[0], -1)); }
-  void close_write() { if (ends[1] >= 0) ::close(std::exchange(ends[1], -1)); }
+  void close_read() {
+    if (ends[0] >= 0) ::close(std::exchange(ends[0], -1));
+  }
+  void close_write() {
+    if (ends[1] >= 0) ::close(std::exchange(ends[1], -1));
+  }
   std::string read_now() const {
     std::string text;
     char buffer[65536];
-    for (ssize_t bytes; (bytes = ::read(ends[0], buffer, sizeof(buffer))) > 0;) text.append(buffer, static_cast<size_t>(bytes));
+    for (ssize_t bytes; (bytes = ::read(ends[0], buffer, sizeof(buffer))) > 0;)
+      text.append(buffer, static_cast<size_t>(bytes));
     return text;
   }
   int ends[2];

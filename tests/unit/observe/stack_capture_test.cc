@@ -103,9 +103,8 @@ TEST(StackCapture, ThrownOnShowsThePlaceOfTheSecondThrow) {
 }
 
 TEST(StackCapture, ThroughASharedLibrary) {
-  const std::string text = text_of(captured([] {
-    rayx_test_call_through_library([](void*) { function_with_cleanup(0); }, nullptr);
-  }));
+  const std::string text =
+      text_of(captured([] { rayx_test_call_through_library([](void*) { function_with_cleanup(0); }, nullptr); }));
   EXPECT_THAT(text, HasSubstr("function_that_throws"));
   EXPECT_THAT(text, HasSubstr("rayx_test_call_through_library"));
 }
@@ -113,9 +112,11 @@ TEST(StackCapture, ThroughASharedLibrary) {
 TEST(StackCapture, NestedCallsBothRecord) {
   StackCapture inner;
   const StackCapture outer = captured([&] {
-    function_between([](void* to) {
-      capture_call([](void*) { function_with_cleanup(1); }, nullptr, *static_cast<StackCapture*>(to));
-    }, &inner);
+    function_between(
+        [](void* to) {
+          capture_call([](void*) { function_with_cleanup(1); }, nullptr, *static_cast<StackCapture*>(to));
+        },
+        &inner);
   });
   EXPECT_GT(inner.count, 0);
   EXPECT_THAT(text_of(inner), Not(HasSubstr("function_between")));

@@ -46,7 +46,8 @@ void print_facts(const WorkerStart& start) {
             << "comm=" << slurp("/proc/self/comm") << "stdin=" << target << '\n'
             << "blocked=" << blocked << " int=" << disposition(SIGINT) << " pipe=" << disposition(SIGPIPE)
             << " chld=" << disposition(SIGCHLD) << '\n'
-            << "oom=" << slurp("/proc/self/oom_score_adj") << "hooks=" << hook_runs << " forked=" << start.forked << '\n'
+            << "oom=" << slurp("/proc/self/oom_score_adj") << "hooks=" << hook_runs << " forked=" << start.forked
+            << '\n'
             << "rand=" << std::rand() << '\n';
   const char* omp = std::getenv("OMP_NUM_THREADS");
   const char* own = std::getenv("RAYX_TEST_OWN");
@@ -73,7 +74,10 @@ int test_worker(const WorkerStart& start) {
   if (what == "facts") return print_facts(start), 0;
   if (what == "exit 7") return 7;
   if (what == "exit now") std::exit(9);
-  if (what == "segv") ::raise(SIGSEGV);
+  if (what == "segv") {
+    ::signal(SIGSEGV, SIG_DFL);  // a sanitizer's handler would end the process its own way
+    ::raise(SIGSEGV);
+  }
   if (what == "say") {
     std::printf("to stdout");  // no newline: flushed at the end
     std::cerr << "to stderr\n";
@@ -116,7 +120,8 @@ class ForkServerTest : public ::testing::Test {
   void spawn(std::uint64_t slot, std::string_view what) {
     const Result<void> asked = server_.spawn_worker({.slot = slot, .fds = {}, .env = {}, .config = what});
     ASSERT_TRUE(asked) << asked.error().message;
-    ASSERT_TRUE(pump(server_, events_, [&] { return events_.started.contains(slot) || events_.failed.contains(slot); }));
+    ASSERT_TRUE(
+        pump(server_, events_, [&] { return events_.started.contains(slot) || events_.failed.contains(slot); }));
     ASSERT_FALSE(events_.failed.contains(slot)) << events_.failed[slot];
   }
 
@@ -364,7 +369,8 @@ TEST_F(ForkServerTest, TooManyDescriptorsInTheForkServerIsAnError) {
   start();
   rlimit before{};
   const rlimit few{6, 6};
-  if (::prlimit(server_.pid(), RLIMIT_NOFILE, &few, &before) != 0) GTEST_SKIP() << "prlimit of another process is forbidden";
+  if (::prlimit(server_.pid(), RLIMIT_NOFILE, &few, &before) != 0)
+    GTEST_SKIP() << "prlimit of another process is forbidden";
   ASSERT_TRUE(server_.spawn_worker({.slot = 1, .fds = {}, .env = {}, .config = "pause"}));
   ASSERT_TRUE(pump(server_, events_, [&] { return events_.failed.contains(1); }));
   EXPECT_THAT(events_.failed[1], HasSubstr("ulimit -n"));

@@ -114,8 +114,7 @@ inline bool has_children() {
 }
 
 inline std::string unique_marker() {
-  return "RAYX_TEST_MARKER=" + std::to_string(::getpid()) + "-" +
-         std::to_string(base::SteadyClock().now_ns());
+  return "RAYX_TEST_MARKER=" + std::to_string(::getpid()) + "-" + std::to_string(base::SteadyClock().now_ns());
 }
 
 }  // namespace rayx::process::test

@@ -110,7 +110,8 @@ TEST(TakeOver, AVariableThatIsNotOursIsNamedAndIgnored) {
   for (const char* value : {"", "nonsense", "3", "3:", "3:xyz", "99:12", "0:12", "2:12", "999999999999:1"}) {
     const Outcome outcome = run("RAYX_TEST_PLAIN", {"say"}, {std::string("RAYX_INTERNAL_FORK_SERVER=") + value});
     EXPECT_EQ(outcome.status, 0) << value;
-    EXPECT_EQ(count(outcome.text, "rayx: ignoring the environment variable RAYX_INTERNAL_FORK_SERVER="), 1) << outcome.text;
+    EXPECT_EQ(count(outcome.text, "rayx: ignoring the environment variable RAYX_INTERNAL_FORK_SERVER="), 1)
+        << outcome.text;
     EXPECT_EQ(count_lines(outcome.text, "worker: worker says hello, forked=1"), 2) << outcome.text;
   }
 }

@@ -11,6 +11,8 @@
 #include "slab_participant.hpp"
 #include "store/extent_map.hpp"
 
+#include "base/deadline.hpp"
+
 namespace rayx::base {
 namespace {
 void ignore_kill_point(const char*) {}
@@ -207,8 +209,8 @@ void run_processes(const SlabPlan& plan, World& world, Node& node, SlabOutcome& 
   std::vector<std::unique_ptr<kit::ChildProcess>> children;
   for (int i = 0; i < plan.participants; ++i)
     children.push_back(std::make_unique<kit::ChildProcess>([&body, i] { return body(i); }));
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  for (int running = plan.participants; running > 0 && std::chrono::steady_clock::now() < deadline;) {
+  const base::Deadline deadline(std::chrono::seconds(30));
+  for (int running = plan.participants; running > 0 && !deadline.has_passed();) {
     running = 0;
     for (int i = 0; i < plan.participants; ++i) {
       Participant& participant = world.participants[i];

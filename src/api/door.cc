@@ -1,0 +1,216 @@
+// What the templates of the door call: nothing here knows a T.
+#include <chrono>
+#include <cmath>
+#include <string>
+
+#include "api/inside_task.hpp"
+#include "base/check.hpp"
+#include "rayx/detail/array_access.hpp"
+#include "rayx/detail/ref_count.hpp"
+#include "rayx/detail/remote_failure.hpp"
+#include "rayx/detail/values.hpp"
+#include "rayx/errors.hpp"
+#include "rayx/parallel.hpp"
+
+#include "base/clock.hpp"
+
+namespace rayx::detail {
+namespace {
+
+std::string text_of(Duration duration) {
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+  if (ms >= 10 || duration == Duration::zero()) return std::to_string(ms) + " ms";
+  return std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(duration).count()) + " us";
+}
+
+Error timeout_error(Duration timeout, const char* what) {
+  return {ErrorCode::kTimeout, std::string("rayx: ") + what + ": not ready within " + text_of(timeout) +
+                                   "; the task goes on. Call it again to wait longer, or look at what the task waits for"};
+}
+
+Error no_runtime_error(const char* what) {
+  return {ErrorCode::kNotInitialized, std::string("rayx: ") + what +
+                                          ": this process has no runtime. Call rayx::init() first and keep the Runtime that it "
+                                          "returns until all results are there"};
+}
+Error other_runtime_error(const char* what) {
+  return {ErrorCode::kNotInitialized, std::string("rayx: ") + what +
+                                          ": the reference belongs to a runtime that was shut down, and its value went with it. "
+                                          "Make it again with this runtime"};
+}
+
+void check_cpus(double cpus, const char* what) {
+  if (std::isfinite(cpus) && cpus >= 0 && cpus <= 1024) return;
+  throw_error({ErrorCode::kInvalidArgument,
+               std::string("rayx: ") + what + "::num_cpus is " + std::to_string(cpus) + "; it must be from 0 to 1024"});
+}
+
+}  // namespace
+
+void throw_no_runtime(const char* what) { throw_error(no_runtime_error(what)); }
+
+void throw_empty(const char* what) {
+  throw_error({ErrorCode::kInvalidArgument,
+               std::string("rayx: ") + what +
+                   ": the reference is empty: it was default-constructed or moved from. Use the one that it was moved to"});
+}
+
+void throw_failure(Failure failure, const char* what) {
+  RAYX_CHECK(failure != nullptr, "a backend must say why it failed", what);
+  throw_error(std::move(*failure));
+}
+
+Backend& require_backend_of(const RefCell* cell, const char* what) {
+  if (cell == nullptr) throw_empty(what);
+  Backend& backend = require_backend(what);
+  if (backend.runtime() != cell->runtime) throw_error(other_runtime_error(what));
+  return backend;
+}
+
+DeadlineNs deadline_after(Duration timeout) noexcept {
+  if (timeout == kForever) return kNever;
+  if (timeout <= Duration::zero()) return kPoll;
+  const DeadlineNs now = base::SteadyClock().now_ns();
+  return timeout.count() > kNever - now ? kNever : now + timeout.count();
+}
+
+Result<ValueView> try_await_value(RefCell* cell, DeadlineNs deadline, Duration timeout, const char* what) {
+  Backend& backend = require_backend_of(cell, what);
+  Failure failure;
+  if (!is_ready(cell)) {
+    switch (backend.wait_one(cell, deadline, failure)) {
+      case WaitState::kReady: break;
+      case WaitState::kTimedOut: return timeout_error(timeout, what);
+      case WaitState::kFailed: RAYX_CHECK(failure != nullptr, "a backend must say why it failed", what); return *failure;
+    }
+  }
+  ValueView view;
+  if (!backend.read(cell, view, failure)) {
+    RAYX_CHECK(failure != nullptr, "a backend must say why it failed", what);
+    return *failure;
+  }
+  if (!view.is_error) return view;
+  RemoteFailure remote = decode_failure({view.data, view.size});
+  if (remote.code != ErrorCode::kTaskFailed) return Error{remote.code, std::move(remote.message)};
+  return Error{remote.code, "rayx: task " + remote.function + " threw " + remote.type + ": " + remote.message};
+}
+
+ValueView await_value(RefCell* cell, DeadlineNs deadline, Duration timeout, const char* what) {
+  Backend& backend = require_backend_of(cell, what);
+  Failure failure;
+  if (!is_ready(cell)) {
+    switch (backend.wait_one(cell, deadline, failure)) {
+      case WaitState::kReady: break;
+      case WaitState::kTimedOut: throw_error(timeout_error(timeout, what));
+      case WaitState::kFailed: throw_failure(std::move(failure), what);
+    }
+  }
+  ValueView view;
+  if (!backend.read(cell, view, failure)) throw_failure(std::move(failure), what);
+  if (view.is_error) throw_failure(std::span(view.data, view.size));
+  return view;
+}
+
+bool await_many(std::span<RefCell* const> cells, std::size_t count, DeadlineNs deadline, const char* what) {
+  for (const RefCell* cell : cells) require_backend_of(cell, what);
+  Failure failure;
+  switch (require_backend(what).wait_many(cells, count, deadline, failure)) {
+    case WaitState::kReady: return true;
+    case WaitState::kTimedOut: return false;
+    case WaitState::kFailed: throw_failure(std::move(failure), what);
+  }
+  return false;
+}
+
+void require_count(std::size_t count, std::size_t refs, const char* what) {
+  if (count >= 1 && count <= refs) return;
+  throw_error({ErrorCode::kInvalidArgument, std::string("rayx: ") + what + ": count is " + std::to_string(count) + " of " +
+                                                std::to_string(refs) + " references; it must be from 1 to their number"});
+}
+
+void kill_actor(RefCell* actor) {
+  Failure failure;
+  if (!require_backend_of(actor, "kill").kill_actor(actor, failure)) throw_failure(std::move(failure), "kill");
+}
+
+void check_options(const TaskOptions& options) {
+  check_cpus(options.num_cpus, "TaskOptions");
+  if (options.max_retries >= -1) return;
+  throw_error({ErrorCode::kInvalidArgument, "rayx: TaskOptions::max_retries is " + std::to_string(options.max_retries) +
+                                                "; it must be 0 or more, or -1 for ever"});
+}
+void check_options(const ActorOptions& options) { check_cpus(options.num_cpus, "ActorOptions"); }
+
+std::size_t chunk_size(std::size_t items, std::size_t chunk) {
+  constexpr double kTasksForEachCpu = 4;
+  if (chunk > 0) return chunk;
+  const double cpus = std::max(1.0, require_backend("map").cpus());
+  return std::max<std::size_t>(1, static_cast<std::size_t>(std::ceil(static_cast<double>(items) / (cpus * kTasksForEachCpu))));
+}
+
+// ---- Arrays
+
+ArrayBlock reserve_array(std::size_t count, std::size_t element_bytes) {
+  if (count > (UINT64_MAX - kArrayHeaderBytes) / 2 / element_bytes) {
+    throw_error({ErrorCode::kInvalidArgument, "rayx: ArrayBuilder: " + std::to_string(count) + " elements of " +
+                                                  std::to_string(element_bytes) + " bytes are more than any memory holds"});
+  }
+  Backend& backend = require_backend("ArrayBuilder");
+  ArrayBlock array{{}, backend.runtime()};
+  Failure failure;
+  if (!backend.reserve(kArrayHeaderBytes + count * element_bytes, array.block, failure)) {
+    throw_failure(std::move(failure), "ArrayBuilder");
+  }
+  const std::uint64_t encoded_count = count;
+  std::memset(array.block.data, 0, kArrayHeaderBytes);
+  std::memcpy(array.block.data, &encoded_count, sizeof(encoded_count));
+  return array;
+}
+
+void abandon_array(ArrayBlock& array) noexcept {
+  Backend* const backend = current_backend();
+  if (backend != nullptr && backend->runtime() == array.runtime) backend->abandon(array.block);
+  array = {};
+}
+
+RefCell* put_array(ArrayBlock array) {
+  if (array.block.data == nullptr) {
+    throw_error({ErrorCode::kInvalidArgument, "rayx: put: the ArrayBuilder is empty: it was put or moved from before"});
+  }
+  Backend& backend = require_backend("put");
+  if (backend.runtime() != array.runtime) throw_error(other_runtime_error("put"));
+  Encoded value;
+  value.size = array.block.size;
+  value.block = array.block;
+  Failure failure;
+  RefCell* const cell = backend.put(value, failure);
+  if (cell == nullptr) throw_failure(std::move(failure), "put");
+  return cell;
+}
+
+// ---- References inside values
+
+RefCell* import_name(const RefName& name) {
+  if (name == RefName{}) return nullptr;
+  Failure failure;
+  RefCell* const cell = require_backend("decoding a reference").import_ref(name, failure);
+  if (cell == nullptr) throw_failure(std::move(failure), "decoding a reference");
+  return cell;
+}
+
+void hold_result_refs(ExecContext& context, std::span<RefCell* const> cells) {
+  context.result_refs = new RefCell*[cells.size()];
+  context.result_refs_count = static_cast<std::uint32_t>(cells.size());
+  std::copy(cells.begin(), cells.end(), context.result_refs);
+  for (RefCell* cell : cells) count_up(cell);
+}
+
+void release_result_refs(ExecContext& context) noexcept {
+  for (std::uint32_t i = 0; i < context.result_refs_count; ++i) drop_ref(context.result_refs[i]);
+  delete[] context.result_refs;
+  context.result_refs = nullptr;
+  context.result_refs_count = 0;
+  context.result.refs = {};
+}
+
+}  // namespace rayx::detail
