@@ -62,7 +62,8 @@ void actors_100() {
     }
   });
   check_sum(sum, sum_to(kActors), "wrong results");
-  check(same_process_allowed || pids.size() == kActors, "the actors are not 100 processes", std::to_string(pids.size()));
+  check(same_process_allowed || pids.size() == kActors, "the actors are not 100 processes",
+        std::to_string(pids.size()));
   report("actors_100", "ms", seconds * 1e3);
 }
 
@@ -78,7 +79,8 @@ std::vector<pid_t> process_tree() {
     std::getline(file, stat);
     const std::size_t name_end = stat.rfind(')');  // the name may hold anything
     if (name_end == std::string::npos || name_end + 4 >= stat.size()) continue;
-    children.emplace(static_cast<pid_t>(std::atoi(stat.c_str() + name_end + 4)), static_cast<pid_t>(std::atoi(entry->d_name)));
+    children.emplace(static_cast<pid_t>(std::atoi(stat.c_str() + name_end + 4)),
+                     static_cast<pid_t>(std::atoi(entry->d_name)));
   }
   ::closedir(proc);
   std::vector<pid_t> tree = {::getpid()};
@@ -110,7 +112,8 @@ void idle_cpu() {
   constexpr auto kIdle = std::chrono::seconds(3);
   const std::vector<pid_t> tree = process_tree();
   for (const std::uint32_t pid : pids) {
-    check(std::find(tree.begin(), tree.end(), static_cast<pid_t>(pid)) != tree.end(), "a worker is not below the driver");
+    check(std::find(tree.begin(), tree.end(), static_cast<pid_t>(pid)) != tree.end(),
+          "a worker is not below the driver");
   }
   const auto total = [&tree] {
     double seconds = 0;

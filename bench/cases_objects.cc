@@ -18,7 +18,8 @@ std::uint64_t add_up(std::vector<rayx::ObjectRef<int>> refs) {
 // The objects are really there: another process finds the same sum.
 void check_seen_elsewhere(const std::vector<rayx::ObjectRef<int>>& refs) {
   const auto count = static_cast<std::uint64_t>(refs.size());
-  check_sum(value_of(rayx::get(rayx::remote<add_up>(refs))), count * (count - 1) / 2, "wrong values in another process");
+  check_sum(value_of(rayx::get(rayx::remote<add_up>(refs))), count * (count - 1) / 2,
+            "wrong values in another process");
 }
 
 // An int into the store and its reference dropped with 999 others. The drop is a part of the figure.
@@ -206,8 +207,9 @@ void wait_1k() {
 }
 
 constexpr Case kCases[] = {
-    {"put_small", put_small},       {"get_ready", get_ready},   {"put_100MiB", put_100mib}, {"put_in_place", put_in_place},
-    {"get_100MiB", get_100mib},     {"read_100MiB", read_100mib}, {"wait_1k", wait_1k},
+    {"put_small", put_small},       {"get_ready", get_ready},   {"put_100MiB", put_100mib},
+    {"put_in_place", put_in_place}, {"get_100MiB", get_100mib}, {"read_100MiB", read_100mib},
+    {"wait_1k", wait_1k},
 };
 
 }  // namespace

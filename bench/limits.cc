@@ -16,8 +16,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
-#include <iterator>
 #include <functional>
+#include <iterator>
 #include <string_view>
 #include <vector>
 
@@ -238,8 +238,9 @@ int main(int argc, char** argv) {
     if (wanted) bench::report(limit.name, limit.unit, limit.measure());
   }
   for (int i = 1; i < argc; ++i) {
-    check(std::any_of(std::begin(kLimits), std::end(kLimits), [&](const Limit& limit) { return limit.name == argv[i]; }),
-          "there is no such limit", argv[i]);
+    check(
+        std::any_of(std::begin(kLimits), std::end(kLimits), [&](const Limit& limit) { return limit.name == argv[i]; }),
+        "there is no such limit", argv[i]);
   }
   return 0;
 }

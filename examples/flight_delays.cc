@@ -18,7 +18,7 @@ constexpr std::size_t kPartRows = 1'000'000;
 constexpr std::size_t kPartsInFlight = 8;  // so many lie in the store; the others wait for their room
 
 // Upper bounds of the classes in which delays are counted, in minutes. The last class has none.
-constexpr std::array<int, 27> kBounds = {-15, -10, -5, 0,   5,   10,  15,  20,  25,  30,  40,  50,  60, 75,
+constexpr std::array<int, 27> kBounds = {-15, -10, -5,  0,   5,   10,  15,  20,  25,  30,  40,  50,  60,  75,
                                          90,  105, 120, 150, 180, 210, 240, 300, 360, 480, 600, 900, 1200};
 
 // All flights that left one airport in one hour of the day. Plain data: it travels without any declaration.
@@ -66,7 +66,8 @@ void add_flights(std::span<const std::int16_t> delays, std::span<const std::uint
     ++cell.flights;
     cell.longest = std::max(cell.longest, delay);
     cell.total += delay;
-    ++cell.classes[kClassOf[static_cast<std::size_t>(std::clamp(delay, kBounds.front(), kBounds.back() + 1) - kBounds.front())]];
+    ++cell.classes[kClassOf[static_cast<std::size_t>(std::clamp(delay, kBounds.front(), kBounds.back() + 1) -
+                                                     kBounds.front())]];
   }
 }
 
@@ -171,8 +172,8 @@ void print_table(const FlightSample& sample, const std::vector<Delays>& table) {
   std::ranges::stable_sort(hours, std::greater{}, [&](std::size_t hour) { return by_hour[hour].mean(); });
   std::printf("\nhour            flights   mean delay   9 of 10 at most\n");
   for (const std::size_t hour : std::span(hours).first(std::min<std::size_t>(5, hours.size()))) {
-    std::printf("%02zu:00-%02zu:59 %11u %8.1f min %13.0f min\n", hour, hour, by_hour[hour].flights, by_hour[hour].mean(),
-                by_hour[hour].nine_of_ten());
+    std::printf("%02zu:00-%02zu:59 %11u %8.1f min %13.0f min\n", hour, hour, by_hour[hour].flights,
+                by_hour[hour].mean(), by_hour[hour].nine_of_ten());
   }
 }
 

@@ -22,7 +22,8 @@ class FlightSample {
   explicit FlightSample(const std::filesystem::path& path) {
     std::ifstream file(path, std::ios::binary);
     bytes_.assign(std::istreambuf_iterator<char>(file), {});
-    if (!file) throw std::runtime_error("cannot read " + path.string() + "; give its path: flight_delays --sample PATH");
+    if (!file)
+      throw std::runtime_error("cannot read " + path.string() + "; give its path: flight_delays --sample PATH");
     const auto number = [&](std::size_t offset) {
       std::uint32_t value = 0;
       std::memcpy(&value, bytes_.data() + offset, sizeof value);
@@ -57,7 +58,8 @@ class FlightSample {
     std::size_t delays = 0;
     for (std::size_t i = delays_at_; i < bytes_.size(); ++i) delays += (bytes_[i] & 0x80) == 0 ? 1 : 0;
     bool known = (bytes_.back() & 0x80) == 0;
-    for (std::size_t i = origins_at_; i < delays_at_; ++i) known = known && static_cast<std::uint8_t>(bytes_[i]) < airports_;
+    for (std::size_t i = origins_at_; i < delays_at_; ++i)
+      known = known && static_cast<std::uint8_t>(bytes_[i]) < airports_;
     if (flights != flights_ || delays != flights_ || !known) throw std::runtime_error(path + " is damaged");
   }
 
@@ -118,7 +120,8 @@ class FlightReader {
 // examples/data/flights.bin in a directory above the program: finds it from any build directory of the checkout.
 inline std::filesystem::path find_flight_sample() {
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe");
-  for (std::filesystem::path folder = program.parent_path(); folder != folder.root_path(); folder = folder.parent_path()) {
+  for (std::filesystem::path folder = program.parent_path(); folder != folder.root_path();
+       folder = folder.parent_path()) {
     if (std::filesystem::exists(folder / "examples/data/flights.bin")) return folder / "examples/data/flights.bin";
   }
   return "examples/data/flights.bin";

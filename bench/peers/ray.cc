@@ -115,7 +115,8 @@ int main(int argc, char** argv) {
   bench::report("put_100MiB", "GiB/s", bench::median_of(3, [&] { return put_gib_s(values); }));
   auto bulk = ray::Put(values);
   bench::check(*ray::Get(ray::Task(first_and_last).Remote(bulk)) == 3, "wrong bytes in the worker");
-  bench::report("get_100MiB", "us", 1e6 * bench::seconds_of([&] { bench::check(ray::Get(bulk)->back() == 1.5, "bytes"); }));
+  bench::report("get_100MiB", "us",
+                1e6 * bench::seconds_of([&] { bench::check(ray::Get(bulk)->back() == 1.5, "bytes"); }));
 
   std::vector<ray::ObjectRef<Stamped>> pending;
   for (int i = 0; i < kBatch; ++i) pending.push_back(task(i));

@@ -95,7 +95,8 @@ ActorHandle<T> actor(const Args&... args) {
     detail::report<kFound.problem, kFound.position>();
     return {};
   } else if constexpr (!Maker::kMakes) {
-    detail::report<detail::Problem::kNotConstructible, 0>();
+    // Depends on T, or clang would instantiate it for every program.
+    detail::report<Maker::kMakes ? detail::Problem::kNone : detail::Problem::kNotConstructible, 0>();
     return {};
   } else {
     return detail::RefAccess::adopt<ActorHandle<T>>(Maker::make(args...));

@@ -73,10 +73,13 @@ class [[nodiscard]] ArrayBuilder {
   using value_type = T;
 
   explicit ArrayBuilder(std::size_t size)
-      : block_(detail::reserve_array(size, sizeof(T))), data_(reinterpret_cast<T*>(block_.block.data + detail::kArrayHeaderBytes)),
+      : block_(detail::reserve_array(size, sizeof(T))),
+        data_(reinterpret_cast<T*>(block_.block.data + detail::kArrayHeaderBytes)),
         size_(size) {}
   ArrayBuilder(ArrayBuilder&& other) noexcept
-      : block_(std::exchange(other.block_, {})), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+      : block_(std::exchange(other.block_, {})),
+        data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)) {}
   ArrayBuilder& operator=(ArrayBuilder&& other) noexcept {
     std::swap(block_, other.block_);
     std::swap(data_, other.data_);

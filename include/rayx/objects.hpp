@@ -29,7 +29,8 @@ T get_from(RefCell* cell, DeadlineNs deadline, Duration timeout) {
 
 template <class T>
 T get_now(RefCell* cell, Duration timeout) {
-  if (cell == nullptr) [[unlikely]] throw_empty("get");
+  if (cell == nullptr) [[unlikely]]
+    throw_empty("get");
   Record* const record = cell->record.load(std::memory_order_relaxed);
   const std::uint32_t state = record->state.load(std::memory_order_acquire);
   if ((state & (kRecordStateMask | kRecordIsError | kRecordHasRefs)) == kRecordDoneInline) [[likely]] {
@@ -62,15 +63,17 @@ constexpr void check_put() {
                 "rayx: put: argument 1 is or holds a pointer, which means nothing in another process. Put the value");
   static_assert(kOfValue != Flaw::kView,
                 "rayx: put: argument 1 is or holds a view into other memory. Put a container or rayx::Array");
-  static_assert(kOfValue != Flaw::kUnknown,
-                "rayx: put: argument 1 is of a class that cannot be encoded. Make it an aggregate, or add the free functions "
-                "that docs/design/codec.md names");
+  static_assert(
+      kOfValue != Flaw::kUnknown,
+      "rayx: put: argument 1 is of a class that cannot be encoded. Make it an aggregate, or add the free functions "
+      "that docs/design/codec.md names");
 }
 
 // The type of the object that put makes: string literals become strings.
 template <class A>
-using PutValue = std::conditional_t<std::is_same_v<std::decay_t<A>, const char*> || std::is_same_v<std::decay_t<A>, char*>,
-                                    std::string, std::decay_t<A>>;
+using PutValue =
+    std::conditional_t<std::is_same_v<std::decay_t<A>, const char*> || std::is_same_v<std::decay_t<A>, char*>,
+                       std::string, std::decay_t<A>>;
 
 }  // namespace detail
 
@@ -93,7 +96,8 @@ ObjectRef<detail::PutValue<A>> put(const A& value) {
     }
     detail::Failure failure;
     detail::RefCell* const cell = backend.put(encoding.hand_over(), failure);
-    if (cell == nullptr) [[unlikely]] detail::throw_failure(std::move(failure), "put");
+    if (cell == nullptr) [[unlikely]]
+      detail::throw_failure(std::move(failure), "put");
     return detail::RefAccess::adopt<ObjectRef<Value>>(cell);
   }
 }

@@ -38,7 +38,8 @@ struct Finding {
 
 // Writing into an argument would change the worker's copy only.
 template <class P>
-inline constexpr bool kIsMutableReference = std::is_lvalue_reference_v<P> && !std::is_const_v<std::remove_reference_t<P>>;
+inline constexpr bool kIsMutableReference =
+    std::is_lvalue_reference_v<P> && !std::is_const_v<std::remove_reference_t<P>>;
 
 // What parameter P is decoded as when its argument has type A: the parameter's own type, or the type of the object that a
 // reference names, which then converts.

@@ -65,7 +65,9 @@ struct ReadPass {
   void* context = nullptr;
   std::uint64_t at = 0;
   const std::byte* take(std::uint64_t count) {
-    if (count > size - at) throw_error({ErrorCode::kMalformed, "rayx: a value's bytes end too early; they were not made by this program or were damaged"});
+    if (count > size - at)
+      throw_error({ErrorCode::kMalformed,
+                   "rayx: a value's bytes end too early; they were not made by this program or were damaged"});
     const std::byte* const there = in + at;
     at += count;
     return there;
@@ -136,7 +138,8 @@ constexpr auto fields_of(T& value) {
 template <class T>
 struct Plain {
   static consteval Flaw flaw() {
-    if constexpr (std::is_pointer_v<T> || std::is_member_pointer_v<T> || std::is_null_pointer_v<T> || std::is_function_v<T>) {
+    if constexpr (std::is_pointer_v<T> || std::is_member_pointer_v<T> || std::is_null_pointer_v<T> ||
+                  std::is_function_v<T>) {
       return Flaw::kPointer;
     } else if constexpr (std::is_reference_v<T>) {
       return Flaw::kView;

@@ -38,7 +38,8 @@ class Encoding {
   Encoding(const Encoding&) = delete;
   Encoding& operator=(const Encoding&) = delete;
   ~Encoding() {
-    if (encoded_.block.data != nullptr) [[unlikely]] backend_->abandon(encoded_.block);
+    if (encoded_.block.data != nullptr) [[unlikely]]
+      backend_->abandon(encoded_.block);
   }
 
   // `small`: where up to kRecordInlineBytes may be written instead of the stack. `trailer`: see Encoded::refs.

@@ -1,5 +1,5 @@
-#include "base/deadline.hpp"
 #include "embed.hpp"
+#include "base/deadline.hpp"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -103,7 +103,8 @@ int run(std::string what) {
   }
   server->shutdown(1000ms, *events);
   std::cout << indented("server", read_text(out.get())) << indented("server's stderr", read_text(err.get()))
-            << "children left: " << has_children() << '\n' << std::flush;
+            << "children left: " << has_children() << '\n'
+            << std::flush;
   return 0;
 }
 
