@@ -9,7 +9,7 @@ namespace rayx::shm {
 // caches than the writer gains (figures: docs/design/store.md).
 inline constexpr std::size_t kBulkCopyBytesMin = 12 << 20;
 
-// memcpy for ranges that do not overlap; large ones at 1.4 to 1.8 times its speed, by stores that do not read the destination
+// memcpy for ranges that do not overlap; large ones at 1.4 to 2 times its speed, by stores that do not read the destination
 // into the caches first. After it returns the bytes may be published by a release store as after memcpy (it ends in a store
 // fence). Any thread.
 void copy_bulk(void* to, const void* from, std::size_t bytes) noexcept;
