@@ -108,8 +108,9 @@ void idle_cpu() {
   for (std::uint64_t i = 0; i < kBatch; ++i) refs.push_back(rayx::remote<next_number>(i));
   for (const std::uint64_t result : rayx::get(refs)) pids.insert(pid_of(result));
 
-  std::this_thread::sleep_for(std::chrono::seconds(1));  // spinning and background work of the start come to their end
-  constexpr auto kIdle = std::chrono::seconds(3);
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(400));  // spinning and background work of the start come to their end
+  constexpr auto kIdle = std::chrono::milliseconds(1200);
   const std::vector<pid_t> tree = process_tree();
   for (const std::uint32_t pid : pids) {
     check(std::find(tree.begin(), tree.end(), static_cast<pid_t>(pid)) != tree.end(),

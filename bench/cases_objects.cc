@@ -192,7 +192,7 @@ void wait_1k() {
     int waits = 0;
     const double seconds = seconds_of([&] {
       while (!left.empty()) {
-        auto [ready, pending] = rayx::wait(left, {.count = 1});
+        auto [ready, pending] = rayx::wait(std::move(left), {.count = 1});
         check(ready.size() == 1, "a wait for one returned another number");
         sum += value_of(rayx::get(ready.front()));
         left = std::move(pending);

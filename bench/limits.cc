@@ -212,6 +212,57 @@ double tcp_gib_s() {
   });
 }
 
+// The least that a put and a get of a small value can be: a record of 64 bytes from a free list, its value, a release store of
+// its state; an acquire load and the value. Private memory, one thread, nothing counted.
+struct alignas(64) Cell {
+  std::atomic<std::uint32_t> state{0};
+  std::uint32_t next = 0;
+  std::uint64_t value = 0;
+};
+constexpr std::uint32_t kCells = 1000;
+
+double record_ns(bool putting) {
+  std::vector<Cell> cells(kCells);
+  std::uint32_t free_list = 0;
+  for (std::uint32_t i = 0; i < kCells; ++i) cells[i].next = i + 1;
+  std::vector<std::uint32_t> taken(kCells);
+  const auto put_all = [&] {
+    for (std::uint32_t i = 0; i < kCells; ++i) {
+      Cell& cell = cells[taken[i] = free_list];
+      free_list = cell.next;
+      cell.value = i;
+      cell.state.store(2, std::memory_order_release);
+    }
+  };
+  const auto free_all = [&] {
+    for (const std::uint32_t index : taken) {
+      cells[index].state.store(0, std::memory_order_relaxed);
+      cells[index].next = free_list;
+      free_list = index;
+    }
+  };
+  put_all();
+  return median_of(15, [&] {
+    constexpr int kRounds = 200;
+    std::uint64_t sum = 0;
+    const double seconds = seconds_of([&] {
+      for (int round = 0; round < kRounds; ++round) {
+        if (putting) {
+          free_all();
+          put_all();
+        } else {
+          for (const std::uint32_t index : taken) {
+            if (cells[index].state.load(std::memory_order_acquire) == 2) sum += cells[index].value;
+          }
+        }
+        bench::keep(cells.data());
+      }
+    });
+    check(putting || sum == std::uint64_t{kRounds} * kCells * (kCells - 1) / 2, "the records are wrong");
+    return seconds / (kRounds * kCells) * 1e9;
+  });
+}
+
 struct Limit {
   std::string_view name;
   std::string_view unit;
@@ -220,6 +271,8 @@ struct Limit {
 constexpr Limit kLimits[] = {
     {"limit_ping_pong", "us", [] { return round_trip_us(false, 100'000); }},
     {"limit_ping_pong_rate", "1/s", [] { return 1e6 / round_trip_us(false, 100'000); }},
+    {"limit_record_put", "ns", [] { return record_ns(true); }},
+    {"limit_record_get", "ns", [] { return record_ns(false); }},
     {"limit_futex", "us", [] { return round_trip_us(true, 2'000); }},
     {"limit_memcpy", "GiB/s", [] { return bench::copy_gib_s(false); }},
     {"limit_non_temporal", "GiB/s", [] { return bench::copy_gib_s(true); }},

@@ -7,6 +7,7 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <deque>
 #include <numeric>
 
@@ -43,7 +44,7 @@ struct Delays {
     while (i < kBounds.size() && left > classes[i]) left -= classes[i++];
     if (i == 0) return kBounds[0];
     if (i == kBounds.size()) return longest;
-    return kBounds[i - 1] + (kBounds[i] - kBounds[i - 1]) * left / classes[i];
+    return std::min<double>(longest, kBounds[i - 1] + (kBounds[i] - kBounds[i - 1]) * left / classes[i]);
   }
 };
 
@@ -150,6 +151,7 @@ void print_table(const FlightSample& sample, const std::vector<Delays>& table) {
   }
   std::vector<std::size_t> airports(sample.airports());
   std::iota(airports.begin(), airports.end(), std::size_t{0});
+  std::erase_if(airports, [&](std::size_t i) { return by_airport[i].flights == 0; });
   std::ranges::stable_sort(airports, std::greater{}, [&](std::size_t i) { return by_airport[i].flights; });
 
   std::printf("\nairport     flights   mean delay   9 of 10 at most   longest   worst hour   its mean\n");
@@ -198,9 +200,9 @@ void run(std::size_t rows, const std::filesystem::path& path) {
   print_table(sample, table);
   const double million_rows = static_cast<double>(rows) / 1e6;
   std::printf("\nThe sequential run finds the same.\n");
-  std::printf("tasks       %7.3f s   %6.0f million rows/s, unpacking, put and gather included\n", parallel_s,
+  std::printf("tasks       %7.3f s   %6.1f million rows/s, unpacking, put and gather included\n", parallel_s,
               million_rows / parallel_s);
-  std::printf("sequential  %7.3f s   %6.0f million rows/s\n", sequential_s, million_rows / sequential_s);
+  std::printf("sequential  %7.3f s   %6.1f million rows/s\n", sequential_s, million_rows / sequential_s);
   std::printf("speed-up    %7.2f\n", sequential_s / parallel_s);
 }
 
@@ -213,7 +215,9 @@ int main(int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
       const std::string option = argv[i];
       if (option == "--rows" && i + 1 < argc) {
-        rows = std::stoull(argv[++i]);
+        char* end = nullptr;
+        rows = std::strtoull(argv[++i], &end, 10);
+        if (*end != 0) rows = 0;
       } else if (option == "--sample" && i + 1 < argc) {
         path = argv[++i];
       } else {
@@ -221,7 +225,7 @@ int main(int argc, char** argv) {
         return 2;
       }
     }
-    if (rows == 0 || rows > 4'000'000'000) throw std::runtime_error("--rows takes 1 to 4,000,000,000");
+    if (rows == 0 || rows > 4'000'000'000) throw std::runtime_error("--rows takes a number from 1 to 4000000000");
     run(rows, path.empty() ? find_flight_sample() : path);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "flight_delays: %s\n", error.what());

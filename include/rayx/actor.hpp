@@ -109,10 +109,8 @@ void kill(const ActorHandle<T>& handle) {
   detail::kill_actor(detail::RefAccess::cell(handle));
 }
 
-namespace detail {
-template <class T>
-struct Plain<ActorHandle<T>> : PlainReference<ActorHandle<T>> {};
-}  // namespace detail
-
 }  // namespace rayx
+
+template <class T>
+struct rayx::codec::Codec<rayx::ActorHandle<T>> : rayx::detail::RefCodec<rayx::ActorHandle<T>> {};
 #pragma GCC visibility pop

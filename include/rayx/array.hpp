@@ -2,13 +2,12 @@
 #pragma once
 
 #include <cstddef>
-#include <initializer_list>
-#include <memory>
 #include <span>
 #include <stdexcept>
 #include <type_traits>
 #include <utility>
 
+#include <rayx/codec.hpp>
 #include <rayx/object_ref.hpp>
 
 #pragma GCC visibility push(default)
@@ -17,25 +16,26 @@ namespace rayx {
 namespace detail {
 struct ArrayAccess;
 
-// An encoded Array: the count (8 bytes), zeros up to 64, the elements. 64-byte aligned, as its block is.
-inline constexpr std::size_t kArrayHeaderBytes = 64;
 struct ArrayBlock {
   Block block;
+  std::uint64_t data_offset = 0;
   std::uint32_t runtime = 0;  // that it was reserved from
 };
-ArrayBlock reserve_array(std::size_t count, std::size_t element_bytes);  // writes the header
+// In the library. The bytes are those of a vector (docs/design/codec.md): the count, padding, the elements.
+ArrayBlock reserve_array(std::size_t count, std::size_t element_bytes, std::size_t element_align);
 void abandon_array(ArrayBlock& block) noexcept;
 }  // namespace detail
 
+// Numbers, enums, and structs of them: what is encoded by one memcpy.
 template <class T>
-inline constexpr bool kCanBeInArray = std::is_trivially_copyable_v<T> && !std::is_pointer_v<T> && alignof(T) <= 64;
+inline constexpr bool kCanBeInArray = codec::detail::kIsFlat<T> && alignof(T) <= 64;
 
 // Cheap to copy: copies share the elements. It keeps them alive, in the store, until the last copy is destroyed; the elements
 // never change. Any thread.
 template <class T>
 class Array {
  public:
-  static_assert(kCanBeInArray<T>, "rayx: the elements of an Array are trivially copyable and not pointers");
+  static_assert(kCanBeInArray<T>, "rayx: the elements of an Array are numbers, enums, or trivially copyable structs of them");
   using value_type = T;
   using const_iterator = const T*;
   using iterator = const T*;
@@ -59,8 +59,7 @@ class Array {
   friend struct detail::ArrayAccess;
   const T* data_ = nullptr;
   std::size_t size_ = 0;
-  ObjectRef<void> keep_;                // what they lie in, or
-  std::shared_ptr<const void> copied_;  // a copy, where the bytes do not live long enough
+  codec::Keep keep_;  // what they lie in
 };
 
 // An array under construction, in its final place in the object store. `put(std::move(builder))` and returning it from a task
@@ -69,17 +68,15 @@ class Array {
 template <class T>
 class [[nodiscard]] ArrayBuilder {
  public:
-  static_assert(kCanBeInArray<T>, "rayx: the elements of an Array are trivially copyable and not pointers");
+  static_assert(kCanBeInArray<T>, "rayx: the elements of an Array are numbers, enums, or trivially copyable structs of them");
   using value_type = T;
 
   explicit ArrayBuilder(std::size_t size)
-      : block_(detail::reserve_array(size, sizeof(T))),
-        data_(reinterpret_cast<T*>(block_.block.data + detail::kArrayHeaderBytes)),
+      : block_(detail::reserve_array(size, sizeof(T), alignof(T))),
+        data_(reinterpret_cast<T*>(block_.block.data + block_.data_offset)),
         size_(size) {}
   ArrayBuilder(ArrayBuilder&& other) noexcept
-      : block_(std::exchange(other.block_, {})),
-        data_(std::exchange(other.data_, nullptr)),
-        size_(std::exchange(other.size_, 0)) {}
+      : block_(std::exchange(other.block_, {})), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   ArrayBuilder& operator=(ArrayBuilder&& other) noexcept {
     std::swap(block_, other.block_);
     std::swap(data_, other.data_);

@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include <rayx/detail/call_plan.hpp>
 #include <rayx/detail/values.hpp>
 #include <rayx/object_ref.hpp>
 
@@ -19,7 +20,7 @@ T get_from(RefCell* cell, DeadlineNs deadline, Duration timeout) {
   // Reachable for values that cannot be encoded only after a compile error elsewhere has said so.
   if constexpr (std::is_void_v<T>) {
     await_value(cell, deadline, timeout, "get");
-  } else if constexpr (kCanBeValue<T>) {
+  } else if constexpr (codec::is_encodable_v<T>) {
     const ValueView view = await_value(cell, deadline, timeout, "get");
     return decode_whole<T>(view.data, view.size, cell);
   } else {
@@ -29,14 +30,13 @@ T get_from(RefCell* cell, DeadlineNs deadline, Duration timeout) {
 
 template <class T>
 T get_now(RefCell* cell, Duration timeout) {
-  if (cell == nullptr) [[unlikely]]
-    throw_empty("get");
+  if (cell == nullptr) [[unlikely]] throw_empty("get");
   Record* const record = cell->record.load(std::memory_order_relaxed);
   const std::uint32_t state = record->state.load(std::memory_order_acquire);
   if ((state & (kRecordStateMask | kRecordIsError | kRecordHasRefs)) == kRecordDoneInline) [[likely]] {
     if constexpr (std::is_void_v<T>) {
       return;
-    } else if constexpr (kCanBeValue<T>) {
+    } else if constexpr (codec::is_encodable_v<T>) {
       return decode_whole<T>(record->payload, record->size, cell);
     }
   }
@@ -58,22 +58,22 @@ TupleElement<T> get_element(const ObjectRef<T>& ref, DeadlineNs deadline, Durati
 
 template <class T>
 constexpr void check_put() {
-  constexpr Flaw kOfValue = kFlaw<T, false>;
-  static_assert(kOfValue != Flaw::kPointer,
-                "rayx: put: argument 1 is or holds a pointer, which means nothing in another process. Put the value");
-  static_assert(kOfValue != Flaw::kView,
+  constexpr Problem kOfValue = problem_of_encoding(codec::problem_of<T>());
+  static_assert(kOfValue != Problem::kPointer,
+                "rayx: put: argument 1 is or holds a pointer or reference, which means nothing in another process. Put the value");
+  static_assert(kOfValue != Problem::kView,
                 "rayx: put: argument 1 is or holds a view into other memory. Put a container or rayx::Array");
-  static_assert(
-      kOfValue != Flaw::kUnknown,
-      "rayx: put: argument 1 is of a class that cannot be encoded. Make it an aggregate, or add the free functions "
-      "that docs/design/codec.md names");
+  static_assert(kOfValue != Problem::kFunctionValue,
+                "rayx: put: argument 1 is or holds a function or a lambda with captures. Put the values that it needs");
+  static_assert(kOfValue != Problem::kNotEncodable,
+                "rayx: put: argument 1 is of a class that cannot be encoded. Make it a plain aggregate, or add the function "
+                "rayx_serialize(archive, value) beside it (docs/design/codec.md)");
 }
 
 // The type of the object that put makes: string literals become strings.
 template <class A>
-using PutValue =
-    std::conditional_t<std::is_same_v<std::decay_t<A>, const char*> || std::is_same_v<std::decay_t<A>, char*>,
-                       std::string, std::decay_t<A>>;
+using PutValue = std::conditional_t<std::is_same_v<std::decay_t<A>, const char*> || std::is_same_v<std::decay_t<A>, char*>,
+                                    std::string, std::decay_t<A>>;
 
 }  // namespace detail
 
@@ -82,22 +82,16 @@ using PutValue =
 template <class A>
 ObjectRef<detail::PutValue<A>> put(const A& value) {
   using Value = detail::PutValue<A>;
-  if constexpr (detail::kFlaw<Value, false> != detail::Flaw::kNone) {
+  if constexpr (!codec::is_encodable_v<Value>) {
     detail::check_put<Value>();
     return {};
   } else {
     detail::Backend& backend = detail::require_backend("put");
     alignas(8) std::byte small[detail::kRecordInlineBytes];
-    detail::Encoding encoding;
-    if constexpr (std::is_same_v<Value, A>) {
-      encoding.encode(backend, "put", true, small, value);
-    } else {
-      encoding.encode(backend, "put", true, small, Value(value));
-    }
+    detail::Encoding<Value> encoding(backend, "put", true, small, codec::to_parameter<Value>(value));
     detail::Failure failure;
     detail::RefCell* const cell = backend.put(encoding.hand_over(), failure);
-    if (cell == nullptr) [[unlikely]]
-      detail::throw_failure(std::move(failure), "put");
+    if (cell == nullptr) [[unlikely]] detail::throw_failure(std::move(failure), "put");
     return detail::RefAccess::adopt<ObjectRef<Value>>(cell);
   }
 }
@@ -229,7 +223,8 @@ class AsCompleted {
       return *this;
     }
     void operator++(int) { range_->advance(); }
-    friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept { return it.range_->at_end_; }
+    friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept { return it.is_at_end(); }
+    bool is_at_end() const noexcept { return range_->at_end_; }
 
    private:
     AsCompleted* range_ = nullptr;

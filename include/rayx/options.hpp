@@ -17,25 +17,25 @@ inline constexpr Duration kForever = Duration::max();
 struct Config {
   // RAYX_LOCAL (0 or 1), default 0. Everything runs inside the calling process at the moment it is submitted, in order: for
   // breakpoints and sanitizers. Results, errors and encodings are the same as with processes.
-  std::optional<bool> local;
+  std::optional<bool> local = {};
   // RAYX_NUM_CPUS, 1 to 1024. Default: the CPUs that this process may use (affinity and cgroup quota).
-  std::optional<int> num_cpus;
+  std::optional<int> num_cpus = {};
   // RAYX_STORE_BYTES, at least 1 MiB; the variable takes the suffixes K, M, G, T (powers of 1024). Default: 30 % of the memory
   // that the machine or the cgroup allows. Memory is used when objects fill it, not before.
-  std::optional<std::uint64_t> store_bytes;
+  std::optional<std::uint64_t> store_bytes = {};
   // RAYX_MAX_WORKERS, 1 to 64. Default 64. Processes that run tasks, those that wait for others included. Actors do not count.
-  std::optional<int> max_workers;
+  std::optional<int> max_workers = {};
   // RAYX_SUBMIT_TIMEOUT_MS, default 60,000. How long a call waits when the queue of pending tasks is full; then QueueFull.
-  std::optional<Duration> submit_timeout;
+  std::optional<Duration> submit_timeout = {};
   // RAYX_STORE_TIMEOUT_MS, default 10,000. How long a writer waits when the object store is full; then OutOfMemory.
-  std::optional<Duration> store_timeout;
+  std::optional<Duration> store_timeout = {};
 };
 
 // For one task: the optional first argument of remote().
 struct TaskOptions {
-  double num_cpus = 1;    // 0 to 1024, in steps of 0.0001; 0: the task only waits or coordinates
-  int max_retries = 3;    // after a crash of its worker. -1: for ever. Exceptions are results and not retried
-  std::string name = {};  // in errors, logs and lists; empty: the function's
+  double num_cpus = 1;   // 0 to 1024, in steps of 0.0001; 0: the task only waits or coordinates
+  int max_retries = 3;   // after a crash of its worker. -1: for ever. Exceptions are results and not retried
+  std::string name = {}; // in errors, logs and lists; empty: the function's
 };
 
 // For one actor: the optional first argument of actor<T>().

@@ -13,18 +13,19 @@ namespace detail {
 
 template <class E>
 struct RegisteredException {
-  static constexpr bool kEncodable = kFlaw<E, false> == Flaw::kNone;
+  static constexpr bool kEncodable = codec::is_encodable_v<E>;
   static void take_apart(const std::exception_ptr& error, RemoteFailure& failure) {
     try {
       std::rethrow_exception(error);
     } catch (const E& caught) {
       if constexpr (requires { std::string(caught.what()); }) failure.message = caught.what();
       if constexpr (kEncodable) {
-        SizePass sizes;
-        Plain<E>::pass(sizes, caught);
-        failure.payload.resize(sizes.at);
-        WritePass out{reinterpret_cast<std::byte*>(failure.payload.data()), nullptr, nullptr, nullptr};
-        Plain<E>::pass(out, caught);
+        codec::SizeContext sizes;
+        codec::encoded_size(caught, sizes);
+        if (sizes.failed()) return;  // it arrives as a TaskError
+        failure.payload.resize(sizes.size());
+        codec::Encoder encoder(reinterpret_cast<std::byte*>(failure.payload.data()), failure.payload.size());
+        codec::encode(caught, encoder);
       }
     }
   }
@@ -32,7 +33,10 @@ struct RegisteredException {
     auto shared = std::make_shared<const RemoteFailure>(std::move(failure));
     if constexpr (kEncodable) {
       const auto* const bytes = reinterpret_cast<const std::byte*>(shared->payload.data());
-      throw RemoteError<E>(decode_whole<E>(bytes, shared->payload.size(), nullptr), shared);
+      codec::Decoder decoder(bytes, shared->payload.size());
+      Result<E> again = codec::decode<E>(decoder);
+      if (again) throw RemoteError<E>(std::move(*again), shared);
+      failure = *shared;
     } else {
       throw RemoteError<E>(E(shared->message), shared);
     }
@@ -47,11 +51,9 @@ struct RegisteredException {
 //   const bool registered = rayx::register_exception<MyError>();
 template <class E>
 bool register_exception() {
-  static_assert(std::is_class_v<E> && !std::is_final_v<E>,
-                "rayx: register_exception: a class that is not final is needed");
-  static_assert(
-      detail::kFlaw<E, false> == detail::Flaw::kNone || std::is_constructible_v<E, std::string>,
-      "rayx: register_exception: the class is neither constructible from a std::string nor can it be encoded");
+  static_assert(std::is_class_v<E> && !std::is_final_v<E>, "rayx: register_exception: a class that is not final is needed");
+  static_assert(codec::is_encodable_v<E> || std::is_constructible_v<E, std::string>,
+                "rayx: register_exception: the class is neither constructible from a std::string nor can it be encoded");
   static const bool once = (detail::register_exception_type(detail::RegisteredException<E>::type), true);
   return once;
 }

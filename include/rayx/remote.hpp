@@ -30,18 +30,16 @@ struct CallResult {
   using Type = ObjectRef<void>;
 };
 template <class Callee, class... Args>
-  requires Callee::template
-Sig<Args...>::kKnown struct CallResult<Callee, Args...> {
-  using Type =
-      ObjectRef<typename ResultValue<std::remove_cvref_t<typename Callee::template Sig<Args...>::Result>>::Type>;
+  requires Callee::template Sig<Args...>::kKnown
+struct CallResult<Callee, Args...> {
+  using Type = ObjectRef<typename ResultValue<std::remove_cvref_t<typename Callee::template Sig<Args...>::Result>>::Type>;
 };
 
 template <class Callee, class... Args>
 RefCell* submit(const TaskOptions* options, const Args&... args) {
   return Call<Callee, Args...>::make(
       require_backend("remote"), "remote", options,
-      [](Backend& backend, const TaskCall& call, Failure& failure) { return backend.submit_task(call, failure); },
-      args...);
+      [](Backend& backend, const TaskCall& call, Failure& failure) { return backend.submit_task(call, failure); }, args...);
 }
 
 // remote() with or without options in front of the arguments.
@@ -127,6 +125,17 @@ auto remote(const Bound<Callee, Values...>& bound, const Args&... args) {
     return std::apply([&](const Values&... values) { return Caller::call(values..., args...); }, bound.values);
   }
 }
+template <class Callee, class... Values, class... Args>
+auto remote(const Bound<Callee, Values...>& bound, const TaskOptions& options, const Args&... args) {
+  using Caller = detail::TaskCaller<Callee, TaskOptions, Values..., std::decay_t<const Args>...>;
+  if constexpr (constexpr detail::Finding kFound = Caller::kFinding; kFound.problem != detail::Problem::kNone) {
+    detail::report<kFound.problem, kFound.position>();
+    return typename Caller::Ref();
+  } else {
+    return std::apply([&](const Values&... values) { return Caller::call(options, values..., args...); }, bound.values);
+  }
+}
+
 // A function together with its first arguments, to be completed by the arguments of remote or the items of map:
 // map(rayx::bind<scale>(2.5), values). The values are copied into each task; bind an ObjectRef for what is large.
 template <auto kFunction, class... Values>

@@ -68,7 +68,8 @@ Result<Config> resolve_config(const Config& config) {
                                               "\", but this version runs on one machine only. Unset the variable"};
   }
   Config resolved;
-  const std::optional<std::int64_t> local = config.local ? std::optional<std::int64_t>(*config.local) : std::nullopt;
+  std::optional<std::int64_t> local;
+  if (config.local.has_value()) local = config.local.value() ? 1 : 0;
   const auto is_local = resolve({"local", "RAYX_LOCAL", 0, 1}, local, 0);
   if (!is_local) return is_local.error();
   resolved.local = *is_local == 1;
@@ -80,14 +81,12 @@ Result<Config> resolve_config(const Config& config) {
   const std::uint64_t memory = usable_memory_bytes();
   std::optional<std::int64_t> store;
   if (config.store_bytes) {
-    store = static_cast<std::int64_t>(
-        std::min<std::uint64_t>(*config.store_bytes, std::numeric_limits<std::int64_t>::max()));
+    store = static_cast<std::int64_t>(std::min<std::uint64_t>(*config.store_bytes, std::numeric_limits<std::int64_t>::max()));
   }
   const std::int64_t fallback = static_cast<std::int64_t>(std::max<std::uint64_t>(memory / 10 * 3, kStoreBytesMin));
-  const auto store_bytes =
-      resolve({"store_bytes", "RAYX_STORE_BYTES", static_cast<std::int64_t>(kStoreBytesMin),
-               static_cast<std::int64_t>(memory), " bytes, the memory that this process may use", true},
-              store, fallback);
+  const auto store_bytes = resolve({"store_bytes", "RAYX_STORE_BYTES", static_cast<std::int64_t>(kStoreBytesMin),
+                                    static_cast<std::int64_t>(memory), " bytes, the memory that this process may use", true},
+                                   store, fallback);
   if (!store_bytes) return store_bytes.error();
   resolved.store_bytes = static_cast<std::uint64_t>(*store_bytes);
 

@@ -5,7 +5,7 @@
 
 #include "api/inside_task.hpp"
 #include "base/check.hpp"
-#include "rayx/detail/array_access.hpp"
+#include "rayx/detail/ref_codec.hpp"
 #include "rayx/detail/ref_count.hpp"
 #include "rayx/detail/remote_failure.hpp"
 #include "rayx/detail/values.hpp"
@@ -24,22 +24,19 @@ std::string text_of(Duration duration) {
 }
 
 Error timeout_error(Duration timeout, const char* what) {
-  return {ErrorCode::kTimeout,
-          std::string("rayx: ") + what + ": not ready within " + text_of(timeout) +
-              "; the task goes on. Call it again to wait longer, or look at what the task waits for"};
+  return {ErrorCode::kTimeout, std::string("rayx: ") + what + ": not ready within " + text_of(timeout) +
+                                   "; the task goes on. Call it again to wait longer, or look at what the task waits for"};
 }
 
 Error no_runtime_error(const char* what) {
-  return {ErrorCode::kNotInitialized,
-          std::string("rayx: ") + what +
-              ": this process has no runtime. Call rayx::init() first and keep the Runtime that it "
-              "returns until all results are there"};
+  return {ErrorCode::kNotInitialized, std::string("rayx: ") + what +
+                                          ": this process has no runtime. Call rayx::init() first and keep the Runtime that it "
+                                          "returns until all results are there"};
 }
 Error other_runtime_error(const char* what) {
-  return {ErrorCode::kNotInitialized,
-          std::string("rayx: ") + what +
-              ": the reference belongs to a runtime that was shut down, and its value went with it. "
-              "Make it again with this runtime"};
+  return {ErrorCode::kNotInitialized, std::string("rayx: ") + what +
+                                          ": the reference belongs to a runtime that was shut down, and its value went with it. "
+                                          "Make it again with this runtime"};
 }
 
 void check_cpus(double cpus, const char* what) {
@@ -53,10 +50,9 @@ void check_cpus(double cpus, const char* what) {
 void throw_no_runtime(const char* what) { throw_error(no_runtime_error(what)); }
 
 void throw_empty(const char* what) {
-  throw_error(
-      {ErrorCode::kInvalidArgument,
-       std::string("rayx: ") + what +
-           ": the reference is empty: it was default-constructed or moved from. Use the one that it was moved to"});
+  throw_error({ErrorCode::kInvalidArgument,
+               std::string("rayx: ") + what +
+                   ": the reference is empty: it was default-constructed or moved from. Use the one that it was moved to"});
 }
 
 void throw_failure(Failure failure, const char* what) {
@@ -85,9 +81,7 @@ Result<ValueView> try_await_value(RefCell* cell, DeadlineNs deadline, Duration t
     switch (backend.wait_one(cell, deadline, failure)) {
       case WaitState::kReady: break;
       case WaitState::kTimedOut: return timeout_error(timeout, what);
-      case WaitState::kFailed:
-        RAYX_CHECK(failure != nullptr, "a backend must say why it failed", what);
-        return *failure;
+      case WaitState::kFailed: RAYX_CHECK(failure != nullptr, "a backend must say why it failed", what); return *failure;
     }
   }
   ValueView view;
@@ -130,9 +124,8 @@ bool await_many(std::span<RefCell* const> cells, std::size_t count, DeadlineNs d
 
 void require_count(std::size_t count, std::size_t refs, const char* what) {
   if (count >= 1 && count <= refs) return;
-  throw_error({ErrorCode::kInvalidArgument, std::string("rayx: ") + what + ": count is " + std::to_string(count) +
-                                                " of " + std::to_string(refs) +
-                                                " references; it must be from 1 to their number"});
+  throw_error({ErrorCode::kInvalidArgument, std::string("rayx: ") + what + ": count is " + std::to_string(count) + " of " +
+                                                std::to_string(refs) + " references; it must be from 1 to their number"});
 }
 
 void kill_actor(RefCell* actor) {
@@ -152,26 +145,26 @@ std::size_t chunk_size(std::size_t items, std::size_t chunk) {
   constexpr double kTasksForEachCpu = 4;
   if (chunk > 0) return chunk;
   const double cpus = std::max(1.0, require_backend("map").cpus());
-  return std::max<std::size_t>(
-      1, static_cast<std::size_t>(std::ceil(static_cast<double>(items) / (cpus * kTasksForEachCpu))));
+  return std::max<std::size_t>(1, static_cast<std::size_t>(std::ceil(static_cast<double>(items) / (cpus * kTasksForEachCpu))));
 }
 
 // ---- Arrays
 
-ArrayBlock reserve_array(std::size_t count, std::size_t element_bytes) {
-  if (count > (UINT64_MAX - kArrayHeaderBytes) / 2 / element_bytes) {
+ArrayBlock reserve_array(std::size_t count, std::size_t element_bytes, std::size_t element_align) {
+  if (count > UINT64_MAX / 4 / element_bytes) {
     throw_error({ErrorCode::kInvalidArgument, "rayx: ArrayBuilder: " + std::to_string(count) + " elements of " +
-                                                  std::to_string(element_bytes) +
-                                                  " bytes are more than any memory holds"});
+                                                  std::to_string(element_bytes) + " bytes are more than any memory holds"});
   }
+  // As Codec<Array<T>> measures and writes it.
+  codec::SizeContext sizes;
+  sizes.add(sizeof(std::uint64_t));
+  if (count > 0) sizes.add_run(count * element_bytes, element_align);
   Backend& backend = require_backend("ArrayBuilder");
-  ArrayBlock array{{}, backend.runtime()};
+  ArrayBlock array{{}, sizes.size() - count * element_bytes, backend.runtime()};
   Failure failure;
-  if (!backend.reserve(kArrayHeaderBytes + count * element_bytes, array.block, failure)) {
-    throw_failure(std::move(failure), "ArrayBuilder");
-  }
+  if (!backend.reserve(sizes.size(), array.block, failure)) throw_failure(std::move(failure), "ArrayBuilder");
   const std::uint64_t encoded_count = count;
-  std::memset(array.block.data, 0, kArrayHeaderBytes);
+  std::memset(array.block.data, 0, array.data_offset);
   std::memcpy(array.block.data, &encoded_count, sizeof(encoded_count));
   return array;
 }
@@ -199,12 +192,13 @@ RefCell* put_array(ArrayBlock array) {
 
 // ---- References inside values
 
-RefCell* import_name(const RefName& name) {
-  if (name == RefName{}) return nullptr;
-  Failure failure;
-  RefCell* const cell = require_backend("decoding a reference").import_ref(name, failure);
-  if (cell == nullptr) throw_failure(std::move(failure), "decoding a reference");
-  return cell;
+RefName export_name(RefCell* cell) { return require_backend_of(cell, "a reference inside a value").export_ref(cell); }
+
+RefCell* import_name(const RefName& name, Failure& failure) noexcept {
+  Backend* const backend = current_backend();
+  if (backend != nullptr) return backend->import_ref(name, failure);
+  failure = std::make_unique<Error>(no_runtime_error("a reference inside a value"));
+  return nullptr;
 }
 
 void hold_result_refs(ExecContext& context, std::span<RefCell* const> cells) {

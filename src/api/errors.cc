@@ -1,5 +1,6 @@
 #include "rayx/errors.hpp"
 
+#include "observe/frames.hpp"
 #include "rayx/detail/remote_failure.hpp"
 
 namespace rayx {
@@ -10,12 +11,13 @@ const std::string& TaskErrorInfo::message() const noexcept { return failure_->me
 const std::string& TaskErrorInfo::function() const noexcept { return failure_->function; }
 const std::string& TaskErrorInfo::node() const noexcept { return failure_->node; }
 int TaskErrorInfo::pid() const noexcept { return static_cast<int>(failure_->pid); }
-const std::string& TaskErrorInfo::stack() const noexcept { return failure_->stack; }
+std::string TaskErrorInfo::stack() const { return observe::symbolise(observe::decode_frames(failure_->stack)); }
 
 std::string TaskErrorInfo::report() const {
   std::string text = "rayx: task " + function() + " threw " + type() + ": " + message() + "\n  in process " +
                      std::to_string(pid()) + " on " + node();
-  if (!stack().empty()) text += "\n" + stack();
+  if (!failure_->passed_through.empty()) text += "\n  thrown on by " + failure_->passed_through;
+  if (const std::string lines = stack(); !lines.empty()) text += "\n" + lines;
   return text;
 }
 

@@ -18,7 +18,6 @@
 #include <typeinfo>
 #include <variant>
 
-#include "api/throw_stack.hpp"
 #include "rayx/detail/remote_failure.hpp"
 #include "rayx/errors.hpp"
 
@@ -166,8 +165,7 @@ ExceptionType regex_error_type{.type = &typeid(std::regex_error),
                                .throw_again =
                                    [](RemoteFailure& failure) {
                                      const int code = std::atoi(failure.payload.c_str());
-                                     throw_as(std::regex_error(static_cast<std::regex_constants::error_type>(code)),
-                                              failure);
+                                     throw_as(std::regex_error(static_cast<std::regex_constants::error_type>(code)), failure);
                                    }};
 
 struct Registry {
@@ -203,8 +201,7 @@ ExceptionType* const kStandardTypes[] = {&with_message<std::runtime_error>,
 
 // Compared by name: typeid objects of one type may differ between shared libraries, and `key` comes from another process.
 const ExceptionType* find_type(std::string_view key) {
-  for (const ExceptionType* type = g_registered.first.load(std::memory_order_acquire); type != nullptr;
-       type = type->next) {
+  for (const ExceptionType* type = g_registered.first.load(std::memory_order_acquire); type != nullptr; type = type->next) {
     if (key == type->type->name()) return type;
   }
   for (const ExceptionType* type : kStandardTypes) {
@@ -247,7 +244,8 @@ bool is_passing_through(const std::exception_ptr& error, std::string_view functi
     std::rethrow_exception(error);
   } catch (const TaskErrorInfo& info) {
     failure = *info.failure();
-    failure.stack += (failure.stack.empty() ? "  passed through " : "\n  passed through ") + std::string(function);
+    if (!failure.passed_through.empty()) failure.passed_through += ", ";
+    failure.passed_through += function;
     return true;
   } catch (const Exception& own) {
     failure.code = own.code();
@@ -264,15 +262,13 @@ void register_exception_type(ExceptionType& type) noexcept {
   ExceptionType* first = g_registered.first.load(std::memory_order_relaxed);
   do {
     type.next = first;
-  } while (
-      !g_registered.first.compare_exchange_weak(first, &type, std::memory_order_release, std::memory_order_relaxed));
+  } while (!g_registered.first.compare_exchange_weak(first, &type, std::memory_order_release, std::memory_order_relaxed));
 }
 
 RemoteFailure describe_current_exception(std::string_view function) {
   const std::exception_ptr error = std::current_exception();
   const std::type_info* const thrown = abi::__cxa_current_exception_type();
   RemoteFailure failure;
-  failure.stack = take_throw_stack();  // first: the rethrows below would overwrite it
   failure.function = function;
   failure.pid = static_cast<std::uint32_t>(::getpid());
   failure.node = host_name();

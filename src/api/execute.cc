@@ -1,8 +1,7 @@
-#include <cstdlib>
-
 #include "api/inside_task.hpp"
-#include "api/throw_stack.hpp"
 #include "base/check.hpp"
+#include "observe/frames.hpp"
+#include "observe/stack_capture.hpp"
 #include "rayx/detail/backend.hpp"
 #include "rayx/detail/remote_failure.hpp"
 
@@ -35,9 +34,14 @@ void store_error(const RemoteFailure& failure, ExecContext& context) noexcept {
   context.result.size = size;
 }
 
-void store_exception(const FunctionInfo& info, ExecContext& context) noexcept {
+void store_exception(const FunctionInfo& info, const observe::StackCapture& stack, ExecContext& context) noexcept {
   try {
-    store_error(describe_current_exception(info.name()), context);
+    RemoteFailure failure = describe_current_exception(info.name());
+    // One that came here from another task shows where that one threw.
+    if (failure.stack.empty() && stack.count > 0) {
+      failure.stack = observe::encode_frames(observe::locate({stack.addresses, static_cast<std::size_t>(stack.count)}));
+    }
+    store_error(failure, context);
   } catch (...) {  // no memory even to describe it
     RemoteFailure failure;
     failure.message = "out of memory";
@@ -45,17 +49,22 @@ void store_exception(const FunctionInfo& info, ExecContext& context) noexcept {
   }
 }
 
+struct Call {
+  const FunctionInfo& info;
+  ExecContext& context;
+};
+
 }  // namespace
 
 void execute(const FunctionInfo& info, ExecContext& context) noexcept {
   RAYX_DCHECK(context.backend != nullptr && context.inline_result != nullptr, "executor must fill the context");
   const InsideTask inside;
+  observe::StackCapture stack;
   try {
-    info.thunk(context);
-  } catch (const ThrowStackProbe&) {  // never: notes the stack while it still stands
-    std::abort();
+    Call call{info, context};
+    observe::capture_call([](void* pointer) { const Call& it = *static_cast<Call*>(pointer); it.info.thunk(it.context); }, &call, stack);
   } catch (...) {
-    store_exception(info, context);
+    store_exception(info, stack, context);
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "api/config.hpp"
 #include "api/inside_task.hpp"
+#include "observe/stack_capture.hpp"
 #include "rayx/detail/backend.hpp"
 #include "rayx/errors.hpp"
 
@@ -13,8 +14,7 @@ namespace rayx {
 namespace detail {
 
 constinit std::atomic<Backend*> g_current_backend{nullptr};
-constinit Record kRecordOfNoRuntime{
-    .state = kRecordPending, .generation = 0, .queued_at = 0, .size = 0, .reserved = 0, .payload = {}};
+constinit Record kRecordOfNoRuntime{.state = kRecordPending, .generation = 0, .queued_at = 0, .size = 0, .reserved = 0, .payload = {}};
 
 namespace {
 
@@ -46,7 +46,11 @@ void shut_down(std::uint32_t number) {
 
 Backend::Backend() : runtime_(g_runtimes.fetch_add(1, std::memory_order_relaxed) + 1) {}
 
-void set_current_backend(Backend* backend) noexcept { g_current_backend.store(backend, std::memory_order_release); }
+void set_current_backend(Backend* backend) noexcept {
+  static std::once_flag warmed_up;
+  std::call_once(warmed_up, observe::warm_up_stack_capture);
+  g_current_backend.store(backend, std::memory_order_release);
+}
 
 }  // namespace detail
 
@@ -56,8 +60,7 @@ Runtime init(const Config& config) {
   const std::lock_guard lock(all.mutex);
   if (current_backend() != nullptr) {
     throw_error({ErrorCode::kAlreadyInitialized,
-                 "rayx: init: this process has a runtime already. Use it, or end it first with rayx::shutdown() or by "
-                 "destroying "
+                 "rayx: init: this process has a runtime already. Use it, or end it first with rayx::shutdown() or by destroying "
                  "its Runtime"});
   }
   Result<Config> resolved = resolve_config(config);
@@ -65,8 +68,7 @@ Runtime init(const Config& config) {
   Failure failure;
   all.current = *resolved->local ? make_local_backend(*resolved, failure) : make_process_backend(*resolved, failure);
   if (all.current == nullptr) {
-    throw_error(failure != nullptr ? std::move(*failure)
-                                   : Error{ErrorCode::kSystemError, "rayx: init: no runtime could be made"});
+    throw_error(failure != nullptr ? std::move(*failure) : Error{ErrorCode::kSystemError, "rayx: init: no runtime could be made"});
   }
   set_current_backend(all.current.get());
   return Runtime(all.current->runtime());
@@ -74,10 +76,9 @@ Runtime init(const Config& config) {
 
 void shutdown() {
   if (detail::t_task_depth > 0) {
-    detail::throw_error(
-        {ErrorCode::kInvalidArgument,
-         "rayx: shutdown: called inside a task, which would end the runtime that runs it. Return from the task and "
-         "shut down in the program that called init()"});
+    detail::throw_error({ErrorCode::kInvalidArgument,
+                         "rayx: shutdown: called inside a task, which would end the runtime that runs it. Return from the task and "
+                         "shut down in the program that called init()"});
   }
   detail::shut_down(0);
 }

@@ -96,7 +96,8 @@ struct Block {
   std::uint64_t backend_word = 0;  // names it to the backend
 };
 
-// An encoding. Either small (size <= kRecordInlineBytes, bytes in the caller's stack) or in a block that came from reserve.
+// An encoding. Either small (size <= kRecordInlineBytes, bytes in the caller's stack) or in a block that came from reserve (then of
+// any size: an ArrayBuilder of few elements is a block too).
 struct Encoded {
   const std::byte* small = nullptr;  // nullptr: in the block, whose ownership passes to the callee, also when it fails
   std::uint64_t size = 0;
@@ -147,9 +148,9 @@ struct ArgumentPart {
 struct ExecContext {
   const std::byte* arguments = nullptr;  // TaskCall::arguments
   std::uint64_t arguments_size = 0;
-  std::span<const ArgumentPart> parts;  // by ascending position
-  void* instance = nullptr;             // methods: the actor. Constructors: set by the thunk
-  std::byte* inline_result = nullptr;   // kRecordInlineBytes, 8-byte aligned: the record's payload itself, or scratch
+  std::span<const ArgumentPart> parts;   // by ascending position
+  void* instance = nullptr;              // methods: the actor. Constructors: set by the thunk
+  std::byte* inline_result = nullptr;    // kRecordInlineBytes, 8-byte aligned: the record's payload itself, or scratch
   Backend* backend = nullptr;
   // Counts up and returns what keeps `arguments` alive, for an Array passed by value and kept by the user; nullptr: copy it.
   RefCell* (*keep_arguments)(ExecContext&) = nullptr;
@@ -191,6 +192,9 @@ class Backend {
  public:
   virtual ~Backend() = default;
   std::uint32_t runtime() const noexcept { return runtime_; }  // differs for each init() of this process, never 0
+  // For large runs of bytes into blocks; nullptr: memcpy.
+  using BulkCopy = void (*)(void* to, const void* from, std::size_t bytes);
+  BulkCopy bulk_copy() const noexcept { return bulk_copy_; }
 
   // At once, without waiting for a result; waits where a queue or the store is full, as long as the Config says.
   virtual RefCell* submit_task(const TaskCall& call, Failure& failure) = 0;
@@ -210,8 +214,7 @@ class Backend {
 
   virtual WaitState wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) = 0;
   // Until at least `count` of them are done. Which ones is read from their records, see is_ready().
-  virtual WaitState wait_many(std::span<RefCell* const> refs, std::size_t count, DeadlineNs deadline,
-                              Failure& failure) = 0;
+  virtual WaitState wait_many(std::span<RefCell* const> refs, std::size_t count, DeadlineNs deadline, Failure& failure) = 0;
   // The value of a ref that is done; adopts the references inside it, if that is still to be done. May fail: lost objects.
   virtual bool read(RefCell* ref, ValueView& view, Failure& failure) = 0;
 
@@ -228,6 +231,7 @@ class Backend {
 
  protected:
   Backend();
+  BulkCopy bulk_copy_ = nullptr;  // set by the constructors of those that have a better one
 
  private:
   const std::uint32_t runtime_;

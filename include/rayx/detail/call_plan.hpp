@@ -26,6 +26,7 @@ enum class Problem {
   kMutableReference,
   kPointer,
   kView,
+  kFunctionValue,
   kNotEncodable,
   kNotConvertible,
   kOtherRef,
@@ -36,10 +37,20 @@ struct Finding {
   int position = 0;  // of the argument, from 1; 0: the callee itself
 };
 
-// Writing into an argument would change the worker's copy only.
-template <class P>
-inline constexpr bool kIsMutableReference =
-    std::is_lvalue_reference_v<P> && !std::is_const_v<std::remove_reference_t<P>>;
+// The codec knows more kinds than a line about a call can tell apart.
+consteval Problem problem_of_encoding(codec::Problem problem) {
+  switch (problem) {
+    case codec::Problem::kNone: return Problem::kNone;
+    case codec::Problem::kMutableReference:
+    case codec::Problem::kMutableView: return Problem::kMutableReference;
+    case codec::Problem::kPointer:
+    case codec::Problem::kReference: return Problem::kPointer;
+    case codec::Problem::kView: return Problem::kView;
+    case codec::Problem::kFunction:
+    case codec::Problem::kClosure: return Problem::kFunctionValue;
+    default: return Problem::kNotEncodable;
+  }
+}
 
 // What parameter P is decoded as when its argument has type A: the parameter's own type, or the type of the object that a
 // reference names, which then converts.
@@ -59,27 +70,19 @@ template <class P, class A>
 consteval Problem problem_of_argument() {
   using Parameter = std::remove_cvref_t<P>;
   using Argument = std::remove_cvref_t<A>;
-  if constexpr (kIsMutableReference<P>) {
-    return Problem::kMutableReference;
-  } else if constexpr (kFlaw<Parameter, true> == Flaw::kPointer) {
-    return Problem::kPointer;
-  } else if constexpr (kFlaw<Parameter, true> == Flaw::kView) {
-    return Problem::kView;
-  } else if constexpr (kFlaw<Parameter, true> != Flaw::kNone) {
-    return Problem::kNotEncodable;
+  if constexpr (problem_of_encoding(codec::problem_of_parameter<P>()) != Problem::kNone) {
+    return problem_of_encoding(codec::problem_of_parameter<P>());
   } else if constexpr (Passing<P, A>::kIsDependency) {
-    using Decoded = typename Passing<P, A>::Decoded;
-    if constexpr (std::is_void_v<Decoded>) {
+    using Encoded = typename Passing<P, A>::Decoded;
+    if constexpr (std::is_void_v<Encoded>) {
       return Problem::kOtherRef;
     } else {
-      return std::is_convertible_v<Decoded, P> ? Problem::kNone : Problem::kOtherRef;
+      return std::is_same_v<Encoded, Parameter> || std::is_convertible_v<Encoded, Parameter> ? Problem::kNone : Problem::kOtherRef;
     }
   } else if constexpr (kIsObjectRef<Parameter> && kIsObjectRef<Argument>) {
     return std::is_same_v<Parameter, Argument> ? Problem::kNone : Problem::kOtherRef;
   } else {
-    // The encoder takes an lvalue of the same type as it is, so a type that can only be moved may be given either way.
-    return std::is_same_v<Parameter, Argument> || std::is_convertible_v<A, Parameter> ? Problem::kNone
-                                                                                      : Problem::kNotConvertible;
+    return codec::kIsParameterFor<P, Argument> ? Problem::kNone : Problem::kNotConvertible;
   }
 }
 
@@ -90,10 +93,10 @@ consteval Problem problem_of_result() {
   } else if constexpr (std::is_reference_v<R>) {
     return Problem::kResultReference;
   } else {
-    switch (kFlaw<typename ResultValue<std::remove_cv_t<R>>::Type, false>) {
-      case Flaw::kNone: return Problem::kNone;
-      case Flaw::kPointer: return Problem::kResultPointer;
-      case Flaw::kView: return Problem::kResultView;
+    switch (problem_of_encoding(codec::problem_of<typename ResultValue<std::remove_cv_t<R>>::Type>())) {
+      case Problem::kNone: return Problem::kNone;
+      case Problem::kPointer: return Problem::kResultPointer;
+      case Problem::kView: return Problem::kResultView;
       default: return Problem::kResultNotEncodable;
     }
   }

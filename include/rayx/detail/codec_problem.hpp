@@ -33,19 +33,6 @@ enum class Problem : std::uint8_t {
   kClass,
 };
 
-// One line, beginning with "rayx: ".
-constexpr const char* message_of(Problem problem) {
-  switch (problem) {
-    case Problem::kNone: return nullptr;
-#define RAYX_CODEC_PROBLEM(name, text) \
-  case Problem::name:                  \
-    return "rayx: " text;
-#include <rayx/detail/codec_problem_texts.inc>
-#undef RAYX_CODEC_PROBLEM
-  }
-  return nullptr;
-}
-
 namespace detail {
 
 // For a class or union that has no kind.
@@ -57,28 +44,13 @@ consteval Problem problem_of_class() {
     return Problem::kClosure;
   } else if constexpr (PointerInside<T>) {
     return Problem::kView;
-  } else if constexpr (
-      requires(T & v) {
-        v.lock();
-        v.unlock();
-      } ||
-      requires(T & v) {
-        v.notify_all();
-        v.native_handle();
-      }) {
+  } else if constexpr (requires(T& v) { v.lock(); v.unlock(); } || requires(T& v) { v.notify_all(); v.native_handle(); }) {
     return Problem::kLock;
-  } else if constexpr (
-      requires(T & v) { v.is_lock_free(); } || requires(T & v) { v.test_and_set(); }) {
+  } else if constexpr (requires(T& v) { v.is_lock_free(); } || requires(T& v) { v.test_and_set(); }) {
     return Problem::kAtomic;
-  } else if constexpr (requires(T & v) {
-                         v.rdbuf();
-                         v.rdstate();
-                       }) {
+  } else if constexpr (requires(T& v) { v.rdbuf(); v.rdstate(); }) {
     return Problem::kStream;
-  } else if constexpr (requires(const T& v) {
-                         v.target_type();
-                         static_cast<bool>(v);
-                       }) {
+  } else if constexpr (requires(const T& v) { v.target_type(); static_cast<bool>(v); }) {
     return Problem::kFunction;
   } else if constexpr (kIsPlainAggregate<T>) {
     if constexpr (kHasBase<T>) {
@@ -113,8 +85,7 @@ consteval Problem problem_of_outside() {
     if constexpr (!std::is_move_constructible_v<T>) {
       return Problem::kNotMovable;
     } else {
-      return std::is_default_constructible_v<T> || std::is_constructible_v<T, Blank> ? Problem::kNone
-                                                                                     : Problem::kNoDefault;
+      return std::is_default_constructible_v<T> || std::is_constructible_v<T, Blank> ? Problem::kNone : Problem::kNoDefault;
     }
   } else if constexpr (kKind<T> == Kind::kPointer) {
     using Element = typename T::element_type;
@@ -222,14 +193,37 @@ consteval Problem problem_of_parameter() {
 
 namespace detail {
 
-// The one error of an instantiation; the caller does nothing else if it is false.
+// The one error of an instantiation; the caller does nothing else if it is false. A message has to be a literal.
+// clang-format off
 template <Problem kProblem>
 consteval bool require_none() {
-#define RAYX_CODEC_PROBLEM(name, text) static_assert(kProblem != Problem::name, "rayx: " text);
-#include <rayx/detail/codec_problem_texts.inc>
-#undef RAYX_CODEC_PROBLEM
+  static_assert(kProblem != Problem::kPointer, "rayx: the type is or holds a raw pointer, which means nothing in another process. Use the value, std::unique_ptr, a container or an ObjectRef");
+  static_assert(kProblem != Problem::kReference, "rayx: the type is or holds a reference, which means nothing in another process. Hold the value");
+  static_assert(kProblem != Problem::kView, "rayx: the type is or holds a view, iterator or reference into other memory. Hold a container or rayx::Array (a parameter itself may be std::span<const T> of plain elements, or std::string_view)");
+  static_assert(kProblem != Problem::kMutableView, "rayx: the parameter is a std::span of elements that are not const: writing would change the task's copy only. Take std::span<const T>, or a container by value");
+  static_assert(kProblem != Problem::kMutableReference, "rayx: the parameter is a reference that is not const: writing would change the task's copy only. Take it by value or by const reference, and return what changed");
+  static_assert(kProblem != Problem::kFunction, "rayx: the type is or holds a function, which may not be at the same place in another process. Name it in the call: rayx::remote<function>(...)");
+  static_assert(kProblem != Problem::kClosure, "rayx: the type is or holds a lambda with captures, which cannot be seen from outside. Pass the captured values themselves");
+  static_assert(kProblem != Problem::kAtomic, "rayx: the type is or holds an atomic, which other processes would not share. Hold the plain value, or use an actor");
+  static_assert(kProblem != Problem::kLock, "rayx: the type is or holds a lock, thread or condition, which other processes would not share. Keep it in an actor");
+  static_assert(kProblem != Problem::kStream, "rayx: the type is or holds a stream or file, which belongs to this process. Pass the path or the contents");
+  static_assert(kProblem != Problem::kPolymorphic, "rayx: the type holds a smart pointer to a class with virtual functions: the derived part would be lost. Use std::variant, or a final class");
+  static_assert(kProblem != Problem::kPointerToArray, "rayx: the type holds a smart pointer to an array, which does not know its length. Use std::vector");
+  static_assert(kProblem != Problem::kDeleter, "rayx: the type holds a std::unique_ptr with a deleter of its own. Use the default deleter, or pass what it was made from");
+  static_assert(kProblem != Problem::kComparator, "rayx: the type holds a container whose comparator or hash has state, which would be lost. Use a class without members");
+  static_assert(kProblem != Problem::kArrayMember, "rayx: the type holds a C array of non-trivial elements in a class that cannot be default-constructed and assigned. Use std::array");
+  static_assert(kProblem != Problem::kUnion, "rayx: the type is or holds a union, which does not know what is in it. Use std::variant");
+  static_assert(kProblem != Problem::kBase, "rayx: the type is or holds an aggregate with a base class, whose members cannot be seen. Make the base a member, or add rayx_serialize (docs/design/codec.md)");
+  static_assert(kProblem != Problem::kTooManyMembers, "rayx: the type is or holds an aggregate with more than 32 members. Group them in structs, or add rayx_serialize (docs/design/codec.md)");
+  static_assert(kProblem != Problem::kHiddenMembers, "rayx: the type is or holds an aggregate whose members cannot be counted. Give them default constructors, or add rayx_serialize (docs/design/codec.md)");
+  static_assert(kProblem != Problem::kNotMovable, "rayx: the type is or holds a class that cannot be moved, so it cannot be returned from decoding. Hold it by std::unique_ptr");
+  static_assert(kProblem != Problem::kNoDefault, "rayx: the type is or holds a class with rayx_serialize but neither a default constructor nor one that takes rayx::codec::Blank");
+  static_assert(kProblem != Problem::kIncomplete, "rayx: the type is or holds a class that is only declared here, or an array without a length. Include its definition");
+  static_assert(kProblem != Problem::kVoid, "rayx: the type is void, which has no value");
+  static_assert(kProblem != Problem::kClass, "rayx: the type is or holds a class that the codec does not know. Make it a plain aggregate, or add the function rayx_serialize(archive, value) beside it (docs/design/codec.md)");
   return kProblem == Problem::kNone;
 }
+// clang-format on
 
 }  // namespace detail
 

@@ -12,35 +12,17 @@ namespace rayx::detail {
 
 // ---- In the worker
 
-class ArgumentSource {
- public:
-  explicit ArgumentSource(ExecContext& context) : context_(context), values_(context) {}
-
-  template <class T>
-  T take(std::uint32_t position) {
-    if (next_part_ < context_.parts.size() && context_.parts[next_part_].position == position) {
-      const ArgumentPart& part = context_.parts[next_part_++];
-      return decode_whole<T>(part.data, part.size, part.keep);
-    }
-    return values_.take<T>();
-  }
-
- private:
-  ExecContext& context_;
-  ValueSequence values_;
-  std::size_t next_part_ = 0;
-};
-
-template <class Callee, class R, class... Decoded, class... Ps, std::size_t... kIndex>
+template <class Callee, class R, class... Encoded, class... Ps, std::size_t... kIndex>
 void run(ExecContext& context, TypeList<Ps...>, std::index_sequence<kIndex...>) {
   ArgumentSource source(context);
   // Braces: decoded from left to right.
-  std::tuple<Decoded...> arguments{source.template take<Decoded>(static_cast<std::uint32_t>(kIndex))...};
+  std::tuple<codec::Parameter<Ps, Encoded>...> arguments{
+      source.template take<Ps, Encoded>(static_cast<std::uint32_t>(kIndex))...};
   if constexpr (std::is_void_v<R>) {
-    Callee::call(context.instance, std::forward<Decoded>(std::get<kIndex>(arguments))...);
+    Callee::call(context.instance, std::get<kIndex>(arguments).get()...);
     context.result.size = 0;
   } else {
-    store_result(context, Callee::call(context.instance, std::forward<Decoded>(std::get<kIndex>(arguments))...));
+    store_result(context, std::remove_cv_t<R>(Callee::call(context.instance, std::get<kIndex>(arguments).get()...)));
   }
 }
 
@@ -74,8 +56,7 @@ struct Call {
 
   // `submit` gets the backend, the TaskCall and a Failure, and returns the new cell.
   template <class Submit>
-  static RefCell* make(Backend& backend, const char* what, const TaskOptions* options, Submit&& submit,
-                       const Args&... args) {
+  static RefCell* make(Backend& backend, const char* what, const TaskOptions* options, Submit&& submit, const Args&... args) {
     return with_parameters(backend, what, options, submit, typename Sig::Parameters{}, args...);
   }
 
@@ -97,13 +78,11 @@ struct Call {
     }
 
     alignas(8) std::byte small[kRecordInlineBytes];
-    Encoding encoding;
-    encoding.encode(backend, what, false, small, as_parameter<Ps>(args)...);
+    Encoding<EncodedArgument<Ps, Args>...> encoding(backend, what, false, small, as_parameter<Ps>(args)...);
     call.arguments = encoding.hand_over();
     Failure failure;
     RefCell* const cell = submit(backend, call, failure);
-    if (cell == nullptr) [[unlikely]]
-      throw_failure(std::move(failure), what);
+    if (cell == nullptr) [[unlikely]] throw_failure(std::move(failure), what);
     return cell;
   }
 
@@ -118,16 +97,15 @@ struct Call {
     ++position;
   }
 
+  template <class P, class A>
+  using EncodedArgument = std::conditional_t<Passing<P, A>::kIsDependency, Nothing, std::remove_cvref_t<P>>;
   // The argument as the parameter's type: itself if it is that already, else converted; Nothing for a dependency.
   template <class P, class A>
   static decltype(auto) as_parameter(const A& argument) {
-    using Parameter = std::remove_cvref_t<P>;
     if constexpr (Passing<P, A>::kIsDependency) {
       return Nothing{};
-    } else if constexpr (std::is_same_v<Parameter, A>) {
-      return (argument);
     } else {
-      return Parameter(argument);
+      return codec::to_parameter<P>(argument);
     }
   }
 };

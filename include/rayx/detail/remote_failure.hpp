@@ -2,7 +2,7 @@
 // backends for what happened to a task (WorkerDied, ActorDied, ...), read by get().
 //
 // Bytes, little endian: code u8, then, each optional from the end on: pid u32; and as (length u32, bytes): message, function,
-// type key, type, node, stack, payload. Truncation anywhere after the code is legal, so that an error for which no memory could
+// type key, type, node, stack, payload, passed through. Truncation anywhere after the code is legal, so that an error for which no memory could
 // be had still fits, cut, into a record.
 #pragma once
 
@@ -29,8 +29,9 @@ struct RemoteFailure {
   std::string type_key;  // typeid(E).name()
   std::string type;      // for people
   std::string node;
-  std::string stack;
-  std::string payload;  // what the type needs besides the message to be rebuilt exactly
+  std::string stack;           // observe::encode_frames
+  std::string payload;         // what the type needs besides the message to be rebuilt exactly
+  std::string passed_through;  // functions of tasks that it was thrown on by, for people
 };
 
 std::size_t encoded_size(const RemoteFailure& failure) noexcept;

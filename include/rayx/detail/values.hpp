@@ -1,10 +1,13 @@
-// Values to bytes and back, as the door needs it. The one place where the door meets the codec.
+// Values to bytes and back, as the door needs it: the one place where calls and objects meet the codec.
 #pragma once
 
-#include <new>
 #include <vector>
 
-#include <rayx/detail/plain_codec.hpp>
+#include <rayx/array.hpp>
+#include <rayx/codec.hpp>
+#include <rayx/detail/array_access.hpp>
+#include <rayx/detail/ref_codec.hpp>
+#include <rayx/errors.hpp>
 
 #pragma GCC visibility push(default)
 namespace rayx::detail {
@@ -23,103 +26,169 @@ struct ResultValue<ArrayBuilder<T>> {
 struct Nothing {};
 
 template <class T>
-inline constexpr bool kCanBeValue = std::is_void_v<T> || kFlaw<T, false> == Flaw::kNone;
-
-template <class T, class Pass>
-void pass_value(Pass& pass, const T& value) {
-  if constexpr (!std::is_same_v<T, Nothing>) Plain<T>::pass(pass, value);
+consteval std::size_t fixed_size() {
+  if constexpr (std::is_same_v<T, Nothing>) {
+    return 0;
+  } else {
+    return codec::kFixedSize<T>;
+  }
+}
+template <class... Ts>
+consteval std::size_t fixed_size_of_all() {
+  std::size_t sum = 0;
+  for (const std::size_t size : {std::size_t{0}, fixed_size<Ts>()...}) {
+    if (size == codec::kNotFixed) return codec::kNotFixed;
+    sum += size;
+  }
+  return sum;
+}
+template <class T>
+void measure(const T& value, codec::SizeContext& sizes) {
+  if constexpr (!std::is_same_v<T, Nothing>) codec::encoded_size(value, sizes);
+}
+template <class T>
+void write(const T& value, codec::Encoder& encoder) {
+  if constexpr (!std::is_same_v<T, Nothing>) codec::encode(value, encoder);
 }
 
-// The bytes of one or several values, one after another: in `small_` if they fit, else in a block of the backend, which is given
-// back if it is not handed over.
+// The bytes of one or several values, one after another: in memory of the caller if they fit into a record, else in a block of the
+// backend, which is given back if it is not handed over.
+template <class... Ts>
 class Encoding {
  public:
-  Encoding() = default;
+  static constexpr bool kMayHoldRefs = (codec::kMayHoldRefs<Ts> || ...);
+  static constexpr std::size_t kFixed = fixed_size_of_all<Ts...>();
+  static constexpr bool kIsSmall = !kMayHoldRefs && kFixed != codec::kNotFixed && kFixed <= kRecordInlineBytes;
+
+  // `small`: kRecordInlineBytes, 8-byte aligned, which stay until the encoding was used. `trailer`: see Encoded::refs.
+  Encoding(Backend& backend, const char* what, bool trailer, std::byte* small, const Ts&... values) : backend_(backend) {
+    if constexpr (kIsSmall) {
+      codec::Encoder encoder(small, kFixed);
+      (write(values, encoder), ...);
+      encoded_.small = small;
+      encoded_.size = kFixed;
+    } else {
+      codec::SizeContext sizes(sink());
+      (measure(values, sizes), ...);
+      if (sizes.failed()) [[unlikely]] throw_error(sizes.error());
+      encoded_.size = sizes.size();
+      if (trailer) encoded_.size += refs_.trailer_bytes(sizes.size());
+      std::byte* destination = small;
+      if (encoded_.size > kRecordInlineBytes) {
+        Failure failure;
+        if (!backend.reserve(encoded_.size, encoded_.block, failure)) [[unlikely]] throw_failure(std::move(failure), what);
+        destination = encoded_.block.data;
+      } else {
+        encoded_.small = small;
+      }
+      write_all(destination, sizes.size(), trailer, values...);
+    }
+  }
   Encoding(const Encoding&) = delete;
   Encoding& operator=(const Encoding&) = delete;
   ~Encoding() {
-    if (encoded_.block.data != nullptr) [[unlikely]]
-      backend_->abandon(encoded_.block);
+    if constexpr (!kIsSmall) {
+      if (encoded_.block.data != nullptr) [[unlikely]] backend_.abandon(encoded_.block);
+    }
   }
 
-  // `small`: where up to kRecordInlineBytes may be written instead of the stack. `trailer`: see Encoded::refs.
-  template <class... Ts>
-  void encode(Backend& backend, const char* what, bool trailer, std::byte* small, const Ts&... values) {
-    SizePass sizes;
-    (pass_value(sizes, values), ...);
-    backend_ = &backend;
-    encoded_.size = sizes.at;
-    if (sizes.refs > 0) {
-      cells_.reserve(sizes.refs);
-      names_.reserve(sizes.refs);
-      sizes.align(8);
-      if (trailer) encoded_.size = sizes.at + sizes.refs * sizeof(RefName) + sizeof(std::uint64_t);
-    }
-    std::byte* destination = small;
-    if (encoded_.size > kRecordInlineBytes) {
-      Failure failure;
-      if (!backend.reserve(encoded_.size, encoded_.block, failure)) throw_failure(std::move(failure), what);
-      destination = encoded_.block.data;
-    } else {
-      encoded_.small = destination;
-    }
-    WritePass out{destination, &backend, &cells_, &names_};
-    (pass_value(out, values), ...);
-    if (sizes.refs > 0) finish_refs(out, trailer);
-  }
-
-  bool has_refs() const noexcept { return !cells_.empty(); }
-  const std::vector<RefCell*>& cells() const noexcept { return cells_; }
+  const std::vector<RefCell*>& cells() const noexcept { return refs_.cells; }
   // The callee owns the block from now on. The references stay held by the values that were encoded.
   Encoded hand_over() noexcept {
-    encoded_.refs = cells_;
+    if constexpr (kMayHoldRefs) encoded_.refs = refs_.cells;
     Encoded result = encoded_;
     encoded_.block = {};
     return result;
   }
 
  private:
-  void finish_refs(WritePass& out, bool trailer) {
-    if (!trailer) return;
-    out.align(8);
-    out.bytes(names_.data(), names_.size() * sizeof(RefName));
-    const std::uint64_t count = names_.size();
-    out.bytes(&count, sizeof(count));
+  codec::RefSink* sink() noexcept {
+    if constexpr (kMayHoldRefs) return &refs_;
+    return nullptr;
   }
-  Backend* backend_ = nullptr;
+  void write_all(std::byte* destination, std::size_t size, bool trailer, const Ts&... values) {
+    try {
+      refs_.is_writing = true;
+      codec::Encoder encoder(destination, size, sink(), backend_.bulk_copy());
+      (write(values, encoder), ...);
+    } catch (...) {  // a function of the user's that serializes; the destructor does not run here
+      if (encoded_.block.data != nullptr) backend_.abandon(encoded_.block);
+      throw;
+    }
+    if (trailer) refs_.write_trailer(destination, size);
+  }
+
+  struct NoRefs {
+    bool is_writing;
+    static constexpr std::size_t trailer_bytes(std::size_t) noexcept { return 0; }
+    static void write_trailer(std::byte*, std::size_t) noexcept {}
+  };
+  Backend& backend_;
   Encoded encoded_;
-  std::vector<RefCell*> cells_;
-  std::vector<RefName> names_;
+  std::conditional_t<kMayHoldRefs, FoundRefs, NoRefs> refs_;
 };
 
-inline RefCell* keep_cell(void* cell) noexcept {
-  count_up(static_cast<RefCell*>(cell));
-  return static_cast<RefCell*>(cell);
-}
+// ---- Back
 
-// One value that is alone in its bytes. `cell` keeps them alive; nullptr: they are copied where they would be read later.
-template <class T>
-T decode_whole(const std::byte* data, std::uint64_t size, RefCell* cell) {
-  ReadPass in{data, size, cell == nullptr ? nullptr : &keep_cell, cell};
-  return Plain<T>::read(in);
-}
-
-// The value arguments of a call, taken from left to right.
-class ValueSequence {
+// Ownership of the bytes of an object, for an Array that stays in them.
+class CellKeep final : public codec::KeepSource {
  public:
-  explicit ValueSequence(ExecContext& context)
-      : in_{context.arguments, context.arguments_size, context.keep_arguments == nullptr ? nullptr : &keep, &context} {}
-  template <class T>
-  T take() {
-    return Plain<T>::read(in_);
+  explicit CellKeep(RefCell* cell) noexcept : cell_(cell) {}
+  codec::Keep keep() override {
+    if (cell_ == nullptr) return {};
+    count_up(cell_);
+    return codec::Keep(cell_, &kCellCounter);
   }
 
  private:
-  static RefCell* keep(void* context) {
-    auto& execution = *static_cast<ExecContext*>(context);
-    return execution.keep_arguments(execution);
+  RefCell* cell_;
+};
+
+// One value that is alone in its bytes. `cell` keeps them alive; nullptr: what would stay in them is copied.
+template <class T>
+T decode_whole(const std::byte* data, std::uint64_t size, RefCell* cell) {
+  CellKeep keep(cell);
+  ImportedRefs refs;
+  codec::Decoder decoder(data, size, &refs, &keep);
+  T value = codec::decode_value<T>(decoder);
+  if (decoder.failed()) [[unlikely]] refs.throw_why(decoder);
+  return value;
+}
+
+// The arguments of one execution, taken from left to right.
+class ArgumentSource final : private codec::KeepSource {
+ public:
+  explicit ArgumentSource(ExecContext& context)
+      : context_(context), values_(context.arguments, context.arguments_size, &refs_, this) {}
+
+  // The argument for a parameter of type P, encoded as E.
+  template <class P, class E>
+  codec::Parameter<P, E> take(std::uint32_t position) {
+    if (next_part_ < context_.parts.size() && context_.parts[next_part_].position == position) {
+      const ArgumentPart& part = context_.parts[next_part_++];
+      CellKeep keep(part.keep);
+      codec::Decoder decoder(part.data, part.size, &refs_, &keep);
+      return read<P, E>(decoder);
+    }
+    return read<P, E>(values_);
   }
-  ReadPass in_;
+
+ private:
+  template <class P, class E>
+  codec::Parameter<P, E> read(codec::Decoder& decoder) {
+    codec::Parameter<P, E> parameter(decoder);
+    if (decoder.failed()) [[unlikely]] refs_.throw_why(decoder);
+    return parameter;
+  }
+  codec::Keep keep() override {
+    RefCell* const cell = context_.keep_arguments == nullptr ? nullptr : context_.keep_arguments(context_);
+    return cell == nullptr ? codec::Keep() : codec::Keep(cell, &kCellCounter);
+  }
+
+  ExecContext& context_;
+  ImportedRefs refs_;
+  codec::Decoder values_;
+  std::size_t next_part_ = 0;
 };
 
 // Gives the execution a count of each reference inside its result.
@@ -129,12 +198,14 @@ template <class R>
 void store_result(ExecContext& context, R&& value) {
   if constexpr (!std::is_same_v<typename ResultValue<R>::Type, R>) {
     const ArrayBlock array = ArrayAccess::take(value);
+    if (array.block.data == nullptr) throw_empty("a task's result (ArrayBuilder)");
     context.result.block = array.block;
     context.result.size = array.block.size;
   } else {
-    Encoding encoding;
-    encoding.encode(*context.backend, "a task's result", true, context.inline_result, value);
-    if (encoding.has_refs()) hold_result_refs(context, encoding.cells());
+    Encoding<R> encoding(*context.backend, "a task's result", true, context.inline_result, value);
+    if constexpr (Encoding<R>::kMayHoldRefs) {
+      if (!encoding.cells().empty()) hold_result_refs(context, encoding.cells());
+    }
     context.result = encoding.hand_over();
     context.result.small = nullptr;
     context.result.refs = {context.result_refs, context.result_refs_count};

@@ -1,0 +1,35 @@
+// What the tests of the door share.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <rayx/rayx.hpp>
+
+#include <functional>
+#include <string>
+
+namespace rayx {
+
+// A test with a runtime inside this process.
+class DoorTest : public testing::Test {
+ protected:
+  Runtime runtime_ = init({.local = true, .num_cpus = 2, .store_bytes = 64 << 20});
+};
+
+// What `body` throws as an E, as text; fails the test if it throws nothing or something else.
+template <class E>
+std::string text_thrown_by(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const E& error) {
+    return error.what();
+  } catch (const std::exception& other) {
+    ADD_FAILURE() << "another exception: " << other.what();
+    return {};
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return {};
+}
+
+}  // namespace rayx
