@@ -55,6 +55,35 @@ class MemoryDesk {
     answers_.insert(answers_.end(), out.begin(), out.end());
   }
 
+  // The same for leases that outlived their lessee, now and then.
+  template <class IsLive>
+  void release_orphans(IsLive&& is_live) {
+    std::lock_guard lock(mutex_);
+    if (!books_.has_orphans()) return;
+    std::vector<store::LeaseAnswer> out;
+    books_.release_orphans(is_live, clock_.now_ns(), out);
+    keep_local(out);
+    answers_.insert(answers_.end(), out.begin(), out.end());
+  }
+  bool has_orphans() {
+    std::lock_guard lock(mutex_);
+    return books_.has_orphans();
+  }
+
+  // Cold memory that is worth faulting in now; see store::ExtentMap.
+  std::optional<store::Extent> next_prefault() {
+    std::lock_guard lock(mutex_);
+    return books_.next_prefault(clock_.now_ns());
+  }
+  void prefaulted(const store::Extent& extent, bool worked) {
+    std::lock_guard lock(mutex_);
+    if (worked) {
+      books_.mark_warm(extent);
+    } else {
+      books_.prefault_failed();
+    }
+  }
+
   std::uint64_t leased_bytes();
   std::string full_text(std::uint64_t bytes);
 

@@ -75,7 +75,9 @@ class Control {
   ControlHeader& header() const noexcept { return *header_; }
   ProcessSlot& slot(std::uint32_t index) const noexcept { return slots_[index]; }
   Lane lane(std::uint32_t index) const noexcept { return Lane(lanes_[index], slots_); }
-  Records records_of(std::uint32_t slot_index) const noexcept { return Records(segment_, slots_[slot_index]); }
+  Records records_of(std::uint32_t slot_index) const noexcept {
+    return Records(segment_, slots_[slot_index], slots_, header_->processes_used);
+  }
 
   // The queue of `submitter` for `lane_index`, closed if it has none.
   TaskQueue queue(std::uint32_t submitter, std::uint32_t lane_index) const noexcept {

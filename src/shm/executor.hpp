@@ -68,6 +68,15 @@ class Executor {
     running_.leave();
   }
 
+  // The same for a result whose owner has to hear of it in any case, also if this process dies right after.
+  void finish_and_tell(const Task& task, std::uint32_t done) {
+    const Records records = control_.records_of(task.owner);
+    records.complete(task.body.record, done);
+    records.mark_completed(task.body.record);
+    records.call_owner();
+    running_.leave();
+  }
+
   // One turn of looking for work that found none: pauses, yields, in the end sleeps until the lane or the node calls.
   // `interrupted()` is asked once more before it sleeps: true if the process has something else to do.
   template <class Interrupted>

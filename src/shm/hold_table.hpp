@@ -37,6 +37,7 @@ struct alignas(kCacheLineBytes) HoldChunk {
 
 // Lies in shared memory, zeroed at first.
 struct HoldTableState {
+  std::atomic<std::uint64_t> adds;  // raised after each hold that is taken: see `adds()`
   std::atomic<std::uint32_t> chunks;
   std::atomic<Offset> chunk[kHoldChunksMax];
 };
@@ -56,6 +57,7 @@ class HoldTable {
         RAYX_KILL_POINT("hold.add.before");
         word.store(key.word, std::memory_order_release);
         RAYX_KILL_POINT("hold.add.after");
+        state_->adds.store(state_->adds.load(std::memory_order_relaxed) + 1, std::memory_order_release);
         return true;
       }
     }
@@ -79,6 +81,10 @@ class HoldTable {
     state_->chunks.store(chunks + 1, std::memory_order_release);
     return true;
   }
+
+  // How often a hold was taken. A hold may move from one process to another while an owner looks through the tables one after
+  // the other; if no table's count has changed when it is through, it has seen every hold that there was.
+  std::uint64_t adds() const noexcept { return state_->adds.load(std::memory_order_acquire); }
 
   // Any process. Two cache lines for each chunk.
   bool contains(ObjectKey key) const noexcept { return find(key) != nullptr; }

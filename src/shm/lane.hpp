@@ -27,12 +27,27 @@ struct alignas(kCacheLineBytes) LaneState {
   std::atomic<std::uint64_t> searching;  // bit m: member m looks for work and has found none
   std::atomic<std::uint64_t> sleeping;   // bit m: member m sleeps on its run_word, or is about to
   std::atomic<std::uint64_t> members;    // bit m: member_slot[m] is valid. Written by the node
+  // Node: 1 while the lane has all the executors that it can have now. While it is 0 and nobody is free to take a new task,
+  // submitters tell the node (and set it, so that one of them does).
+  std::atomic<std::uint32_t> is_served;
+  // Node: why nobody will ever execute here again (LaneEnd). Only actors' lanes end.
+  std::atomic<std::uint32_t> end;
+  std::atomic<std::uint32_t> generation;  // raised each time the node gives the lane to a new actor
+  std::atomic<std::uint32_t> cpu_units;   // what one of its executors holds, in 1/10000 of a CPU
+  std::atomic<std::uint32_t> executor;    // actors' lanes: process slot + 1 of the actor's process
   // Raised by the node or a submitter when a queue is added or removed: executors then read the bitmap anew.
   alignas(kCacheLineBytes) std::atomic<std::uint64_t> version;
   std::atomic<std::uint64_t> submitters[kProcessesMax / 64];  // bit p: process p has a queue for this lane
   std::atomic<std::uint16_t> member_slot[kLaneMembersMax];
 };
 static_assert(std::is_standard_layout_v<LaneState>);
+
+enum class LaneEnd : std::uint32_t {
+  kOpen = 0,
+  kKilled = 1,   // by rayx::kill
+  kCrashed = 2,  // its process died; the death note of `executor` says how
+  kNoProcess = 3,  // no process could be started for it
+};
 
 class Lane {
  public:

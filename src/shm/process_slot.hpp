@@ -71,6 +71,9 @@ struct alignas(kCacheLineBytes) ProcessSlot {
 };
 static_assert(std::is_standard_layout_v<ProcessSlot>);
 
+// A lease that says: finish what you run, end your actor, and leave.
+inline constexpr std::uint32_t kLeaseLeave = UINT32_MAX;
+
 enum Attendance : std::uint32_t {
   kUnattended = 0,  // the service thread sleeps: whoever leaves work wakes it
   kAttended = 1,    // a thread is awake and looks at the completion bitmap again before it goes

@@ -45,7 +45,8 @@ inline RecordSlab* create_record_slab(void* memory, std::uint32_t first_generati
 class Records {
  public:
   Records() = default;
-  Records(const Segment& segment, ProcessSlot& slot) : segment_(segment), slot_(&slot) {}
+  Records(const Segment& segment, ProcessSlot& slot, ProcessSlot* all_slots, const std::atomic<std::uint32_t>& slots_used)
+      : segment_(segment), slot_(&slot), all_slots_(all_slots), slots_used_(&slots_used) {}
 
   Record& at(std::uint32_t index) const noexcept {
     return slab(index / kRecordsPerSlab).records[index % kRecordsPerSlab];
@@ -72,6 +73,7 @@ class Records {
       mark_completed(index);
       call_owner();
     }
+    if ((before & detail::kRecordForeign) != 0) call_everybody();
   }
 
   // Sets the record's bit in the completion bitmap.
@@ -133,6 +135,16 @@ class Records {
  private:
   static constexpr std::uint32_t kWantsToHear = detail::kRecordWaiters | detail::kRecordNotify | detail::kRecordForeign;
 
+  // Others than the owner wait, and nobody knows who: rare, so each process is called.
+  void call_everybody() const noexcept {
+    const std::uint32_t used = slots_used_->load(std::memory_order_acquire);
+    for (std::uint32_t i = 0; i < used; ++i) {
+      if (all_slots_[i].life.load(std::memory_order_acquire) != ProcessLife::kLive) continue;
+      all_slots_[i].attendance.store(kAttended, std::memory_order_seq_cst);
+      futex_wake(all_slots_[i].attendance, INT32_MAX);
+    }
+  }
+
   static constexpr std::uint64_t bit_of(std::uint32_t i) noexcept { return std::uint64_t{1} << i % 64; }
   RecordSlab& slab(std::uint32_t slab_index) const noexcept {
     return *segment_.at<RecordSlab>(slot_->record_slabs[slab_index].load(std::memory_order_acquire));
@@ -140,6 +152,8 @@ class Records {
 
   Segment segment_;
   ProcessSlot* slot_ = nullptr;
+  ProcessSlot* all_slots_ = nullptr;
+  const std::atomic<std::uint32_t>* slots_used_ = nullptr;
 };
 
 }  // namespace rayx::shm

@@ -214,6 +214,18 @@ class SlabAllocator {
     return leased->first_block + std::uint64_t{index} * leased->block_bytes;
   }
 
+  // Lessee: the block that it holds is for another record than was known when it was allocated.
+  void rename(Offset offset, const BlockOwner& owner) noexcept {
+    const Slab slab(segment_, offset);
+    BlockHeader& block = slab.block(slab.index_of(offset));
+    RAYX_DCHECK(slab.use_of(slab.index_of(offset)) == BlockUse::kHeld, "block is not held", offset);
+    // After a kill in between the header names a record that does not name the block: it is freed.
+    block.name.store(std::uint64_t{owner.slot} << 32 | owner.record, std::memory_order_relaxed);
+    RAYX_KILL_POINT("slab.rename.before_use");
+    block.use.store(word_of(owner.generation, BlockUse::kHeld), std::memory_order_release);
+    RAYX_KILL_POINT("slab.rename.after_use");
+  }
+
   // Right before the block is published in the record of another process: from here on that owner frees it, and so does
   // `free_owned_by` after that owner's death. Under the same lock as `free_owned_by`; if the owner is dead already, `free` it.
   void give(Offset offset) noexcept {

@@ -1,0 +1,216 @@
+#include "node/node.hpp"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "shm/machine_limits.hpp"
+
+namespace rayx::node {
+namespace {
+
+enum Tag : std::uint64_t { kEventFd = 1, kForkServer, kServerOut, kServerErr, kStdout, kWorkerOut = 1ull << 32, kWorkerErr = 2ull << 32 };
+
+constexpr base::TimeNs kMs = 1'000'000;
+constexpr std::chrono::seconds kReadyTimeout{30};
+constexpr base::TimeNs kLeaveGrace_ns = 1'000 * kMs;  // for destructors of actors when the runtime ends
+
+}  // namespace
+
+Result<std::unique_ptr<Node>> Node::start(NodeConfig config) {
+  std::unique_ptr<Node> node(new Node(std::move(config)));
+  Result<void> opened = node->open();
+  if (!opened) return std::move(opened).error();
+  return node;
+}
+
+Result<void> Node::open() {
+  shm::ArenaConfig arena;
+  arena.control_bytes = shm::Control::bytes_for(kProcesses, kLanes) + 4096 + shm::DeathNotes::bytes_for(kProcesses);
+  arena.store_bytes = config_.store_bytes;
+  Result<shm::Arena> made = shm::Arena::create(arena);
+  if (!made) return std::move(made).error();
+  arena_ = std::make_shared<const shm::Arena>(std::move(*made));
+  control_ = shm::Control::create(arena_->segment(), kProcesses, kLanes);
+  notes_ = shm::DeathNotes(arena_->segment(), kProcesses, kLanes);
+  driver_ = *control_.add_process();
+  control_.slot(driver_).pid.store(::getpid(), std::memory_order_relaxed);
+  desk_ = std::make_unique<MemoryDesk>(arena_->store_begin(), arena_->store_bytes(), clock_);
+  sched::Effects& effects = *this;
+  scheduler_ = std::make_unique<sched::Scheduler>(sched::Units{config_.cpus} * sched::kUnitsOfOneCpu,
+                                                  static_cast<std::uint32_t>(config_.max_workers), effects);
+  eventfd_ = process::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  epoll_ = process::UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  if (!eventfd_ || !epoll_) {
+    return Error{ErrorCode::kSystemError, std::string("rayx: init: no file descriptors for the node (") + std::strerror(errno) +
+                                              "). Raise the limit of open files (ulimit -n)"};
+  }
+  watch(eventfd_.get(), kEventFd);
+
+  store::LeaseRequest request;
+  request.lessee = driver_;
+  request.bytes = config_.modules.size() + 1;
+  request.deadline_ns = 0;
+  Result<store::Lease> lease = desk_->lease(request);
+  if (!lease) return std::move(lease).error();
+  modules_ = lease->extent.offset;
+  std::memcpy(arena_->writable(modules_), config_.modules.data(), config_.modules.size());
+
+  if (!start_fork_server()) return Error{ErrorCode::kSystemError, start_error_};
+  Result<void> ready = fork_server_->wait_ready(kReadyTimeout, *this);
+  if (!ready) {
+    Error error = std::move(ready).error();
+    if (server_err_lines_ != nullptr && server_err_) {
+      server_err_lines_->drain(server_err_.get(), err_);
+      const std::string lines = observe::indent_lines(server_err_lines_->last_lines());
+      if (!lines.empty()) error.message += "\nIts last lines:\n" + lines;
+    }
+    return error;
+  }
+  thread_ = std::thread([this] { run(); });
+  return {};
+}
+
+Node::~Node() { stop(); }
+
+void Node::ring() {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(eventfd_.get(), &one, sizeof(one));
+}
+
+void Node::stop() {
+  if (!thread_.joinable()) return;
+  if (::getpid() != pid_) return thread_.detach();  // in a child that the user's program forked there is no such thread
+  stopping_.store(true, std::memory_order_release);
+  ring();
+  thread_.join();
+}
+
+void Node::watch(int fd, std::uint64_t tag) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = tag;
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+}
+
+base::TimeNs Node::next_deadline_ns() {
+  return std::min({scheduler_->next_deadline_ns(), desk_->next_deadline_ns(), look_again_ns_, flush_partial_ns_, start_again_ns_});
+}
+
+void Node::loop_once() {
+  const base::TimeNs now = clock_.now_ns();
+  answer_calls();
+  answer_leases();
+  if (now >= scheduler_->next_deadline_ns()) scheduler_->tick(now);
+  if (now >= start_again_ns_) {
+    start_again_ns_ = base::kNever;
+    if (fork_server_ == nullptr && !start_fork_server()) start_again_ns_ = now + 100 * kMs;
+  }
+  bury();
+  flush_output();
+  const std::optional<store::Extent> cold = desk_->next_prefault();
+  if (cold) desk_->prefaulted(*cold, bool(arena_->prefault(cold->offset, cold->bytes)));
+
+  const shm::NodeAnswerer answerer(control_.header().node_calls);
+  int timeout_ms = 0;
+  if (!cold && answerer.announce_sleep()) {
+    const base::TimeNs deadline = next_deadline_ns();
+    timeout_ms = -1;
+    if (deadline != base::kNever) timeout_ms = static_cast<int>(std::clamp<base::TimeNs>((deadline - clock_.now_ns() + kMs - 1) / kMs, 0, 60'000));
+  }
+  epoll_event events[64];
+  const int count = ::epoll_wait(epoll_.get(), events, 64, timeout_ms);
+  answerer.awake();
+  for (int i = 0; i < count; ++i) on_readable(events[i].data.u64);
+  ended_fork_server_.reset();
+}
+
+void Node::on_readable(std::uint64_t tag) {
+  switch (tag) {
+    case kEventFd: {
+      std::uint64_t value = 0;
+      [[maybe_unused]] const ssize_t got = ::read(eventfd_.get(), &value, sizeof(value));
+      return;
+    }
+    case kForkServer:
+      if (fork_server_ != nullptr) fork_server_->handle_readable(*this);
+      return;
+    case kServerOut:
+      if (server_out_ && server_out_lines_->drain(server_out_.get(), out_) == observe::LinePrefixer::Drained::kClosed) server_out_.reset();
+      return;
+    case kServerErr:
+      if (server_err_ && server_err_lines_->drain(server_err_.get(), err_) == observe::LinePrefixer::Drained::kClosed) server_err_.reset();
+      return;
+    default: break;
+  }
+  const auto slot = static_cast<std::uint32_t>(tag);
+  const auto found = workers_.find(slot);
+  if (found == workers_.end()) return;
+  WorkerProcess& worker = found->second;
+  const bool is_out = (tag >> 32 << 32) == kWorkerOut;
+  process::UniqueFd& fd = is_out ? worker.out : worker.err;
+  observe::OutputWriter& to = is_out ? out_ : err_;
+  if (!fd || to.is_congested()) return;
+  observe::LinePrefixer& lines = is_out ? *worker.out_lines : *worker.err_lines;
+  if (lines.drain(fd.get(), to) == observe::LinePrefixer::Drained::kClosed) fd.reset();
+  if (lines.has_partial() && flush_partial_ns_ == base::kNever) flush_partial_ns_ = clock_.now_ns() + 100 * kMs;
+}
+
+void Node::flush_output() {
+  if (flush_partial_ns_ <= clock_.now_ns()) {
+    flush_partial_ns_ = base::kNever;
+    for (auto& [slot, worker] : workers_) {
+      if (worker.out_lines != nullptr) worker.out_lines->flush_partial(out_);
+      if (worker.err_lines != nullptr) worker.err_lines->flush_partial(err_);
+    }
+  }
+  const bool is_out_done = out_.flush();
+  const bool is_err_done = err_.flush();
+  // Whoever reads our output is slow: look again soon. Workers' pipes are not read meanwhile, so nothing is lost.
+  if (!is_out_done || !is_err_done) look_again_ns_ = std::min(look_again_ns_, clock_.now_ns() + 5 * kMs);
+}
+
+void Node::run() {
+  while (!stopping_.load(std::memory_order_acquire)) loop_once();
+  // The end. Nobody gets anything any more; who runs a task is killed, who is idle or an actor leaves by itself.
+  bool any = false;
+  for (auto& [slot, worker] : workers_) {
+    if (worker.stage == WorkerProcess::Stage::kDead) continue;
+    any = true;
+    worker.is_dismissed = true;
+    if (control_.slot(slot).running_depth.load(std::memory_order_acquire) != 0) {
+      fork_server_ != nullptr ? fork_server_->kill_worker(slot) : void();
+    } else {
+      dismiss(slot);
+    }
+  }
+  const base::TimeNs end = clock_.now_ns() + kLeaveGrace_ns;
+  while (any && fork_server_ != nullptr && fork_server_->workers() > 0 && clock_.now_ns() < end) {
+    answer_calls();
+    answer_leases();
+    epoll_event events[64];
+    const int count = ::epoll_wait(epoll_.get(), events, 64, 10);
+    for (int i = 0; i < count; ++i) on_readable(events[i].data.u64);
+    flush_output();
+    // Who went on from waiting into work after we looked.
+    for (auto& [slot, worker] : workers_)
+      if (worker.stage == WorkerProcess::Stage::kRunning && control_.slot(slot).running_depth.load(std::memory_order_acquire) != 0 &&
+          fork_server_ != nullptr)
+        fork_server_->kill_worker(slot);
+    ended_fork_server_.reset();
+  }
+  if (fork_server_ != nullptr) fork_server_->shutdown(std::chrono::milliseconds(0), *this);
+  ended_fork_server_.reset();
+  if (server_out_ && server_out_lines_ != nullptr) server_out_lines_->drain(server_out_.get(), out_);
+  if (server_err_ && server_err_lines_ != nullptr) server_err_lines_->drain(server_err_.get(), err_);
+  constexpr int kFlushTimeout_ms = 2'000;
+  out_.flush_within(kFlushTimeout_ms);
+  err_.flush_within(kFlushTimeout_ms);
+}
+
+}  // namespace rayx::node

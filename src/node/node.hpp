@@ -1,0 +1,148 @@
+// The node: one background thread of the driver's process that starts workers, gives them leases and memory, shows what they
+// write, and cleans up after them. It shares with them what lies in the arena, and they call it through node_calls.
+#pragma once
+
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include <rayx/result.hpp>
+
+#include "base/clock.hpp"
+#include "node/memory_desk.hpp"
+#include "node/worker_process.hpp"
+#include "observe/output_writer.hpp"
+#include "process/fork_server.hpp"
+#include "sched/scheduler.hpp"
+#include "shm/arena.hpp"
+#include "shm/control.hpp"
+#include "shm/death_note.hpp"
+#include "shm/node_protocol.hpp"
+
+namespace rayx::node {
+
+struct NodeConfig {
+  int cpus = 1;
+  std::uint64_t store_bytes = 0;
+  int max_workers = 64;
+  std::chrono::nanoseconds store_timeout = std::chrono::seconds(10);
+  std::string modules;  // for the workers, as they understand it
+  // The bytes that a worker in this process slot starts with, given where `modules` lies.
+  std::function<std::string(std::uint32_t slot, shm::Offset modules, std::uint64_t bytes)> worker_config;
+};
+
+class Node final : private process::ForkServerEvents, private sched::Effects {
+ public:
+  static constexpr std::uint32_t kProcesses = shm::kProcessesMax;
+  static constexpr std::uint32_t kLanes = shm::kLanesMax;
+  static constexpr std::uint32_t kClassLanes = shm::kLaneMembersMax;
+
+  // Makes the arena, starts the fork server and the thread. An error says what is missing.
+  static Result<std::unique_ptr<Node>> start(NodeConfig config);
+  ~Node() override;
+  // Workers end after what they run, or are killed when they take too long. Nothing of theirs is left when it returns.
+  void stop();
+
+  const shm::Arena& arena() const { return *arena_; }
+  std::shared_ptr<const shm::Arena> share_arena() const { return arena_; }
+  std::uint32_t driver_slot() const { return driver_; }
+  int eventfd() const { return eventfd_.get(); }
+  MemoryDesk& desk() { return *desk_; }
+  void ring();
+
+ private:
+  explicit Node(NodeConfig config) : config_(std::move(config)) {}
+  Result<void> open();
+
+  // node.cc: the loop
+  void run();
+  void loop_once();
+  void watch(int fd, std::uint64_t tag);
+  base::TimeNs next_deadline_ns();
+  void on_readable(std::uint64_t tag);
+
+  // node_answers.cc
+  void answer_calls();
+  void answer(std::uint32_t asker, shm::NodeCall& call);
+  void reply(shm::NodeCall& call, shm::NodeAnswer answer, std::uint64_t value = 0, std::uint64_t serial = 0);
+  void find_class(shm::NodeCall& call);
+  void create_actor(std::uint32_t asker, shm::NodeCall& call);
+  void release_actor(std::uint32_t lane, std::uint32_t generation);
+  void kill_actor(shm::NodeCall& call);
+  void lease(std::uint32_t asker, shm::NodeCall& call, bool is_slab);
+  void answer_leases();
+  void end_actor_lane(std::uint32_t lane, shm::LaneEnd end);
+
+  // node_workers.cc
+  bool start_fork_server();
+  void spawn(std::uint32_t slot);
+  void drain(WorkerProcess& worker, std::uint32_t slot, bool to_the_end);
+  void flush_output();
+  void bury();
+  bool can_bury(std::uint32_t slot, const WorkerProcess& worker);
+  bool is_live(const store::Lease& lease);
+  bool is_record_live(const shm::BlockOwner& owner, shm::Offset offset);
+  void write_note(std::uint32_t slot, const WorkerProcess& worker, const std::string& how);
+  void announce_death(std::uint32_t slot, WorkerProcess& worker);
+
+  void on_server_ready(pid_t pid, bool forks) override;
+  void on_worker_started(process::WorkerStarted worker) override;
+  void on_worker_failed(std::uint64_t slot, Error error) override;
+  void on_worker_exit(const process::WorkerExit& exit) override;
+  void on_server_exit(const process::ServerExit& exit) override;
+
+  bool has_work(sched::LaneId lane) override;
+  bool is_asleep(sched::WorkerId worker) override;
+  std::optional<sched::WorkerId> start_worker() override;
+  void grant(sched::WorkerId worker, sched::LaneId lane) override;
+  void revoke(sched::WorkerId worker) override;
+  void dismiss(sched::WorkerId worker) override;
+  void set_served(sched::LaneId lane, bool is_served) override;
+  void report_worker_limit(sched::WorkerId worker) override;
+  void report_no_process(sched::LaneId lane) override;
+
+  NodeConfig config_;
+  base::SteadyClock clock_;
+  std::shared_ptr<const shm::Arena> arena_;
+  shm::Control control_;
+  shm::DeathNotes notes_;
+  std::unique_ptr<MemoryDesk> desk_;
+  std::unique_ptr<sched::Scheduler> scheduler_;
+  std::unique_ptr<process::ForkServer> fork_server_;
+  std::unique_ptr<process::ForkServer> ended_fork_server_;  // until its last event has returned
+  process::UniqueFd server_out_;
+  process::UniqueFd server_err_;
+  std::unique_ptr<observe::LinePrefixer> server_out_lines_;
+  std::unique_ptr<observe::LinePrefixer> server_err_lines_;
+  process::UniqueFd eventfd_;
+  process::UniqueFd epoll_;
+  observe::OutputWriter out_{1};
+  observe::OutputWriter err_{2};
+  std::uint32_t driver_ = 0;
+  shm::Offset modules_ = shm::kNoOffset;
+  std::map<std::uint32_t, WorkerProcess> workers_;
+  std::map<std::uint64_t, std::uint32_t> classes_;  // cpu units -> lane
+  std::array<ActorLane, kLanes> actors_;
+  std::uint64_t next_ticket_ = 1;
+  std::unordered_map<std::uint64_t, shm::NodeCall*> leases_asked_;  // by ticket
+  base::TimeNs look_again_ns_ = base::kNever;
+  base::TimeNs flush_partial_ns_ = base::kNever;
+  base::TimeNs start_again_ns_ = base::kNever;
+  int failed_starts_ = 0;
+  bool server_is_ready_ = false;
+  std::string start_error_;
+  std::thread thread_;
+  std::atomic<bool> stopping_{false};
+  const pid_t pid_ = ::getpid();
+};
+
+}  // namespace rayx::node

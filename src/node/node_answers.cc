@@ -1,0 +1,209 @@
+// What processes ask the node.
+#include <cstring>
+
+#include "node/node.hpp"
+
+namespace rayx::node {
+
+using shm::NodeAnswer;
+using shm::NodeCall;
+using shm::NodeQuestion;
+
+void Node::reply(NodeCall& call, NodeAnswer answer, std::uint64_t value, std::uint64_t serial) {
+  call.results[0] = static_cast<std::uint64_t>(answer) | serial << 8;
+  call.results[1] = value;
+  shm::NodeAnswerer::answer(call);
+}
+
+void Node::answer_calls() {
+  const shm::NodeAnswerer answerer(control_.header().node_calls);
+  answerer.take_askers([&](std::uint32_t asker) {
+    if (asker >= kProcesses || control_.slot(asker).life.load(std::memory_order_acquire) != shm::ProcessLife::kLive) return;
+    shm::NodeAnswerer::visit_asked(control_.slot(asker).calls, [&](NodeCall& call) { answer(asker, call); });
+  });
+}
+
+void Node::answer(std::uint32_t asker, NodeCall& call) {
+  const std::uint64_t a = call.arguments[0];
+  const std::uint64_t b = call.arguments[1];
+  const base::TimeNs now = clock_.now_ns();
+  switch (static_cast<NodeQuestion>(call.kind)) {
+    case NodeQuestion::kFindClass: return find_class(call);
+    case NodeQuestion::kCreateActor: return create_actor(asker, call);
+    case NodeQuestion::kKillActor: return kill_actor(call);
+    case NodeQuestion::kLeaseExtent: return lease(asker, call, false);
+    case NodeQuestion::kLeaseSlab: return lease(asker, call, true);
+    case NodeQuestion::kBlocked: {
+      const auto worker = workers_.find(asker);
+      if (worker == workers_.end()) return reply(call, NodeAnswer::kRefused);
+      // It stays asked until the worker goes on; a look at it again finds it known.
+      if (worker->second.blocked == &call) return;
+      worker->second.blocked = &call;
+      return scheduler_->blocked(asker, now);
+    }
+    case NodeQuestion::kResumed: {
+      shm::NodeAnswerer::forget(call);
+      const auto worker = workers_.find(asker);
+      if (worker == workers_.end()) return;
+      // The question about waiting may lie in a later cell and not have been looked at.
+      if (worker->second.blocked == nullptr) {
+        shm::NodeAnswerer::visit_asked(control_.slot(asker).calls, [&](NodeCall& other) {
+          if (static_cast<NodeQuestion>(other.kind) == NodeQuestion::kBlocked) reply(other, NodeAnswer::kOk);
+        });
+        return;
+      }
+      reply(*std::exchange(worker->second.blocked, nullptr), NodeAnswer::kOk);
+      return scheduler_->resumed(asker, now);
+    }
+    case NodeQuestion::kReleaseActor:
+      shm::NodeAnswerer::forget(call);
+      return release_actor(static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(b));
+    case NodeQuestion::kRelease: {
+      shm::NodeAnswerer::forget(call);
+      bool wake = false;
+      [[maybe_unused]] const bool known = desk_->release(a, wake);
+      return;
+    }
+    case NodeQuestion::kDemand:
+      shm::NodeAnswerer::forget(call);
+      return scheduler_->demand(static_cast<std::uint32_t>(a), now);
+    case NodeQuestion::kLeftLane: {
+      shm::NodeAnswerer::forget(call);
+      const auto worker = workers_.find(asker);
+      if (worker == workers_.end() || worker->second.lane == 0) return;
+      const shm::Lane lane = control_.lane(worker->second.lane - 1);
+      for (int member = 0; member < 64; ++member)
+        if ((lane.state().members.load(std::memory_order_relaxed) >> member & 1) != 0 &&
+            lane.state().member_slot[member].load(std::memory_order_relaxed) == asker)
+          lane.forget_member(member);
+      worker->second.lane = 0;
+      return scheduler_->left(asker, now);
+    }
+  }
+  reply(call, NodeAnswer::kRefused);
+}
+
+void Node::find_class(NodeCall& call) {
+  const std::uint64_t units = call.arguments[0];
+  if (units > static_cast<std::uint64_t>(scheduler_->total())) return reply(call, NodeAnswer::kInfeasible, scheduler_->total());
+  const auto known = classes_.find(units);
+  if (known != classes_.end()) return reply(call, NodeAnswer::kOk, known->second);
+  if (classes_.size() == kClassLanes) return reply(call, NodeAnswer::kTooMany);
+  const auto lane = static_cast<std::uint32_t>(classes_.size());
+  classes_[units] = lane;
+  control_.lane(lane).state().cpu_units.store(static_cast<std::uint32_t>(units), std::memory_order_relaxed);
+  control_.lane(lane).state().generation.store(1, std::memory_order_release);
+  scheduler_->add_class(lane, static_cast<sched::Units>(units));
+  reply(call, NodeAnswer::kOk, lane);
+}
+
+void Node::lease(std::uint32_t asker, NodeCall& call, bool is_slab) {
+  for (const auto& [ticket, waiting] : leases_asked_)
+    if (waiting == &call) return;  // asked before, and waits
+  store::LeaseRequest request;
+  request.ticket = next_ticket_++;
+  request.lessee = asker;
+  request.bytes = is_slab ? shm::kSlabBytes : call.arguments[0];
+  request.is_slab = is_slab;
+  const base::TimeNs now = clock_.now_ns();
+  request.deadline_ns = call.arguments[1] == 0 ? now : now + config_.store_timeout.count();
+  leases_asked_[request.ticket] = &call;
+  desk_->request(request, [&](const store::LeaseAnswer& given) {
+    const auto asked = leases_asked_.find(given.ticket);
+    if (asked == leases_asked_.end()) return;
+    NodeCall& waiting = *asked->second;
+    leases_asked_.erase(asked);
+    if (given.outcome == store::LeaseOutcome::kGranted) {
+      reply(waiting, NodeAnswer::kOk, given.lease.extent.offset, given.lease.serial);
+    } else {
+      reply(waiting, NodeAnswer::kStoreFull, desk_->leased_bytes());
+    }
+  });
+}
+
+void Node::answer_leases() {
+  for (const store::LeaseAnswer& given : desk_->take_answers()) {
+    const auto asked = leases_asked_.find(given.ticket);
+    if (asked == leases_asked_.end()) {
+      bool wake = false;  // its process is gone
+      if (given.outcome == store::LeaseOutcome::kGranted) [[maybe_unused]] const bool known = desk_->release(given.lease.extent.offset, wake);
+      continue;
+    }
+    NodeCall& waiting = *asked->second;
+    leases_asked_.erase(asked);
+    if (given.outcome == store::LeaseOutcome::kGranted) {
+      reply(waiting, NodeAnswer::kOk, given.lease.extent.offset, given.lease.serial);
+    } else {
+      reply(waiting, NodeAnswer::kStoreFull, desk_->leased_bytes());
+    }
+  }
+}
+
+// ---- Actors
+
+void Node::create_actor(std::uint32_t asker, NodeCall& call) {
+  const std::uint64_t units = call.arguments[0];
+  if (units > static_cast<std::uint64_t>(scheduler_->total())) return reply(call, NodeAnswer::kInfeasible, scheduler_->total());
+  for (std::uint32_t lane = kClassLanes; lane < kLanes; ++lane) {
+    ActorLane& actor = actors_[lane];
+    if (actor.is_used) continue;
+    shm::LaneState& state = control_.lane(lane).state();
+    bool is_clean = state.members.load(std::memory_order_acquire) == 0;
+    for (const auto& group : state.submitters) is_clean = is_clean && group.load(std::memory_order_acquire) == 0;
+    if (!is_clean) continue;  // somebody still has a handle of the actor before
+    actor = ActorLane{};
+    actor.generation = state.generation.load(std::memory_order_relaxed) + 1;
+    actor.creator = asker;
+    actor.is_used = true;
+    char name[3 * sizeof(std::uint64_t) + 1] = {};
+    std::memcpy(name, &call.arguments[1], sizeof(name) - 1);
+    actor.name = name;
+    state.end.store(0, std::memory_order_relaxed);
+    state.executor.store(0, std::memory_order_relaxed);
+    state.is_served.store(1, std::memory_order_relaxed);
+    state.cpu_units.store(static_cast<std::uint32_t>(units), std::memory_order_relaxed);
+    state.generation.store(actor.generation, std::memory_order_release);
+    scheduler_->add_actor(lane, static_cast<sched::Units>(units), clock_.now_ns());
+    return reply(call, NodeAnswer::kOk, std::uint64_t{actor.generation} << 32 | lane);
+  }
+  reply(call, NodeAnswer::kTooMany);
+}
+
+void Node::release_actor(std::uint32_t lane, std::uint32_t generation) {
+  if (lane < kClassLanes || lane >= kLanes) return;
+  ActorLane& actor = actors_[lane];
+  if (!actor.is_used || actor.generation != generation || actor.is_released) return;
+  actor.is_released = true;
+  const bool has_process = scheduler_->worker_of_actor(lane).has_value();
+  scheduler_->remove_actor(lane, clock_.now_ns());
+  if (!has_process) actor.is_used = false;
+}
+
+void Node::kill_actor(NodeCall& call) {
+  const std::uint64_t lane = call.arguments[0];
+  if (lane < kClassLanes || lane >= kLanes) return reply(call, NodeAnswer::kRefused);
+  ActorLane& actor = actors_[lane];
+  if (!actor.is_used || actor.generation != call.arguments[1]) return reply(call, NodeAnswer::kGone);
+  if (control_.lane(static_cast<std::uint32_t>(lane)).state().end.load(std::memory_order_relaxed) != 0) return reply(call, NodeAnswer::kOk);
+  if (actor.killer == &call) return;
+  actor.was_killed = true;
+  const std::optional<sched::WorkerId> worker = scheduler_->worker_of_actor(static_cast<std::uint32_t>(lane));
+  if (!worker) {  // not started yet
+    end_actor_lane(static_cast<std::uint32_t>(lane), shm::LaneEnd::kKilled);
+    scheduler_->remove_actor(static_cast<std::uint32_t>(lane), clock_.now_ns());
+    return reply(call, NodeAnswer::kOk);
+  }
+  if (actor.killer != nullptr) return reply(call, NodeAnswer::kOk);  // somebody else kills it this moment
+  actor.killer = &call;
+  fork_server_->kill_worker(*worker);
+}
+
+// Nobody will execute there any more; everybody who has calls there is told.
+void Node::end_actor_lane(std::uint32_t lane, shm::LaneEnd end) {
+  control_.lane(lane).state().end.store(static_cast<std::uint32_t>(end), std::memory_order_seq_cst);
+  const std::uint32_t used = control_.header().processes_used.load(std::memory_order_relaxed);
+  for (std::uint32_t i = 0; i < used; ++i)
+    if (control_.slot(i).life.load(std::memory_order_relaxed) == shm::ProcessLife::kLive) control_.call_service(i);
+}
+
+}  // namespace rayx::node

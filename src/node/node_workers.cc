@@ -1,0 +1,366 @@
+// Processes: their start, their leases, their end and what they leave.
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "node/node.hpp"
+#include "observe/crash_report.hpp"
+
+namespace rayx::node {
+
+using shm::ProcessLife;
+using Stage = WorkerProcess::Stage;
+
+namespace {
+
+constexpr base::TimeNs kMs = 1'000'000;
+constexpr base::TimeNs kLookAgain_ns = 20 * kMs;
+constexpr std::uint64_t kWorkerOut = 1ull << 32;
+constexpr std::uint64_t kWorkerErr = 2ull << 32;
+
+}  // namespace
+
+// ---- The fork server
+
+bool Node::start_fork_server() {
+  fork_server_ = std::make_unique<process::ForkServer>();
+  server_is_ready_ = false;
+  process::ForkServerConfig config;
+  Result<void> started = fork_server_->start(config);
+  if (!started) {
+    start_error_ = started.error().message;
+    fork_server_.reset();
+    return false;
+  }
+  server_out_ = fork_server_->take_out();
+  server_err_ = fork_server_->take_err();
+  const bool colour = observe::wants_colour(2);
+  server_out_lines_ = std::make_unique<observe::LinePrefixer>("fork server", fork_server_->pid(), colour);
+  server_err_lines_ = std::make_unique<observe::LinePrefixer>("fork server", fork_server_->pid(), colour);
+  watch(fork_server_->poll_fd(), 2);
+  if (server_out_) watch(server_out_.get(), 3);
+  if (server_err_) watch(server_err_.get(), 4);
+  for (auto& [slot, worker] : workers_)
+    if (worker.stage == Stage::kWanted) spawn(slot);
+  return true;
+}
+
+void Node::on_server_ready(pid_t, bool) {
+  server_is_ready_ = true;
+  failed_starts_ = 0;
+}
+
+void Node::on_server_exit(const process::ServerExit& exit) {
+  if (server_err_ && server_err_lines_ != nullptr) server_err_lines_->drain(server_err_.get(), err_);
+  ended_fork_server_ = std::move(fork_server_);  // it is on the stack below us
+  if (exit.expected || stopping_.load(std::memory_order_acquire)) return;
+  constexpr int kFailedStartsMax = 20;
+  if (!exit.was_ready && ++failed_starts_ > kFailedStartsMax) {
+    err_.append("rayx: the fork server " + process::describe(exit.status) +
+                " each time before it was ready; no worker can be started. Look at what static constructors of the program do\n");
+    return;
+  }
+  start_again_ns_ = clock_.now_ns() + (exit.was_ready ? 0 : 50 * kMs);
+}
+
+void Node::spawn(std::uint32_t slot) {
+  const int fds[] = {arena_->fd(), eventfd_.get()};
+  const std::string config = config_.worker_config(slot, modules_, config_.modules.size());
+  process::WorkerRequest request;
+  request.slot = slot;
+  request.fds = fds;
+  request.config = config;
+  request.omp_threads = 1;
+  if (fork_server_ == nullptr) {
+    start_again_ns_ = std::min(start_again_ns_, clock_.now_ns());
+    return;
+  }
+  Result<void> asked = fork_server_->spawn_worker(request);
+  if (!asked) start_again_ns_ = std::min(start_again_ns_, clock_.now_ns() + 50 * kMs);
+}
+
+// ---- Their life
+
+void Node::on_worker_started(process::WorkerStarted started) {
+  const auto slot = static_cast<std::uint32_t>(started.slot);
+  const auto found = workers_.find(slot);
+  if (found == workers_.end()) return;
+  WorkerProcess& worker = found->second;
+  worker.stage = Stage::kRunning;
+  worker.was_running = true;
+  worker.pid = started.pid;
+  control_.slot(slot).pid.store(started.pid, std::memory_order_relaxed);
+  worker.out = std::move(started.out);
+  worker.err = std::move(started.err);
+  worker.out_lines = std::make_unique<observe::LinePrefixer>(worker.name, worker.pid, observe::wants_colour(1));
+  worker.err_lines = std::make_unique<observe::LinePrefixer>(worker.name, worker.pid, observe::wants_colour(2));
+  if (worker.out) watch(worker.out.get(), kWorkerOut | slot);
+  if (worker.err) watch(worker.err.get(), kWorkerErr | slot);
+}
+
+void Node::on_worker_failed(std::uint64_t slot_word, Error error) {
+  const auto slot = static_cast<std::uint32_t>(slot_word);
+  const auto found = workers_.find(slot);
+  if (found == workers_.end() || found->second.stage == Stage::kDead) return;
+  if (!stopping_.load(std::memory_order_acquire) && fork_server_ != nullptr && fork_server_->running())
+    err_.append("rayx: a worker could not be started and is tried again: " + error.message + "\n");
+  write_note(slot, found->second, "was never started: " + error.message);
+  announce_death(slot, found->second);
+}
+
+void Node::drain(WorkerProcess& worker, std::uint32_t, bool to_the_end) {
+  using Drained = observe::LinePrefixer::Drained;
+  const auto empty = [&](process::UniqueFd& fd, observe::LinePrefixer* lines, observe::OutputWriter& to) {
+    if (!fd || lines == nullptr) return;
+    while (lines->drain(fd.get(), to) == Drained::kMore) {
+    }
+    if (to_the_end) {
+      lines->finish(to);
+      fd.reset();
+    }
+  };
+  empty(worker.out, worker.out_lines.get(), out_);
+  empty(worker.err, worker.err_lines.get(), err_);
+}
+
+void Node::write_note(std::uint32_t slot, const WorkerProcess& worker, const std::string& how) {
+  const std::uint32_t generation = control_.slot(slot).generation.load(std::memory_order_relaxed);
+  std::string text = how;
+  std::string stack;
+  const auto& report = *static_cast<const observe::CrashReport*>(notes_.crash_report(slot));
+  if (const auto crash = observe::read_crash_report(report, generation)) stack = observe::encode_frames(crash->frames);
+  for (const auto* lines : {worker.err_lines.get(), worker.out_lines.get()}) {
+    if (lines == nullptr || lines->last_lines().empty()) continue;
+    text += "\nIts last lines:\n" + observe::indent_lines(lines->last_lines());
+    break;
+  }
+  notes_.write(slot, generation, worker.pid, text, stack);
+}
+
+void Node::on_worker_exit(const process::WorkerExit& exit) {
+  const auto slot = static_cast<std::uint32_t>(exit.slot);
+  const auto found = workers_.find(slot);
+  if (found == workers_.end() || found->second.stage == Stage::kDead) return;
+  drain(found->second, slot, true);
+  std::string how = process::describe(exit.status);
+  if (!exit.entered) how += " in a static constructor of the program, before rayx could use it";
+  write_note(slot, found->second, how);
+  announce_death(slot, found->second);
+}
+
+void Node::announce_death(std::uint32_t slot, WorkerProcess& worker) {
+  shm::ProcessSlot& shared = control_.slot(slot);
+  worker.stage = Stage::kDead;
+  worker.blocked = nullptr;
+  worker.owned = shared.deaths_handled.load(std::memory_order_acquire) != UINT64_MAX;
+  std::erase_if(leases_asked_, [&](const auto& asked) {
+    return asked.second >= &shared.calls.cells[0] && asked.second < &shared.calls.cells[0] + shm::kNodeCallsMax;
+  });
+  const std::uint32_t lane = worker.lane;
+  const bool is_actor = lane > kClassLanes && lane != shm::kLeaseLeave;
+  if (is_actor) {
+    ActorLane& actor = actors_[lane - 1];
+    // A process that never ran is replaced by another one; see Scheduler::died.
+    if (worker.was_running || actor.was_killed || actor.is_released) {
+      end_actor_lane(lane - 1, actor.was_killed ? shm::LaneEnd::kKilled : shm::LaneEnd::kCrashed);
+      if (actor.killer != nullptr) reply(*std::exchange(actor.killer, nullptr), shm::NodeAnswer::kOk);
+    }
+  }
+  control_.announce_death(slot);
+  const base::TimeNs now = clock_.now_ns();
+  scheduler_->died(slot, worker.was_running, now);
+  if (is_actor && actors_[lane - 1].is_released) actors_[lane - 1].is_used = false;
+  // Actors end with the process that made them.
+  for (std::uint32_t other = kClassLanes; other < kLanes; ++other) {
+    ActorLane& actor = actors_[other];
+    if (actor.is_used && actor.creator == slot && !actor.is_released) release_actor(other, actor.generation);
+  }
+  look_again_ns_ = std::min(look_again_ns_, now);
+}
+
+// ---- What the dead leave
+
+bool Node::is_record_live(const shm::BlockOwner& owner, shm::Offset offset) {
+  if (owner.slot >= kProcesses || owner.record >= shm::kRecordsPerSlab * shm::kRecordSlabsMax) return false;
+  const shm::ProcessSlot& slot = control_.slot(owner.slot);
+  if (slot.life.load(std::memory_order_acquire) == ProcessLife::kFree) return false;
+  const shm::Offset table = slot.record_slabs[owner.record / shm::kRecordsPerSlab].load(std::memory_order_acquire);
+  if (table == shm::kNoOffset) return false;
+  const shm::Record& record = control_.records_of(owner.slot).at(owner.record);
+  if (record.generation != owner.generation) return false;
+  const std::uint32_t state = record.state.load(std::memory_order_acquire);
+  detail::BlockRef block;
+  std::memcpy(&block, record.payload, sizeof(block));
+  return (state & detail::kRecordStateMask) == detail::kRecordDoneBlock && block.offset == offset;
+}
+
+bool Node::is_live(const store::Lease& lease) {
+  if (lease.is_slab) {
+    return shm::Slab(control_.segment(), lease.extent.offset).reconcile(lease.serial, [&](const shm::BlockOwner& owner, shm::Offset offset) {
+             return is_record_live(owner, offset);
+           }) != 0;
+  }
+  const auto* header = control_.segment().at<shm::BlockHeader>(lease.extent.offset);
+  const std::uint64_t name = header->name.load(std::memory_order_acquire);
+  const std::uint64_t use = header->use.load(std::memory_order_acquire);
+  constexpr std::uint64_t kHeaderBytes = 64;
+  return is_record_live({static_cast<std::uint32_t>(name >> 32), static_cast<std::uint32_t>(name), static_cast<std::uint32_t>(use >> 32)},
+                        lease.extent.offset + kHeaderBytes);
+}
+
+bool Node::can_bury(std::uint32_t slot, const WorkerProcess& worker) {
+  if (!control_.is_buried(slot)) return false;
+  if (!worker.owned) return true;
+  const std::uint32_t used = control_.header().processes_used.load(std::memory_order_relaxed);
+  const shm::ProcessSlot& shared = control_.slot(slot);
+  for (std::uint32_t lane = 0; lane < kLanes; ++lane) {
+    if (shared.queue_of_lane[lane].load(std::memory_order_relaxed) == shm::kNoOffset) continue;
+    const shm::LaneState& state = control_.lane(lane).state();
+    std::uint64_t members = state.members.load(std::memory_order_acquire);
+    for (; members != 0; members &= members - 1) {
+      const std::uint16_t member = state.member_slot[std::countr_zero(members)].load(std::memory_order_relaxed);
+      if (control_.slot(member).lane_version_seen.load(std::memory_order_acquire) < state.version.load(std::memory_order_acquire)) return false;
+    }
+  }
+  // Executors that run a task of the dead owner below another one have not seen the new version of their lane; those that
+  // changed lanes had no task. Objects of the dead that are done stay as long as somebody holds them.
+  for (std::uint32_t p = 0; p < used; ++p) {
+    if (p == slot || control_.slot(p).life.load(std::memory_order_acquire) != ProcessLife::kLive) continue;
+    const std::uint32_t depth = control_.slot(p).running_depth.load(std::memory_order_acquire);
+    for (std::uint32_t d = 0; d < depth && d < shm::kRunningDepthMax; ++d)
+      if (control_.slot(p).running[d].owner == slot) return false;
+    bool holds = false;
+    shm::HoldTable(control_.segment(), control_.slot(p).holds).for_each([&](shm::ObjectKey key) { holds = holds || key.owner() == slot; });
+    if (holds) return false;
+  }
+  return true;
+}
+
+void Node::bury() {
+  const base::TimeNs now = clock_.now_ns();
+  if (now < look_again_ns_) return;
+  look_again_ns_ = base::kNever;
+  for (auto it = workers_.begin(); it != workers_.end();) {
+    const std::uint32_t slot = it->first;
+    if (it->second.stage != Stage::kDead) {
+      ++it;
+      continue;
+    }
+    if (!can_bury(slot, it->second)) {
+      look_again_ns_ = now + kLookAgain_ns;
+      ++it;
+      continue;
+    }
+    // The slot counts as alive for nobody: its records are not live, so its blocks and tables are freed.
+    shm::ProcessSlot& shared = control_.slot(slot);
+    if (it->second.owned) {
+      for (auto& queue : shared.queue_of_lane) queue.store(shm::kNoOffset, std::memory_order_relaxed);
+      for (auto& table : shared.record_slabs)
+        if (table.load(std::memory_order_relaxed) != shm::kNoOffset) table.store(shm::kNoOffset, std::memory_order_relaxed);
+    }
+    control_.free_process(slot);
+    shared.holds.chunks.store(0, std::memory_order_relaxed);
+    desk_->release_all(slot, [&](const store::Lease& lease) { return is_live(lease); });
+    it = workers_.erase(it);
+  }
+  if (desk_->has_orphans()) {
+    desk_->release_orphans([&](const store::Lease& lease) { return is_live(lease); });
+    if (desk_->has_orphans()) look_again_ns_ = std::min(look_again_ns_, now + kLookAgain_ns);
+  }
+}
+
+// ---- What the scheduler wants
+
+bool Node::has_work(sched::LaneId lane) {
+  const shm::LaneState& state = control_.lane(lane).state();
+  for (std::uint32_t group = 0; group < shm::kProcessesMax / 64; ++group) {
+    std::uint64_t bits = state.submitters[group].load(std::memory_order_acquire);
+    for (; bits != 0; bits &= bits - 1) {
+      const std::uint32_t owner = group * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
+      const shm::TaskQueue queue = control_.queue(owner, lane);
+      if (queue.is_open() && queue.count_unclaimed() != 0) return true;
+    }
+  }
+  return false;
+}
+
+bool Node::is_asleep(sched::WorkerId worker) {
+  const auto found = workers_.find(worker);
+  if (found == workers_.end() || found->second.lane == 0) return false;
+  const shm::LaneState& state = control_.lane(found->second.lane - 1).state();
+  std::uint64_t members = state.sleeping.load(std::memory_order_acquire);
+  for (; members != 0; members &= members - 1)
+    if (state.member_slot[std::countr_zero(members)].load(std::memory_order_relaxed) == worker) return true;
+  return false;
+}
+
+std::optional<sched::WorkerId> Node::start_worker() {
+  if (stopping_.load(std::memory_order_acquire)) return std::nullopt;
+  const std::optional<std::uint32_t> slot = control_.add_process();
+  if (!slot) return std::nullopt;
+  WorkerProcess& worker = workers_[*slot];
+  worker.name = "worker";
+  spawn(*slot);
+  return *slot;
+}
+
+void Node::grant(sched::WorkerId id, sched::LaneId lane) {
+  WorkerProcess& worker = workers_.at(id);
+  const int member = control_.lane(lane).add_member(id);
+  RAYX_CHECK(member >= 0, "a lane has more executors than it can have", lane);
+  worker.lane = lane + 1;
+  if (lane >= kClassLanes) {
+    worker.name = actors_[lane].name;
+    control_.lane(lane).state().executor.store(id + 1, std::memory_order_release);
+  }
+  shm::ProcessSlot& slot = control_.slot(id);
+  slot.lease.store(lane + 1, std::memory_order_seq_cst);
+  slot.run_word.store(0, std::memory_order_seq_cst);
+  shm::futex_wake(slot.run_word, 1);
+}
+
+void Node::revoke(sched::WorkerId id) {
+  shm::ProcessSlot& slot = control_.slot(id);
+  slot.lease.store(0, std::memory_order_seq_cst);
+  slot.run_word.store(0, std::memory_order_seq_cst);
+  shm::futex_wake(slot.run_word, 1);
+}
+
+void Node::dismiss(sched::WorkerId id) {
+  const auto found = workers_.find(id);
+  if (found == workers_.end() || found->second.stage == Stage::kDead) return;
+  found->second.is_dismissed = true;
+  shm::ProcessSlot& slot = control_.slot(id);
+  slot.lease.store(shm::kLeaseLeave, std::memory_order_seq_cst);
+  slot.run_word.store(0, std::memory_order_seq_cst);
+  shm::futex_wake(slot.run_word, 1);
+}
+
+void Node::set_served(sched::LaneId lane, bool is_served) {
+  control_.lane(lane).state().is_served.store(is_served ? 1 : 0, std::memory_order_seq_cst);
+}
+
+void Node::report_worker_limit(sched::WorkerId id) {
+  WorkerProcess& worker = workers_.at(id);
+  if (worker.blocked == nullptr) return;
+  shm::NodeCall& call = *std::exchange(worker.blocked, nullptr);
+  const std::uint64_t owner = call.arguments[0];
+  const std::uint64_t record = call.arguments[1];
+  reply(call, shm::NodeAnswer::kWorkerLimit, static_cast<std::uint64_t>(config_.max_workers));
+  scheduler_->resumed(id, clock_.now_ns());
+  // It sleeps on the record that it waits for, or on its own count of completions.
+  if (owner < kProcesses && record != UINT32_MAX) {
+    shm::futex_wake(control_.records_of(static_cast<std::uint32_t>(owner)).at(static_cast<std::uint32_t>(record)).state, INT32_MAX);
+  } else {
+    control_.call_service(id);
+  }
+}
+
+void Node::report_no_process(sched::LaneId lane) {
+  end_actor_lane(lane, shm::LaneEnd::kNoProcess);
+  ActorLane& actor = actors_[lane];
+  if (actor.killer != nullptr) reply(*std::exchange(actor.killer, nullptr), shm::NodeAnswer::kOk);
+}
+
+}  // namespace rayx::node

@@ -1,0 +1,47 @@
+// One process of the node's, from the request for it until its slot is free again.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "observe/line_prefixer.hpp"
+#include "process/unique_fd.hpp"
+#include "shm/node_calls.hpp"
+
+namespace rayx::node {
+
+struct WorkerProcess {
+  enum class Stage : std::uint8_t {
+    kWanted,    // the fork server is not there, or has not answered
+    kRunning,
+    kDead,      // announced; owners take back what it had
+  };
+  Stage stage = Stage::kWanted;
+  bool was_running = false;
+  bool owned = false;      // it had queues and records: burial takes longer
+  bool is_dismissed = false;
+  pid_t pid = -1;
+  process::UniqueFd out;
+  process::UniqueFd err;
+  std::unique_ptr<observe::LinePrefixer> out_lines;
+  std::unique_ptr<observe::LinePrefixer> err_lines;
+  std::string name;                  // before its lines
+  std::uint32_t lane = 0;            // lane + 1 that it is leased to, 0: none
+  shm::NodeCall* blocked = nullptr;  // the question that is answered when it goes on
+};
+
+// An actor's lane from its creation until nobody can call it any more.
+struct ActorLane {
+  std::uint32_t generation = 0;
+  std::uint32_t creator = 0;  // process slot: the actor ends with it
+  bool is_used = false;
+  bool is_released = false;
+  bool was_killed = false;          // by rayx::kill
+  std::string name;
+  shm::NodeCall* killer = nullptr;  // waits for its end
+};
+
+}  // namespace rayx::node

@@ -1,0 +1,283 @@
+#include "sched/scheduler.hpp"
+
+#include <algorithm>
+
+#include "base/check.hpp"
+#include "base/planted_bug.hpp"
+
+namespace rayx::sched {
+
+void Scheduler::add_class(LaneId lane, Units cpus) { lanes_[lane] = Lane{.units = cpus}; }
+
+void Scheduler::add_actor(LaneId lane, Units cpus, base::TimeNs now_ns) {
+  lanes_[lane] = Lane{.units = cpus, .is_actor = true, .is_wanting = true, .asked_at = ++asked_};
+  decide(now_ns);
+}
+
+void Scheduler::remove_actor(LaneId lane, base::TimeNs now_ns) {
+  const auto found = lanes_.find(lane);
+  if (found == lanes_.end()) return;
+  found->second.is_wanting = false;
+  found->second.is_removed = true;
+  const std::optional<WorkerId> worker = worker_of_actor(lane);
+  if (worker) {
+    effects_.dismiss(*worker);  // its CPUs come back when it is gone
+  } else {
+    lanes_.erase(found);
+  }
+  decide(now_ns);
+}
+
+std::optional<WorkerId> Scheduler::worker_of_actor(LaneId lane) const {
+  for (const auto& [id, worker] : workers_)
+    if (worker.is_actor && worker.lane == lane) return id;
+  return std::nullopt;
+}
+
+void Scheduler::demand(LaneId id, base::TimeNs now_ns) {
+  const auto found = lanes_.find(id);
+  if (found == lanes_.end() || found->second.is_actor) return;
+  if (!found->second.is_wanting) {
+    found->second.is_wanting = true;
+    found->second.asked_at = ++asked_;
+  }
+  decide(now_ns);
+}
+
+void Scheduler::left(WorkerId id, base::TimeNs now_ns) {
+  const auto found = workers_.find(id);
+  if (found == workers_.end() || !found->second.is_revoked) return;
+  Worker& worker = found->second;
+  if (worker.lane && !RAYX_PLANTED_BUG(201)) free_ += lanes_.at(*worker.lane).units;
+  worker.lane.reset();
+  worker.is_revoked = false;
+  decide(now_ns);
+}
+
+void Scheduler::blocked(WorkerId id, base::TimeNs now_ns) {
+  const auto found = workers_.find(id);
+  if (found == workers_.end() || found->second.is_blocked || !found->second.lane) return;
+  found->second.is_blocked = true;
+  found->second.blocked_at = ++blocked_;
+  const auto lane = lanes_.find(*found->second.lane);
+  if (lane != lanes_.end()) free_ += lane->second.units;
+  decide(now_ns);
+  look_for_deadlock();
+}
+
+void Scheduler::resumed(WorkerId id, base::TimeNs now_ns) {
+  const auto found = workers_.find(id);
+  if (found == workers_.end() || !found->second.is_blocked) return;
+  found->second.is_blocked = false;
+  const auto lane = lanes_.find(*found->second.lane);
+  if (lane != lanes_.end() && !RAYX_PLANTED_BUG(202)) free_ -= lane->second.units;
+  decide(now_ns);
+}
+
+void Scheduler::died(WorkerId id, bool had_started, base::TimeNs now_ns) {
+  const auto found = workers_.find(id);
+  if (found == workers_.end()) return;
+  const Worker worker = found->second;
+  workers_.erase(found);
+  if (worker.lane) {
+    const auto lane = lanes_.find(*worker.lane);
+    if (lane != lanes_.end()) {
+      if (!worker.is_blocked || RAYX_PLANTED_BUG(203)) free_ += lane->second.units;
+      if (lane->second.is_removed) {
+        lanes_.erase(lane);
+      } else if (worker.is_actor) {
+        if (!had_started && ++lane->second.starts < kStartsMax) {
+          lane->second.is_wanting = true;
+        } else if (!had_started) {
+          effects_.report_no_process(lane->first);
+        }
+      } else if (!RAYX_PLANTED_BUG(204)) {
+        // Whoever submits asks again when it finds nobody; what is queued already is looked at here.
+        lane->second.is_wanting = true;
+        lane->second.asked_at = ++asked_;
+      }
+    }
+  }
+  decide(now_ns);
+  look_for_deadlock();
+}
+
+std::uint32_t Scheduler::active_in(LaneId id) const {
+  std::uint32_t active = 0;
+  for (const auto& [worker_id, worker] : workers_) active += worker.lane == id && !worker.is_blocked && !worker.is_revoked;
+  return active;
+}
+
+// More executors than CPUs are never of use to a lane.
+bool Scheduler::can_use_more(LaneId id, const Lane& lane) const {
+  const Units full = lane.units == 0 ? std::max<Units>(1, total_ / kUnitsOfOneCpu) : total_ / lane.units;
+  return static_cast<Units>(active_in(id)) < full;
+}
+
+std::optional<WorkerId> Scheduler::free_worker() {
+  for (const auto& [id, worker] : workers_)
+    if (!worker.lane && !worker.is_actor) return id;
+  std::uint32_t pullers = 0;
+  for (const auto& [id, worker] : workers_) pullers += !worker.is_actor;
+  if (pullers >= workers_max_ && !RAYX_PLANTED_BUG(205)) return std::nullopt;
+  const std::optional<WorkerId> id = effects_.start_worker();
+  if (id) workers_[*id] = Worker{};
+  return id;
+}
+
+void Scheduler::give(WorkerId id, Worker& worker, LaneId lane_id, const Lane& lane, base::TimeNs now_ns) {
+  worker.lane = lane_id;
+  worker.granted_ns = now_ns;
+  worker.is_actor = lane.is_actor;
+  free_ -= lane.units;
+  effects_.grant(id, lane_id);
+}
+
+void Scheduler::revoke(WorkerId id, Worker& worker) {
+  worker.is_revoked = true;
+  const auto lane = lanes_.find(*worker.lane);
+  if (lane != lanes_.end() && !lane->second.is_wanting) effects_.set_served(lane->first, false);
+  effects_.revoke(id);
+}
+
+// CPUs of leases that were taken back and not left yet.
+Units Scheduler::returning() const {
+  Units units = 0;
+  for (const auto& [id, worker] : workers_)
+    if (worker.is_revoked && worker.lane && !worker.is_blocked) units += lanes_.at(*worker.lane).units;
+  return units;
+}
+
+// Takes leases back until `needed` units come free, if that can be had.
+void Scheduler::take_back(Units needed, LaneId for_lane, base::TimeNs now_ns) {
+  Units coming = free_ + returning();
+  if (coming >= needed) return;
+  struct Candidate {
+    bool is_asleep;
+    base::TimeNs granted_ns;
+    WorkerId id;
+    Units units;
+  };
+  std::vector<Candidate> candidates;
+  for (const auto& [id, worker] : workers_) {
+    if (!worker.lane || worker.is_actor || worker.is_blocked || worker.is_revoked || worker.lane == for_lane) continue;
+    const Units units = lanes_.at(*worker.lane).units;
+    if (units == 0) continue;
+    const bool is_asleep = effects_.is_asleep(id) && !effects_.has_work(*worker.lane);
+    if (!is_asleep && now_ns - worker.granted_ns < kQuantum_ns) {
+      next_deadline_ns_ = std::min(next_deadline_ns_, worker.granted_ns + kQuantum_ns);
+      continue;
+    }
+    candidates.push_back({is_asleep, worker.granted_ns, id, units});
+  }
+  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    return a.is_asleep != b.is_asleep ? a.is_asleep : a.granted_ns < b.granted_ns;
+  });
+  for (const Candidate& candidate : candidates) {
+    if (coming >= needed) return;
+    coming += candidate.units;
+    revoke(candidate.id, workers_.at(candidate.id));
+  }
+}
+
+// One executor more for the lane, if it can be had. False: it has to wait.
+bool Scheduler::serve(LaneId id, Lane& lane, base::TimeNs now_ns) {
+  if (free_ < lane.units) {
+    take_back(lane.units, id, now_ns);
+    return false;
+  }
+  if (lane.is_actor) {
+    const std::optional<WorkerId> worker = effects_.start_worker();
+    if (!worker) return false;
+    give(*worker, workers_[*worker], id, lane, now_ns);
+    return true;
+  }
+  const std::optional<WorkerId> worker = free_worker();
+  if (!worker) return false;
+  give(*worker, workers_.at(*worker), id, lane, now_ns);
+  return true;
+}
+
+void Scheduler::decide(base::TimeNs now_ns) {
+  next_deadline_ns_ = base::kNever;
+  // What is used beyond the CPUs of the node is repaid.
+  if (free_ < 0) take_back(0, UINT32_MAX, now_ns);
+
+  // A lane that was not asking may still have work that nobody is awake for: after a death, a block, a lease that went.
+  for (auto& [id, lane] : lanes_) {
+    if (lane.is_actor || lane.is_wanting || !can_use_more(id, lane)) continue;
+    if (effects_.has_work(id) && !RAYX_PLANTED_BUG(206)) {
+      lane.is_wanting = true;
+      lane.asked_at = ++asked_;
+    }
+  }
+  std::vector<LaneId> wanting;
+  for (const auto& [id, lane] : lanes_)
+    if (lane.is_wanting) wanting.push_back(id);
+  std::sort(wanting.begin(), wanting.end(), [&](LaneId a, LaneId b) { return lanes_.at(a).asked_at < lanes_.at(b).asked_at; });
+
+  bool someone_waits = false;
+  for (const LaneId id : wanting) {
+    Lane& lane = lanes_.at(id);
+    if (lane.is_actor) {
+      if (someone_waits && lane.units > 0) continue;
+      if (serve(id, lane, now_ns)) {
+        lane.is_wanting = false;
+      } else {
+        someone_waits = true;
+      }
+      continue;
+    }
+    bool got_all = false;
+    while (!got_all) {
+      if (!can_use_more(id, lane)) {
+        got_all = true;
+      } else if ((someone_waits && lane.units > 0 && !RAYX_PLANTED_BUG(207)) || !serve(id, lane, now_ns)) {
+        break;
+      }
+    }
+    if (got_all || !effects_.has_work(id)) {
+      lane.is_wanting = false;
+      // Whatever frees CPUs later comes by here again; who submits needs to ask only where nobody is.
+      effects_.set_served(id, active_in(id) > 0);
+    } else if (active_in(id) == 0 || free_ < lane.units) {
+      // Only a lane without any executor holds back the others.
+      if (active_in(id) == 0) someone_waits = true;
+      next_deadline_ns_ = std::min(next_deadline_ns_, now_ns + kQuantum_ns);
+    }
+  }
+}
+
+// Every worker waits and no process may be added: the wait that began last is in vain.
+void Scheduler::look_for_deadlock() {
+  std::uint32_t pullers = 0;
+  std::optional<WorkerId> newest;
+  for (const auto& [id, worker] : workers_) {
+    if (worker.is_actor) continue;
+    ++pullers;
+    if (!worker.is_blocked) return;
+    if (!newest || workers_.at(*newest).blocked_at < worker.blocked_at) newest = id;
+  }
+  if (pullers < workers_max_ || !newest) return;
+  for (const auto& [id, lane] : lanes_) {
+    if (!lane.is_actor && effects_.has_work(id)) {
+      effects_.report_worker_limit(*newest);
+      return;
+    }
+  }
+}
+
+bool Scheduler::is_valid() const {
+  Units used = 0;
+  for (const auto& [id, worker] : workers_) {
+    if (!worker.lane) {
+      if (worker.is_blocked || worker.is_revoked) return false;
+      continue;
+    }
+    const auto lane = lanes_.find(*worker.lane);
+    if (lane != lanes_.end() && !worker.is_blocked) used += lane->second.units;
+  }
+  return used + free_ == total_;
+}
+
+}  // namespace rayx::sched

@@ -1,0 +1,113 @@
+// Which process may pull from which lane, and when another process is needed. The node's decider: no processes, no clock, no
+// threads; time is handed in and everything it wants done is an effect.
+//
+// Workers pull single tasks themselves, so what is decided here is leases: (worker, lane). A lease holds the lane's CPUs. A lane
+// that asks gets executors up to the CPUs of the node at once ("served"); when another lane asks, leases whose worker sleeps are
+// taken back at once, and busy ones after `kQuantum_ns`, oldest first, so that classes with different num_cpus share by time. The
+// lane that has waited longest is the only one that is given CPUs until it has some: a lane of 2-CPU tasks is not starved by
+// single CPUs that come free one by one.
+//
+// A worker that waits inside a task lends its CPUs; when it goes on it takes them back at once, and what is then used beyond
+// the CPUs of the node is repaid by leases that are taken back.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "base/clock.hpp"
+
+namespace rayx::sched {
+
+using Units = std::int64_t;  // 1/10000 of a CPU
+using LaneId = std::uint32_t;
+using WorkerId = std::uint32_t;
+
+inline constexpr Units kUnitsOfOneCpu = 10'000;
+inline constexpr base::TimeNs kQuantum_ns = 10'000'000;
+inline constexpr int kStartsMax = 5;  // of one actor's process, if it cannot be started
+
+class Effects {
+ public:
+  virtual ~Effects() = default;
+  virtual bool has_work(LaneId lane) = 0;     // something unclaimed lies in its queues
+  virtual bool is_asleep(WorkerId worker) = 0;  // it has looked and found nothing
+  // A new process. Its id, or nothing if there is no room for one. started or died follows.
+  virtual std::optional<WorkerId> start_worker() = 0;
+  virtual void grant(WorkerId worker, LaneId lane) = 0;
+  virtual void revoke(WorkerId worker) = 0;  // `left` follows, when its task is done
+  virtual void dismiss(WorkerId worker) = 0;  // it is to end
+  virtual void set_served(LaneId lane, bool is_served) = 0;
+  // All workers wait for each other, and `worker` was the last to begin to wait.
+  virtual void report_worker_limit(WorkerId worker) = 0;
+  virtual void report_no_process(LaneId actor_lane) = 0;
+};
+
+class Scheduler {
+ public:
+  Scheduler(Units cpus, std::uint32_t workers_max, Effects& effects) : total_(cpus), free_(cpus), workers_max_(workers_max), effects_(effects) {}
+
+  // Lanes. An actor's lane gets one process of its own, as soon as its CPUs are free. The caller has refused more than total().
+  void add_class(LaneId lane, Units cpus);
+  void add_actor(LaneId lane, Units cpus, base::TimeNs now_ns);
+  void remove_actor(LaneId lane, base::TimeNs now_ns);  // its process is dismissed
+
+  // There is work in the lane and nobody free to do it.
+  void demand(LaneId lane, base::TimeNs now_ns);
+  void left(WorkerId worker, base::TimeNs now_ns);     // it has given back its lease
+  void blocked(WorkerId worker, base::TimeNs now_ns);
+  void resumed(WorkerId worker, base::TimeNs now_ns);
+  // Its process is gone. `had_started` is false if it never ran.
+  void died(WorkerId worker, bool had_started, base::TimeNs now_ns);
+  void tick(base::TimeNs now_ns) { decide(now_ns); }
+  base::TimeNs next_deadline_ns() const { return next_deadline_ns_; }
+
+  Units total() const { return total_; }
+  Units free_units() const { return free_; }
+  std::size_t workers() const { return workers_.size(); }
+  std::optional<WorkerId> worker_of_actor(LaneId lane) const;
+  // Everything that must hold between two calls.
+  bool is_valid() const;
+
+ private:
+  struct Lane {
+    Units units = 0;
+    bool is_actor = false;
+    bool is_wanting = false;  // has asked and has not been served to the full
+    std::uint64_t asked_at = 0;  // order of asking
+    bool is_removed = false;  // an actor's, that waits for the end of its process
+    int starts = 0;
+  };
+  struct Worker {
+    std::optional<LaneId> lane;
+    base::TimeNs granted_ns = 0;
+    bool is_blocked = false;
+    bool is_revoked = false;   // `left` is awaited
+    bool is_actor = false;
+    std::uint64_t blocked_at = 0;
+  };
+
+  void decide(base::TimeNs now_ns);
+  bool serve(LaneId id, Lane& lane, base::TimeNs now_ns);
+  bool can_use_more(LaneId id, const Lane& lane) const;
+  std::uint32_t active_in(LaneId id) const;
+  std::optional<WorkerId> free_worker();
+  void take_back(Units needed, LaneId for_lane, base::TimeNs now_ns);
+  void revoke(WorkerId id, Worker& worker);
+  void give(WorkerId id, Worker& worker, LaneId lane_id, const Lane& lane, base::TimeNs now_ns);
+  Units returning() const;
+  void look_for_deadlock();
+
+  const Units total_;
+  Units free_;
+  const std::uint32_t workers_max_;
+  Effects& effects_;
+  std::map<LaneId, Lane> lanes_;
+  std::map<WorkerId, Worker> workers_;
+  std::uint64_t asked_ = 0;
+  std::uint64_t blocked_ = 0;
+  base::TimeNs next_deadline_ns_ = base::kNever;
+};
+
+}  // namespace rayx::sched

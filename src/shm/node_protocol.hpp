@@ -1,0 +1,36 @@
+// What a process may ask its node, or tell it, through the cells of node_calls.hpp.
+#pragma once
+
+#include <cstdint>
+
+namespace rayx::shm {
+
+// "-> a, b" are results of a question; the others are notices. Result 0 of a question is its NodeAnswer.
+enum class NodeQuestion : std::uint32_t {
+  kFindClass = 1,  // cpu units (1/10000)                  -> answer, lane
+  kCreateActor,    // cpu units, name: 3 words of chars    -> answer, generation << 32 | lane
+  kReleaseActor,   // lane, generation: nobody can call it any more
+  kKillActor,      // lane, generation                     -> answer (when the process is gone)
+  kLeaseExtent,    // bytes                                -> answer, offset
+  kLeaseSlab,      //                                      -> answer | serial << 8, offset
+  kRelease,        // offset of an extent or slab
+  kDemand,         // lane: there is work and nobody free to do it
+  kBlocked,        // owner slot, record: the executor waits inside a task. -> answer, only if it is in vain
+  kResumed,        // it runs again
+  kLeftLane,       // lane + 1 that the executor served before
+};
+
+enum class NodeAnswer : std::uint64_t {
+  kOk = 0,
+  kInfeasible = 1,    // more CPUs than the node has; result 1: cpu units of the node
+  kTooMany = 2,       // the limit of classes or actors is reached
+  kStoreFull = 3,     // not within the time-out; result 1: bytes leased
+  kGone = 4,          // no such actor any more
+  kWorkerLimit = 5,   // all workers wait for each other
+  kShuttingDown = 6,
+  kRefused = 7,       // the arguments make no sense
+};
+
+inline constexpr std::uint32_t kCpuUnits = 10'000;  // of one CPU
+
+}  // namespace rayx::shm

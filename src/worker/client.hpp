@@ -1,0 +1,275 @@
+// The process backend: what a process (the driver, or a worker inside a task) does with tasks, actors and objects. Its own
+// books are in private memory under one lock; what others must see is in the arena.
+//
+// Who does what: a thread that submits publishes; a thread that waits looks after completions while it is awake ("attends"); when
+// nobody attends, the service thread is woken for completions that somebody wants to hear of, for deaths and for the backlog.
+#pragma once
+
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include <rayx/detail/backend.hpp>
+#include <rayx/detail/ref_count.hpp>
+#include <rayx/detail/remote_failure.hpp>
+
+#include "owner/ledger.hpp"
+#include "shm/arena.hpp"
+#include "shm/control.hpp"
+#include "shm/copy.hpp"
+#include "shm/death_note.hpp"
+#include "shm/executor.hpp"
+#include "shm/slab.hpp"
+#include "worker/entry.hpp"
+#include "worker/memory_source.hpp"
+#include "worker/modules.hpp"
+#include "worker/node_asker.hpp"
+#include "worker/owner_mutex.hpp"
+
+namespace rayx::worker {
+
+inline constexpr std::uint32_t kClassQueueCells = 4096;
+inline constexpr std::uint32_t kActorQueueCells = 512;
+inline constexpr std::size_t kBacklogMax = 1'000'000;  // tasks that wait in private memory for room in a queue
+
+// One lane as this process submits to it.
+struct LaneUse {
+  std::uint32_t lane = 0;
+  std::uint32_t generation = 0;
+  shm::Lane shared;
+  shm::TaskQueue queue;
+  shm::Offset queue_extent = shm::kNoOffset;
+  std::uint64_t tail = 0;
+  std::deque<Index> backlog;
+  std::vector<Index> pushed;  // by position: whose task it was
+};
+
+// An actor whose handle this process has.
+struct ActorUse {
+  LaneUse lane;
+  Index actor = 0;  // the entry of its handle
+  struct Held {
+    Index call;
+    bool is_ready;
+  };
+  // Calls of one thread that wait for an argument, or behind one that does.
+  std::unordered_map<std::uint64_t, std::deque<Held>> held_back;
+  Index last_call = 0;  // pushed; with its generation it tells whether all are done
+  std::uint32_t last_generation = 0;
+  bool is_ended = false;    // its end is known and all calls have failed
+  bool is_dropping = false;  // the handle is gone; the last call is not done
+};
+
+struct ClientConfig {
+  const shm::Arena* arena = nullptr;
+  std::uint32_t processes = shm::kProcessesMax;
+  std::uint32_t lanes = shm::kLanesMax;
+  std::uint32_t me = 0;
+  FunctionNumbers* numbers = nullptr;
+  MemorySource* memory = nullptr;
+  NodeAsker* asker = nullptr;
+  double cpus = 1;
+  std::chrono::nanoseconds submit_timeout = std::chrono::seconds(60);
+};
+
+// Runs a task that was taken. The executor's loop.
+class TaskRunner {
+ public:
+  virtual ~TaskRunner() = default;
+  virtual void run(const shm::Executor::Task& task) = 0;
+};
+
+class Client : public detail::Backend {
+ public:
+  explicit Client(const ClientConfig& config);
+  ~Client() override;
+
+  // ---- detail::Backend
+  RefCell* submit_task(const detail::TaskCall& call, detail::Failure& failure) override;
+  RefCell* create_actor(const detail::TaskCall& call, const ActorOptions* options, detail::Failure& failure) override;
+  RefCell* call_actor(RefCell* actor, const detail::TaskCall& call, detail::Failure& failure) override;
+  bool kill_actor(RefCell* actor, detail::Failure& failure) override;
+  RefCell* put(const detail::Encoded& value, detail::Failure& failure) override;
+  bool reserve(std::uint64_t size, detail::Block& block, detail::Failure& failure) override;
+  void abandon(detail::Block& block) noexcept override;
+  detail::WaitState wait_one(RefCell* ref, detail::DeadlineNs deadline, detail::Failure& failure) override;
+  detail::WaitState wait_many(std::span<RefCell* const> refs, std::size_t count, detail::DeadlineNs deadline,
+                              detail::Failure& failure) override;
+  bool read(RefCell* ref, detail::ValueView& view, detail::Failure& failure) override;
+  void drop(RefCell* ref) noexcept override;
+  detail::RefName export_ref(RefCell* ref) override;
+  RefCell* import_ref(const detail::RefName& name, detail::Failure& failure) override;
+  double cpus() const noexcept override { return cpus_; }
+  // Ends the service thread and makes every cell harmless. The arena stays mapped.
+  void shutdown() noexcept override;
+
+  // ---- For the executor's loop of this process
+  void serve_as_executor(shm::Executor* executor, TaskRunner* runner) {
+    executor_ = executor;
+    runner_ = runner;
+    executor_thread_ = std::this_thread::get_id();
+  }
+  const shm::Arena& arena() const noexcept { return *arena_; }
+  const shm::Control& control() const noexcept { return control_; }
+  FunctionNumbers& numbers() noexcept { return *numbers_; }
+  NodeAsker& node() noexcept { return node_; }
+  // A block that is the result of `owner`'s task: belongs to it from now on. False: that owner is dead; the block is freed.
+  bool give_block(const detail::Block& block, const shm::BlockOwner& owner);
+  // A hold on another's object while an executor uses its block; the cell has one count. nullptr: its owner is gone.
+  RefCell* hold(shm::ObjectKey key);
+  // Keeps the references inside a result until the owner of the record has adopted them.
+  void keep_until_adopted(shm::ObjectKey record, std::vector<RefCell*> cells);
+  // Deaths, completions, backlog: what a thread that is awake anyhow does now and then. Cheap when there is nothing.
+  void attend_now();
+  bool needs_attention() const noexcept;
+  // Whether this process must stay for others: it owns objects that they may hold, or keeps something for them.
+  bool is_needed();
+
+  // ---- owner::Ledger's world; under the lock
+  owner::Node& node(Index index) noexcept { return entry(index).node; }
+  void enqueue(Index task);
+  void fail_as(Index task, Index cause);
+  void fail_lost(Index task);
+  void release_needs(Index task);
+  bool is_held_elsewhere(Index object);
+  void free(Index object);
+
+ private:
+  using Lock = std::unique_lock<OwnerMutex>;
+  struct PendingAdoption {
+    shm::ObjectKey record;
+    std::vector<RefCell*> cells;
+  };
+
+  Entry& entry(Index index) noexcept {
+    return (index & kBorrowedBit) == 0 ? owned_.at(index) : borrowed_.at(index & ~kBorrowedBit);
+  }
+  static Entry* resolve(RefCell* cell) noexcept {
+    Entry* const e = Entry::of(cell);
+    return e->kind == EntryKind::kAlias ? e->target() : e;
+  }
+  Record& record_of(const Entry& e) const noexcept { return *e.cell.record.load(std::memory_order_relaxed); }
+  bool in_executor() const noexcept { return executor_ != nullptr && std::this_thread::get_id() == executor_thread_; }
+
+  // client_memory.cc
+  bool allocate(std::uint64_t size, bool may_wait, Lock* lock, detail::Failure& failure, shm::Offset& offset);
+  void free_block(const BlockRef& block, const shm::BlockOwner& owner);
+  void rename_block(const BlockRef& block, const shm::BlockOwner& owner);
+  shm::Offset lease_table(std::uint64_t bytes, detail::Failure& failure);
+  bool add_records(detail::Failure& failure);
+  Entry* take_entry(EntryKind kind, detail::Failure& failure);
+  void give_back_slabs();
+
+  // client_submit.cc
+  std::shared_ptr<LaneUse> find_class(double cpus, detail::Failure& failure);
+  bool open_queue(LaneUse& use, std::uint32_t cells, detail::Failure& failure);
+  bool wait_for_room(LaneUse& use, Lock& lock, detail::Failure& failure);
+  Entry* prepare_call(const detail::TaskCall& call, EntryKind kind, Lock& lock, detail::Failure& failure);
+  void hand_in(Entry& e, std::int32_t retries);
+  bool build_parts(Entry& e);
+  LaneUse& lane_of(const Entry& e);
+  void push(LaneUse& use, Index task);
+  void push_now(LaneUse& use, Index task);
+  void flush(LaneUse& use);
+  void flush_all();
+  void ask_for_executors(LaneUse& use);
+  void drain_queue(LaneUse& use);
+  void give_back_arguments(const detail::Encoded& arguments) noexcept;
+
+  // client_actors.cc
+  ActorUse* actor_use(Entry& actor, detail::Failure& failure);
+  void flush_held(ActorUse& use, std::uint64_t caller);
+  void look_at_actor_ends();
+  void actor_handle_dropped(Entry& actor);
+  void forget_actor(Entry& actor);
+  detail::RemoteFailure actor_failure(const ActorUse& use, std::string_view function);
+
+  // client_refs.cc
+  void drop_locked(RefCell* cell);
+  void drop_cell(RefCell* cell);
+  void last_cell_dropped(Entry& e);
+  RefCell* import_locked(const detail::RefName& name);
+  RefCell* alias_of(Entry& e);
+  Entry* borrow(shm::ObjectKey key, const detail::RefName& name);
+  void adopt(Entry& e);
+  void complete_with_error(Index task, const detail::RemoteFailure& error);
+  detail::ValueView view_of(const Entry& e) const;
+  std::string function_name(const Entry& e);
+  detail::RefName name_of(const Entry& e);
+
+  // client_wait.cc
+  bool run_inline(Entry& e);
+  class Attendance;
+
+  // client_service.cc
+  void ensure_service();
+  void serve();
+  bool drive();  // under the lock; whether there was anything to do
+  bool has_work() const noexcept;
+  void on_completed(Index index);
+  void take_back_from(std::uint32_t dead);
+  void look_at_foreign();
+  void release_adopted();
+  void bump_epoch();
+
+  const shm::Arena* arena_;
+  shm::Control control_;
+  shm::DeathNotes notes_;
+  const std::uint32_t me_;
+  shm::Records records_;
+  FunctionNumbers* numbers_;
+  MemorySource* memory_;
+  NodeAsker& node_;
+  const double cpus_;
+  const std::chrono::nanoseconds submit_timeout_;
+  const std::uint32_t first_generation_;
+  const pid_t pid_ = ::getpid();
+
+  OwnerMutex mutex_;
+  owner::Ledger<Client> ledger_{*this};
+  shm::SlabAllocator slabs_;
+  shm::HoldTable holds_;
+  EntryPool owned_;
+  EntryPool borrowed_;
+  EntryPool aliases_;
+  std::vector<Index> free_owned_;
+  std::vector<Index> free_borrowed_;
+  std::vector<Index> free_aliases_;
+  std::uint32_t record_slabs_ = 0;
+  std::unordered_map<std::uint64_t, Index> borrowed_by_key_;
+  std::vector<Index> foreign_watch_;  // borrowed, not done, and something here waits for it
+  std::vector<std::shared_ptr<LaneUse>> lanes_;  // by lane; classes only
+  std::unordered_map<Index, std::unique_ptr<ActorUse>> actors_;  // by the entry of the handle
+  std::unordered_map<std::uint64_t, std::shared_ptr<LaneUse>> classes_;  // by cpu units
+  std::atomic<LaneUse*> one_cpu_{nullptr};
+  std::vector<PendingAdoption> pending_adoptions_;
+  std::map<std::uint32_t, std::uint32_t> orphan_owners_;  // dead slot -> generation base; blocks of theirs are kept here
+  std::size_t backlogged_ = 0;
+  std::size_t actors_dropping_ = 0;
+  std::uint32_t dying_ = UINT32_MAX;
+  std::vector<RefCell*> to_drop_;
+  bool is_dropping_ = false;
+
+  shm::Executor* executor_ = nullptr;
+  TaskRunner* runner_ = nullptr;
+  std::thread::id executor_thread_;
+
+  std::mutex service_mutex_;  // start and end of the service thread
+  std::atomic<bool> has_service_{false};
+  std::thread service_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<std::uint32_t> attendees_{0};
+  std::atomic<std::uint32_t> epoch_{0};  // raised when something was completed, for wait_many
+  std::atomic<std::uint32_t> epoch_sleepers_{0};
+};
+
+}  // namespace rayx::worker

@@ -1,0 +1,245 @@
+// Actors as their callers see them: creation, order of calls, end.
+#include <cstring>
+#include <functional>
+#include <string>
+
+#include "worker/client.hpp"
+
+namespace rayx::worker {
+
+using detail::Failure;
+using detail::RemoteFailure;
+using detail::TaskCall;
+using shm::NodeAnswer;
+using shm::NodeQuestion;
+
+namespace {
+
+std::uint64_t this_caller() { return std::hash<std::thread::id>()(std::this_thread::get_id()); }
+
+}  // namespace
+
+RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options, Failure& failure) {
+  ensure_service();
+  const std::string name = options != nullptr && !options->name.empty() ? options->name : std::string(call.function->name());
+  const double cpus = options == nullptr ? 0 : options->num_cpus;
+  std::uint64_t words[3] = {};
+  std::memcpy(words, name.data(), std::min(name.size(), sizeof(words)));
+  const NodeAsker::Answer answer =
+      node_.ask(NodeQuestion::kCreateActor, static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5), words[0], words[1], words[2]);
+  if (answer.answer != NodeAnswer::kOk) {
+    give_back_arguments(call.arguments);
+    Error error{ErrorCode::kShuttingDown, "rayx: actor<" + name + ">: the runtime is shutting down"};
+    if (answer.answer == NodeAnswer::kInfeasible) {
+      error = {ErrorCode::kInvalidArgument, "rayx: actor<" + name + ">: ActorOptions::num_cpus is more than the " +
+                                                std::to_string(answer.value / shm::kCpuUnits) + " CPUs that the runtime has: it could never run"};
+    } else if (answer.answer == NodeAnswer::kTooMany) {
+      error = {ErrorCode::kInvalidArgument, "rayx: actor<" + name + ">: the limit of actors on one node is reached. Drop handles that are not needed"};
+    }
+    failure = std::make_unique<Error>(std::move(error));
+    return nullptr;
+  }
+  auto use = std::make_unique<ActorUse>();
+  use->lane.lane = static_cast<std::uint32_t>(answer.value);
+  use->lane.generation = static_cast<std::uint32_t>(answer.value >> 32);
+  use->lane.shared = control_.lane(use->lane.lane);
+  const std::uint32_t lane = use->lane.lane;
+  const std::uint32_t generation = use->lane.generation;
+
+  Lock lock(mutex_);
+  Entry* e = nullptr;
+  if (!open_queue(use->lane, kActorQueueCells, failure)) {
+    lock.unlock();
+    give_back_arguments(call.arguments);
+    lock.lock();
+  } else {
+    e = prepare_call(call, EntryKind::kActor, lock, failure);
+  }
+  if (e == nullptr) {
+    lock.unlock();
+    node_.tell(NodeQuestion::kReleaseActor, lane, generation);
+    return nullptr;
+  }
+  e->need_extra().actor = e->index + 1;
+  if (options != nullptr) e->extra->name = options->name;
+  record_of(*e).state.fetch_or(detail::kRecordNotify, std::memory_order_relaxed);
+  use->actor = e->index;
+  actors_[e->index] = std::move(use);
+  hand_in(*e, 0);
+  return &e->cell;
+}
+
+// What this process knows about the actor behind a handle; opens a queue to it at the first call.
+ActorUse* Client::actor_use(Entry& actor, Failure& failure) {
+  const auto known = actors_.find(actor.index);
+  if (known != actors_.end()) return known->second.get();
+  RAYX_CHECK(actor.kind == EntryKind::kBorrowed, "the reference is not an actor's", actor.index);
+  auto use = std::make_unique<ActorUse>();
+  use->actor = actor.index;
+  use->lane.lane = static_cast<std::uint32_t>(actor.cell.backend_word[1] >> 16 & 0xffff);
+  use->lane.generation = static_cast<std::uint32_t>(actor.cell.backend_word[1] >> 32);
+  if (use->lane.lane >= control_.header().lanes) {
+    failure = std::make_unique<Error>(Error{ErrorCode::kMalformed, "rayx: an actor handle was damaged on its way"});
+    return nullptr;
+  }
+  use->lane.shared = control_.lane(use->lane.lane);
+  if (use->lane.shared.state().generation.load(std::memory_order_acquire) != use->lane.generation) {
+    use->is_ended = true;
+  } else if (!open_queue(use->lane, kActorQueueCells, failure)) {
+    return nullptr;
+  }
+  return actors_.emplace(actor.index, std::move(use)).first->second.get();
+}
+
+RefCell* Client::call_actor(RefCell* cell, const TaskCall& call, Failure& failure) {
+  ensure_service();
+  Lock lock(mutex_);
+  Entry& actor = *resolve(cell);
+  ActorUse* const use = actor_use(actor, failure);
+  if (use == nullptr || !wait_for_room(use->lane, lock, failure)) [[unlikely]] {
+    lock.unlock();
+    give_back_arguments(call.arguments);
+    return nullptr;
+  }
+  Entry* const e = prepare_call(call, EntryKind::kTask, lock, failure);
+  if (e == nullptr) [[unlikely]] return nullptr;
+  Extra& extra = e->need_extra();
+  extra.actor = actor.index + 1;
+  const bool must_wait = !extra.dependencies.empty() || (actor.kind == EntryKind::kBorrowed && actor.node.phase != owner::Phase::kDone);
+  if (must_wait || !use->held_back.empty()) [[unlikely]] {
+    extra.caller = this_caller();
+    const auto line = use->held_back.find(extra.caller);
+    if (must_wait || (line != use->held_back.end() && !line->second.empty())) {
+      // The handle must stay until the call has been handed over.
+      detail::count_up(cell);
+      extra.held.push_back(cell);
+      record_of(*e).state.fetch_or(detail::kRecordNotify, std::memory_order_relaxed);
+      extra.is_held_back = true;
+      use->held_back[extra.caller].push_back({e->index, false});
+    }
+  }
+  hand_in(*e, 0);
+  return &e->cell;
+}
+
+void Client::flush_held(ActorUse& use, std::uint64_t caller) {
+  const auto found = use.held_back.find(caller);
+  if (found == use.held_back.end()) return;
+  std::deque<ActorUse::Held>& line = found->second;
+  while (!line.empty() && line.front().is_ready) {
+    const Index call = line.front().call;
+    line.pop_front();
+    owned_.at(call).extra->is_held_back = false;
+    use.last_call = call;
+    use.last_generation = owned_.at(call).body.generation;
+    push(use.lane, call);
+  }
+  if (line.empty()) use.held_back.erase(found);
+}
+
+bool Client::kill_actor(RefCell* cell, Failure& failure) {
+  std::uint32_t lane = 0;
+  std::uint32_t generation = 0;
+  {
+    Lock lock(mutex_);
+    ActorUse* const use = actor_use(*resolve(cell), failure);
+    if (use == nullptr) return false;
+    if (use->is_ended) return true;
+    lane = use->lane.lane;
+    generation = use->lane.generation;
+  }
+  node_.ask(NodeQuestion::kKillActor, lane, generation);
+  attend_now();
+  return true;
+}
+
+// Actors whose lane has ended: every call that is not done fails.
+void Client::look_at_actor_ends() {
+  for (auto& [index, use] : actors_) {
+    if (use->is_ended) continue;
+    const shm::LaneState& lane = use->lane.shared.state();
+    const bool is_other = lane.generation.load(std::memory_order_acquire) != use->lane.generation;
+    if (!is_other && lane.end.load(std::memory_order_acquire) == 0) continue;
+    // Calls that the dead process had claimed are taken back when its death is handled; that may come before or after this.
+    use->is_ended = true;
+    const std::uint32_t executor = lane.executor.load(std::memory_order_acquire);
+    if (!is_other && executor != 0) {
+      std::vector<Index> claimed;
+      use->lane.queue.take_claims_of(executor - 1, [&](const shm::TaskBody& body) { claimed.push_back(body.record); });
+      for (const Index call : claimed) ledger_.lost(call, true);
+    }
+    drain_queue(use->lane);
+    for (auto& [caller, line] : std::exchange(use->held_back, {})) {
+      for (const ActorUse::Held& held : line) {
+        Entry& call = owned_.at(held.call);
+        call.extra->is_held_back = false;
+        if (!held.is_ready) continue;  // comes to `enqueue` when its argument is there
+        complete_with_error(held.call, actor_failure(*use, function_name(call)));
+        ledger_.done(held.call, true);
+      }
+    }
+    return look_at_actor_ends();  // what failed may have changed the map
+  }
+}
+
+RemoteFailure Client::actor_failure(const ActorUse& use, std::string_view function) {
+  RemoteFailure error;
+  error.code = ErrorCode::kActorDied;
+  error.function = function;
+  std::string name(function.substr(0, function.find("::")));
+  const Entry& actor = entry(use.actor);
+  if (actor.extra != nullptr && !actor.extra->name.empty()) name = actor.extra->name;
+  std::string how = "its process is gone";
+  const shm::LaneState& lane = use.lane.shared.state();
+  const bool is_mine = lane.generation.load(std::memory_order_acquire) == use.lane.generation;
+  const auto end = static_cast<shm::LaneEnd>(lane.end.load(std::memory_order_acquire));
+  if (is_mine && end == shm::LaneEnd::kKilled) {
+    how = "rayx::kill() ended it";
+  } else if (is_mine && end == shm::LaneEnd::kNoProcess) {
+    how = "no process could be started for it";
+  } else if (const std::uint32_t executor = lane.executor.load(std::memory_order_acquire); is_mine && executor != 0) {
+    const shm::DeathNote& note = notes_.note(executor - 1);
+    error.pid = static_cast<std::uint32_t>(note.pid);
+    how = "process " + std::to_string(note.pid) + " " + std::string(note.how, std::min<std::size_t>(note.how_bytes, sizeof(note.how)));
+    error.stack.assign(note.stack, std::min<std::size_t>(note.stack_bytes, sizeof(note.stack)));
+  }
+  error.message = "rayx: actor " + name + " died: " + how + ". Its calls are not tried again; make a new one with rayx::actor<T>()";
+  return error;
+}
+
+// The last handle of this process is gone. The calls that were made before are still to run.
+void Client::actor_handle_dropped(Entry& actor) {
+  ActorUse& use = *actors_.at(actor.index);
+  if (!use.is_ended && use.last_generation != 0) {
+    Entry& last = owned_.at(use.last_call);
+    if (last.node.phase != owner::Phase::kUnused && last.body.generation == use.last_generation) {
+      Record& record = records_.at(use.last_call);
+      std::uint32_t word = record.state.load(std::memory_order_acquire);
+      if (record.generation == use.last_generation && !detail::is_done(word)) {
+        word = record.state.fetch_or(detail::kRecordNotify, std::memory_order_acq_rel);
+        if (!detail::is_done(word)) {
+          use.is_dropping = true;  // on_completed comes back
+          ++actors_dropping_;
+          return;
+        }
+      }
+    }
+  }
+  ledger_.dropped(actor.index);
+}
+
+// The actor's record is free: nobody on this node has a handle, or this process was a borrower.
+void Client::forget_actor(Entry& actor) {
+  const auto found = actors_.find(actor.index);
+  if (found == actors_.end()) return;
+  ActorUse& use = *found->second;
+  if (use.lane.queue_extent != shm::kNoOffset) {
+    control_.slot(me_).queue_of_lane[use.lane.lane].store(shm::kNoOffset, std::memory_order_release);
+    use.lane.shared.remove_submitter(me_);
+  }
+  if (actor.kind == EntryKind::kActor) node_.tell(NodeQuestion::kReleaseActor, use.lane.lane, use.lane.generation);
+  // The queue's memory is given back when this process ends: the actor's process may look at it for a moment longer.
+  actors_.erase(found);
+}
+
+}  // namespace rayx::worker

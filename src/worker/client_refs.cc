@@ -1,0 +1,418 @@
+// References: names, cells, what values contain, and what is freed when.
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "observe/frames.hpp"
+#include "worker/client.hpp"
+
+namespace rayx::worker {
+
+using detail::Failure;
+using detail::RefName;
+using detail::RemoteFailure;
+using detail::ValueView;
+using shm::ObjectKey;
+
+namespace {
+
+// The second word of a name: 1, whether it is an actor's, its lane and the lane's generation.
+constexpr std::uint64_t kIsName = 1;
+constexpr std::uint64_t kIsActorName = 2;
+
+Failure bad_name() {
+  return std::make_unique<Error>(
+      Error{ErrorCode::kMalformed, "rayx: a reference inside a value names nothing: the bytes were damaged, or come from another runtime"});
+}
+
+}  // namespace
+
+// ---- Names
+
+RefName Client::name_of(const Entry& e) {
+  const ObjectKey key = e.kind == EntryKind::kBorrowed ? e.key() : ObjectKey::make(me_, e.index, records_.at(e.index).generation);
+  RefName name{{key.word, kIsName}};
+  const auto actor = actors_.empty() ? actors_.end() : actors_.find(e.index);
+  if (actor != actors_.end()) {
+    name.words[1] = kIsName | kIsActorName | std::uint64_t{actor->second->lane.lane} << 16 | std::uint64_t{actor->second->lane.generation} << 32;
+  } else if (e.kind == EntryKind::kBorrowed && e.cell.backend_word[1] != 0) {
+    name.words[1] = e.cell.backend_word[1];
+  }
+  return name;
+}
+
+RefName Client::export_ref(RefCell* ref) {
+  ensure_service();
+  Lock lock(mutex_);
+  Entry& e = *resolve(ref);
+  e.node.is_shared = true;
+  return name_of(e);
+}
+
+RefCell* Client::import_ref(const RefName& name, Failure& failure) {
+  ensure_service();
+  Lock lock(mutex_);
+  RefCell* const cell = import_locked(name);
+  if (cell == nullptr) failure = bad_name();
+  return cell;
+}
+
+RefCell* Client::alias_of(Entry& e) {
+  if (free_aliases_.empty()) {
+    const auto first = static_cast<Index>(aliases_.size());
+    aliases_.grow();
+    for (Index i = kEntriesPerBlock; i-- > 0;) free_aliases_.push_back(first + i);
+  }
+  Entry& alias = aliases_.at(free_aliases_.back());
+  alias.index = free_aliases_.back();
+  free_aliases_.pop_back();
+  alias.kind = EntryKind::kAlias;
+  alias.cell.runtime = runtime();
+  alias.cell.refs.store(1, std::memory_order_relaxed);
+  alias.cell.record.store(e.cell.record.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  alias.cell.backend_word[0] = reinterpret_cast<std::uint64_t>(&e);
+  ++e.aliases;
+  if (e.node.is_dropped) ledger_.revived(e.index);
+  return &alias.cell;
+}
+
+RefCell* Client::import_locked(const RefName& name) {
+  const ObjectKey key{name.words[0]};
+  if ((name.words[1] & kIsName) == 0 || key.owner() >= control_.header().processes) return nullptr;
+  if (key.owner() == me_) {
+    if (key.record() >= record_slabs_ * shm::kRecordsPerSlab) return nullptr;
+    Entry& e = owned_.at(key.record());
+    if (e.node.phase == owner::Phase::kUnused || records_.at(key.record()).generation != key.generation()) return nullptr;
+    return alias_of(e);
+  }
+  const auto known = borrowed_by_key_.find(key.word);
+  if (known != borrowed_by_key_.end()) return alias_of(borrowed_.at(known->second & ~kBorrowedBit));
+  Entry* const e = borrow(key, name);
+  return e == nullptr ? nullptr : &e->cell;
+}
+
+RefCell* Client::hold(ObjectKey key) {
+  Lock lock(mutex_);
+  return import_locked({{key.word, kIsName}});
+}
+
+Entry* Client::borrow(ObjectKey key, const RefName& name) {
+  shm::ProcessSlot& slot = control_.slot(key.owner());
+  if (slot.life.load(std::memory_order_acquire) == shm::ProcessLife::kFree) return nullptr;
+  if (slot.record_slabs[key.record() / shm::kRecordsPerSlab].load(std::memory_order_acquire) == shm::kNoOffset) return nullptr;
+  Record& record = control_.records_of(key.owner()).at(key.record());
+  if (record.generation != key.generation()) return nullptr;
+  while (!holds_.add(key)) {
+    Failure failure;
+    const shm::Offset chunk = lease_table(sizeof(shm::HoldChunk), failure);
+    if (chunk == shm::kNoOffset || !holds_.add_chunk(chunk)) return nullptr;
+  }
+  if (free_borrowed_.empty()) {
+    const auto first = static_cast<Index>(borrowed_.size());
+    borrowed_.grow();
+    for (Index i = kEntriesPerBlock; i-- > 0;) free_borrowed_.push_back((first + i) | kBorrowedBit);
+  }
+  const Index index = free_borrowed_.back();
+  free_borrowed_.pop_back();
+  Entry& e = borrowed_.at(index & ~kBorrowedBit);
+  e.index = index;
+  e.kind = EntryKind::kBorrowed;
+  e.is_cell_dropped = false;
+  e.aliases = 0;
+  e.cell.runtime = runtime();
+  e.cell.refs.store(1, std::memory_order_relaxed);
+  e.cell.record.store(&record, std::memory_order_relaxed);
+  e.cell.backend_word[0] = key.word;
+  e.cell.backend_word[1] = name.words[1];
+  borrowed_by_key_[key.word] = index;
+  ledger_.borrow(index);
+  const std::uint32_t word = record.state.load(std::memory_order_acquire);
+  if (detail::is_done(word)) ledger_.done(index, (word & detail::kRecordIsError) != 0);
+  return &e;
+}
+
+// ---- Dropping
+
+void Client::drop(RefCell* ref) noexcept {
+  Lock lock(mutex_);
+  drop_cell(ref);
+}
+
+// One count less: of a cell on which this process's books hold a count.
+void Client::drop_locked(RefCell* cell) {
+  if (cell->refs.load(std::memory_order_acquire) != 1 && cell->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  drop_cell(cell);
+}
+
+void Client::drop_cell(RefCell* cell) {
+  to_drop_.push_back(cell);
+  if (is_dropping_) return;
+  is_dropping_ = true;  // a list of references inside references may be long: no recursion
+  while (!to_drop_.empty()) {
+    Entry& e = *Entry::of(to_drop_.back());
+    to_drop_.pop_back();
+    if (e.kind == EntryKind::kAlias) {
+      Entry& target = *e.target();
+      free_aliases_.push_back(e.index);
+      if (--target.aliases == 0 && target.is_cell_dropped) last_cell_dropped(target);
+    } else {
+      e.is_cell_dropped = true;
+      if (e.aliases == 0) last_cell_dropped(e);
+    }
+  }
+  is_dropping_ = false;
+}
+
+void Client::last_cell_dropped(Entry& e) {
+  if (e.node.is_dropped) return;
+  if (e.kind != EntryKind::kBorrowed && e.node.phase != owner::Phase::kDone) {
+    Record& record = record_of(e);
+    // The books may not have heard that it is done; if it is not, they have to hear.
+    std::uint32_t word = record.state.load(std::memory_order_acquire);
+    if (!detail::is_done(word) && (word & detail::kRecordNotify) == 0)
+      word = record.state.fetch_or(detail::kRecordNotify, std::memory_order_acq_rel);
+    if (detail::is_done(word)) on_completed(e.index);
+  }
+  if (!actors_.empty() && actors_.contains(e.index)) {
+    actor_handle_dropped(e);
+    return;
+  }
+  ledger_.dropped(e.index);
+}
+
+void Client::release_needs(Index task) {
+  Entry& e = entry(task);
+  if (e.extra == nullptr) return;
+  Extra& extra = *e.extra;
+  if (extra.arguments.size != 0) free_block(std::exchange(extra.arguments, BlockRef{}), {me_, 0, 0});
+  if (extra.parts.size != 0) free_block(std::exchange(extra.parts, BlockRef{}), {me_, 0, 0});
+  extra.dependencies.clear();
+  for (RefCell* cell : std::exchange(extra.held, {})) drop_locked(cell);
+}
+
+bool Client::is_held_elsewhere(Index object) {
+  const Entry& e = entry(object);
+  if (e.kind == EntryKind::kBorrowed) return false;
+  const ObjectKey key = ObjectKey::make(me_, e.index, records_.at(e.index).generation);
+  const std::uint32_t used = control_.header().processes_used.load(std::memory_order_acquire);
+  for (;;) {
+    std::uint64_t adds_before = 0;
+    for (std::uint32_t p = 0; p < used; ++p) adds_before += control_.slot(p).holds.adds.load(std::memory_order_acquire);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    for (std::uint32_t p = 0; p < used; ++p) {
+      if (p == me_ || control_.slot(p).life.load(std::memory_order_acquire) == shm::ProcessLife::kFree) continue;
+      if (shm::HoldTable(control_.segment(), control_.slot(p).holds).contains(key)) return true;
+    }
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    std::uint64_t adds_after = 0;
+    for (std::uint32_t p = 0; p < used; ++p) adds_after += control_.slot(p).holds.adds.load(std::memory_order_acquire);
+    if (adds_before == adds_after) return false;
+  }
+}
+
+void Client::free(Index object) {
+  Entry& e = entry(object);
+  if (!actors_.empty()) [[unlikely]] forget_actor(e);
+  if (e.kind == EntryKind::kBorrowed) {
+    const ObjectKey key = e.key();
+    borrowed_by_key_.erase(key.word);
+    std::erase(foreign_watch_, object);
+    holds_.remove(key);
+    if (control_.slot(key.owner()).life.load(std::memory_order_acquire) == shm::ProcessLife::kLive) {
+      control_.records_of(key.owner()).mark_completed(key.record());
+      control_.records_of(key.owner()).call_owner();
+    }
+    delete std::exchange(e.extra, nullptr);
+    free_borrowed_.push_back(object);
+    return;
+  }
+  Record& record = records_.at(object);
+  const std::uint32_t state = record.state.load(std::memory_order_relaxed);
+  if ((state & detail::kRecordStateMask) == detail::kRecordDoneBlock) {
+    BlockRef block;
+    std::memcpy(&block, record.payload, sizeof(block));
+    // Before the record stops naming it: see SlabAllocator::free_block.
+    free_block(block, {me_, e.index, record.generation});
+  }
+  std::vector<RefCell*> contained;
+  if (e.extra != nullptr) [[unlikely]] {
+    contained = std::move(e.extra->contained);
+    delete std::exchange(e.extra, nullptr);
+  }
+  ++record.generation;
+  record.state.store(detail::kRecordFree, std::memory_order_release);
+  free_owned_.push_back(object);
+  for (RefCell* cell : contained) drop_locked(cell);
+}
+
+// ---- Values
+
+RefCell* Client::put(const detail::Encoded& value, Failure& failure) {
+  ensure_service();
+  Lock lock(mutex_);
+  Entry* const e = take_entry(EntryKind::kObject, failure);
+  if (e == nullptr) [[unlikely]] {
+    if (value.block.data != nullptr) free_block({value.block.backend_word, value.block.size}, {me_, 0, 0});
+    return nullptr;
+  }
+  Record& record = records_.at(e->index);
+  e->body.generation = record.generation;
+  std::uint32_t done = 0;
+  if (!value.refs.empty()) [[unlikely]] {
+    Extra& extra = e->need_extra();
+    for (RefCell* ref : value.refs) detail::count_up(ref);
+    extra.contained.assign(value.refs.begin(), value.refs.end());
+    extra.is_adopted = true;
+    done = detail::kRecordHasRefs | detail::kRecordAdopted;
+  }
+  if (value.block.data != nullptr) {
+    const BlockRef block{value.block.backend_word, value.size};
+    rename_block(block, {me_, e->index, record.generation});
+    std::memcpy(record.payload, &block, sizeof(block));
+    done |= detail::kRecordDoneBlock;
+  } else {
+    std::memcpy(record.payload, value.small, value.size);
+    record.size = static_cast<std::uint32_t>(value.size);
+    done |= detail::kRecordDoneInline;
+  }
+  record.state.store(done, std::memory_order_release);
+  ledger_.put(e->index);
+  return &e->cell;
+}
+
+ValueView Client::view_of(const Entry& e) const {
+  const Record& record = record_of(e);
+  const std::uint32_t state = record.state.load(std::memory_order_acquire);
+  ValueView view;
+  view.is_error = (state & detail::kRecordIsError) != 0;
+  view.has_refs = (state & detail::kRecordHasRefs) != 0;
+  if ((state & detail::kRecordStateMask) == detail::kRecordDoneBlock) {
+    BlockRef block;
+    std::memcpy(&block, record.payload, sizeof(block));
+    if (arena_->contains(block.offset, block.size)) {
+      view.data = arena_->address(block.offset);
+      view.size = block.size;
+    }
+  } else {
+    view.data = record.payload;
+    view.size = std::min<std::uint64_t>(record.size, detail::kRecordInlineBytes);
+  }
+  return view;
+}
+
+bool Client::read(RefCell* ref, ValueView& view, Failure&) {
+  const std::uint32_t state = ref->record.load(std::memory_order_relaxed)->state.load(std::memory_order_acquire);
+  if ((state & (detail::kRecordHasRefs | detail::kRecordAdopted)) == detail::kRecordHasRefs) [[unlikely]] {
+    Lock lock(mutex_);
+    Entry& e = *resolve(ref);
+    if (e.kind != EntryKind::kBorrowed) adopt(e);
+  }
+  const Entry& e = *Entry::of(ref);
+  view = view_of(e);
+  return true;
+}
+
+// Takes counts on the references inside a result, so that its executor may let go of them.
+void Client::adopt(Entry& e) {
+  if (e.extra != nullptr && e.extra->is_adopted) return;
+  Extra& extra = e.need_extra();
+  extra.is_adopted = true;
+  const ValueView view = view_of(e);
+  std::uint64_t count = 0;
+  if (view.size < sizeof(count)) return;
+  std::memcpy(&count, view.data + view.size - sizeof(count), sizeof(count));
+  if (count > (view.size - sizeof(count)) / sizeof(RefName)) return;
+  const std::byte* names = view.data + view.size - sizeof(count) - count * sizeof(RefName);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    RefName name;
+    std::memcpy(&name, names + i * sizeof(RefName), sizeof(name));
+    if (RefCell* cell = import_locked(name)) extra.contained.push_back(cell);
+  }
+  Record& record = record_of(e);
+  record.state.fetch_or(detail::kRecordAdopted, std::memory_order_acq_rel);
+  if (record.reserved != 0 && record.reserved - 1 < control_.header().processes && record.reserved - 1 != me_)
+    control_.call_service(record.reserved - 1);
+}
+
+void Client::keep_until_adopted(ObjectKey record, std::vector<RefCell*> cells) {
+  Lock lock(mutex_);
+  pending_adoptions_.push_back({record, std::move(cells)});
+}
+
+// ---- Failures
+
+std::string Client::function_name(const Entry& e) {
+  if (e.extra != nullptr && !e.extra->name.empty()) return e.extra->name;
+  const auto found = numbers_->find(e.body.function_and_flags >> 16);
+  return found ? std::string((*found)->name()) : "a task";
+}
+
+void Client::complete_with_error(Index task, const RemoteFailure& error) {
+  Record& record = records_.at(task);
+  std::size_t size = encoded_size(error);
+  std::uint32_t done = detail::kRecordDoneInline;
+  Failure no_room;
+  shm::Offset offset = shm::kNoOffset;
+  if (size > detail::kRecordInlineBytes && allocate(size, false, nullptr, no_room, offset)) {
+    encode(error, arena_->writable(offset), size);
+    const BlockRef block{offset, size};
+    rename_block(block, {me_, task, record.generation});
+    std::memcpy(record.payload, &block, sizeof(block));
+    done = detail::kRecordDoneBlock;
+  } else {
+    size = std::min(size, detail::kRecordInlineBytes);
+    encode(error, record.payload, size);
+    record.size = static_cast<std::uint32_t>(size);
+  }
+  records_.complete(task, done | detail::kRecordIsError);
+}
+
+void Client::fail_as(Index task, Index cause) {
+  const ValueView view = view_of(entry(cause));
+  complete_with_error(task, detail::decode_failure({view.data, view.size}));
+  Entry& e = owned_.at(task);
+  if (e.extra != nullptr && e.extra->is_held_back) {
+    // Its caller's later calls no longer wait for it.
+    const auto use = actors_.find(e.extra->actor - 1);
+    if (use == actors_.end()) return;
+    auto& line = use->second->held_back[e.extra->caller];
+    std::erase_if(line, [&](const ActorUse::Held& held) { return held.call == task; });
+    flush_held(*use->second, e.extra->caller);
+  }
+}
+
+void Client::fail_lost(Index task) {
+  Entry& e = owned_.at(task);
+  const std::string function = function_name(e);
+  if (e.extra != nullptr && e.extra->actor != 0) {
+    const auto use = actors_.find(e.extra->actor - 1);
+    if (use != actors_.end()) {
+      complete_with_error(task, actor_failure(*use->second, function));
+      return;
+    }
+  }
+  if (e.kind == EntryKind::kActor) {
+    const auto use = actors_.find(task);
+    if (use != actors_.end()) {
+      complete_with_error(task, actor_failure(*use->second, function));
+      return;
+    }
+  }
+  RemoteFailure error;
+  error.code = ErrorCode::kWorkerDied;
+  error.function = function;
+  std::string how = "its end was not reported";
+  if (dying_ != UINT32_MAX) {
+    const shm::DeathNote& note = notes_.note(dying_);
+    if (note.generation.load(std::memory_order_acquire) == control_.slot(dying_).generation.load(std::memory_order_relaxed)) {
+      error.pid = static_cast<std::uint32_t>(note.pid);
+      how.assign(note.how, std::min<std::size_t>(note.how_bytes, sizeof(note.how)));
+      error.stack.assign(note.stack, std::min<std::size_t>(note.stack_bytes, sizeof(note.stack)));
+    }
+  }
+  error.message = "rayx: the worker that ran " + function + " died: process " + std::to_string(error.pid) + " " + how +
+                  "\nIt was tried as often as TaskOptions::max_retries allows. Look at the cause above, or allow more retries";
+  complete_with_error(task, error);
+}
+
+}  // namespace rayx::worker

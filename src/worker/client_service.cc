@@ -1,0 +1,259 @@
+// The service thread, and what it and attending threads look after.
+#include <map>
+
+#include "base/clock.hpp"
+#include "observe/crash_report.hpp"
+#include "worker/client.hpp"
+
+namespace rayx::worker {
+
+namespace {
+
+shm::Control attach(const ClientConfig& config) { return shm::Control(config.arena->segment()); }
+
+// Keys of one process slot's lives differ: each life begins its generations elsewhere.
+constexpr std::uint32_t generation_base(std::uint32_t slot_generation) { return slot_generation << 20 | 1; }
+
+}  // namespace
+
+Client::Client(const ClientConfig& config)
+    : arena_(config.arena),
+      control_(attach(config)),
+      notes_(config.arena->segment(), config.processes, config.lanes),
+      me_(config.me),
+      records_(control_.records_of(config.me)),
+      numbers_(config.numbers),
+      memory_(config.memory),
+      node_(*config.asker),
+      cpus_(config.cpus),
+      submit_timeout_(config.submit_timeout),
+      first_generation_(generation_base(control_.slot(config.me).generation.load(std::memory_order_relaxed))),
+      slabs_(config.arena->segment(), config.me),
+      holds_(config.arena->segment(), control_.slot(config.me).holds) {
+  bulk_copy_ = [](void* to, const void* from, std::size_t bytes) { shm::copy_bulk(to, from, bytes); };
+}
+
+Client::~Client() { shutdown(); }
+
+void Client::ensure_service() {
+  if (has_service_.load(std::memory_order_acquire)) [[likely]] return;
+  const std::lock_guard lock(service_mutex_);
+  if (has_service_.load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed)) return;
+  control_.begin_owning(me_);
+  control_.slot(me_).attendance.store(shm::kAttended, std::memory_order_seq_cst);
+  service_ = std::thread([this] { serve(); });
+  has_service_.store(true, std::memory_order_release);
+}
+
+bool Client::has_work() const noexcept { return records_.has_completed() || control_.has_deaths_for(me_); }
+bool Client::needs_attention() const noexcept { return has_service_.load(std::memory_order_relaxed) && has_work(); }
+
+void Client::attend_now() {
+  Lock lock(mutex_);
+  drive();
+}
+
+void Client::serve() {
+  shm::ProcessSlot& slot = control_.slot(me_);
+  while (!stopping_.load(std::memory_order_acquire)) {
+    {
+      Lock lock(mutex_);
+      drive();
+      look_at_foreign();
+      look_at_actor_ends();
+      release_adopted();
+      give_back_slabs();
+    }
+    bump_epoch();
+    // Nobody attends from here on, unless a thread that waits does.
+    std::uint32_t word = slot.attendance.load(std::memory_order_seq_cst);
+    if (attendees_.load(std::memory_order_seq_cst) == 0) {
+      slot.attendance.store(shm::kUnattended, std::memory_order_seq_cst);
+      word = shm::kUnattended;
+      if (attendees_.load(std::memory_order_seq_cst) != 0) {
+        slot.attendance.store(shm::kAttended, std::memory_order_seq_cst);
+        word = shm::kAttended;
+      }
+    }
+    if (word == shm::kUnattended && (has_work() || stopping_.load(std::memory_order_acquire))) continue;
+    shm::futex_wait(slot.attendance, word, base::kNever);
+  }
+}
+
+// Completions, deaths, backlog.
+bool Client::drive() {
+  bool any = false;
+  records_.take_completed([&](std::uint32_t index) {
+    any = true;
+    on_completed(index);
+  });
+  if (control_.has_deaths_for(me_)) {
+    any = true;
+    control_.handle_deaths(me_, [&](std::uint32_t dead) { take_back_from(dead); });
+    look_at_actor_ends();
+  }
+  flush_all();
+  if (any) bump_epoch();
+  return any;
+}
+
+void Client::bump_epoch() {
+  epoch_.fetch_add(1, std::memory_order_seq_cst);
+  if (epoch_sleepers_.load(std::memory_order_seq_cst) != 0) shm::futex_wake(epoch_, INT32_MAX);
+}
+
+// Something happened to an owned record: it is done, or a process let go of it. May be late, and about an earlier life of it.
+void Client::on_completed(Index index) {
+  if ((index & kBorrowedBit) != 0 || index >= record_slabs_ * shm::kRecordsPerSlab) return;
+  Entry& e = owned_.at(index);
+  if (e.node.phase == owner::Phase::kUnused) return;
+  const std::uint32_t word = records_.at(index).state.load(std::memory_order_acquire);
+  if (!detail::is_done(word)) return;
+  if ((word & (detail::kRecordHasRefs | detail::kRecordAdopted)) == detail::kRecordHasRefs && e.kind != EntryKind::kObject) adopt(e);
+  if (actors_dropping_ != 0) {
+    for (const auto& [actor, use] : actors_) {
+      if (!use->is_dropping || use->last_call != index || use->last_generation != e.body.generation) continue;
+      use->is_dropping = false;
+      --actors_dropping_;
+      ledger_.done(index, (word & detail::kRecordIsError) != 0);
+      ledger_.dropped(actor);
+      return;
+    }
+  }
+  if (e.node.phase == owner::Phase::kDone) {
+    ledger_.released_elsewhere(index);
+  } else {
+    ledger_.done(index, (word & detail::kRecordIsError) != 0);
+  }
+}
+
+// What the dead process had claimed or begun of this process's tasks, and what this process has of the dead one's.
+void Client::take_back_from(std::uint32_t dead) {
+  dying_ = dead;
+  struct Held {
+    std::uint32_t generation;
+    bool had_begun;
+  };
+  std::map<Index, Held> held;
+  const auto claims = [&](LaneUse& use) {
+    use.queue.take_claims_of(dead, [&](const shm::TaskBody& body) { held[body.record] = {body.generation, false}; });
+  };
+  for (const auto& use : lanes_)
+    if (use != nullptr) claims(*use);
+  for (const auto& [actor, use] : actors_)
+    if (use->lane.queue.is_open()) claims(use->lane);
+  shm::RunningStack(control_.slot(dead)).visit(me_, [&](const shm::RunningEntry& entry) {
+    held[entry.record] = {entry.generation, true};
+  });
+  for (const auto& [index, what] : held) {
+    Entry& e = owned_.at(index);
+    Record& record = records_.at(index);
+    if (e.node.phase == owner::Phase::kUnused || record.generation != what.generation) continue;
+    const std::uint32_t word = record.state.load(std::memory_order_acquire);
+    if (detail::is_done(word)) {
+      // It was published; what may be missing is that somebody was told.
+      shm::futex_wake(record.state, INT32_MAX);
+      on_completed(index);
+    } else {
+      ledger_.lost(index, what.had_begun);
+    }
+  }
+  // What others own and nobody will complete any more.
+  std::vector<Index> lost;
+  for (const auto& [key, index] : borrowed_by_key_)
+    if (shm::ObjectKey{key}.owner() == dead) lost.push_back(index);
+  for (const Index index : lost) {
+    Entry& e = entry(index);
+    Record& record = record_of(e);
+    if (detail::is_done(record.state.load(std::memory_order_acquire))) {
+      ledger_.done(index, (record.state.load(std::memory_order_relaxed) & detail::kRecordIsError) != 0);
+      continue;
+    }
+    static Record* const owner_died = [] {
+      detail::RemoteFailure error;
+      error.code = ErrorCode::kOwnerDied;
+      error.message = "owner died";
+      auto* dead_record = new Record{.state = detail::kRecordDoneInline | detail::kRecordIsError,
+                                     .generation = 0, .queued_at = 0, .size = 0, .reserved = 0, .payload = {}};
+      dead_record->size = static_cast<std::uint32_t>(std::min(encoded_size(error), detail::kRecordInlineBytes));
+      encode(error, dead_record->payload, dead_record->size);
+      return dead_record;
+    }();
+    e.cell.record.store(owner_died, std::memory_order_release);
+    ledger_.done(index, true);
+    shm::futex_wake(record.state, INT32_MAX);
+  }
+  orphan_owners_[dead] = generation_base(control_.slot(dead).generation.load(std::memory_order_relaxed));
+  std::erase_if(orphan_owners_, [&](const auto& orphan) {
+    bool all = true;
+    slabs_.free_owned_by(orphan.first, [&](const shm::BlockOwner& owner, shm::Offset) {
+      if (owner.generation >> 20 != orphan.second >> 20) return false;
+      const shm::ObjectKey key = shm::ObjectKey::make(owner.slot, owner.record, owner.generation);
+      const std::uint32_t used = control_.header().processes_used.load(std::memory_order_acquire);
+      for (std::uint32_t p = 0; p < used; ++p) {
+        if (control_.slot(p).life.load(std::memory_order_acquire) != shm::ProcessLife::kLive) continue;
+        if (shm::HoldTable(control_.segment(), control_.slot(p).holds).contains(key)) return all = false;
+      }
+      return true;
+    });
+    return all;
+  });
+  std::erase_if(pending_adoptions_, [&](PendingAdoption& pending) {
+    if (pending.record.owner() != dead) return false;
+    for (RefCell* cell : pending.cells) drop_locked(cell);
+    return true;
+  });
+  dying_ = UINT32_MAX;
+}
+
+// Other owners' objects that something here waits for.
+void Client::look_at_foreign() {
+  std::vector<Index> done;
+  for (const Index index : foreign_watch_)
+    if (detail::is_done(record_of(entry(index)).state.load(std::memory_order_acquire))) done.push_back(index);
+  for (const Index index : done) {
+    std::erase(foreign_watch_, index);
+    ledger_.done(index, (record_of(entry(index)).state.load(std::memory_order_relaxed) & detail::kRecordIsError) != 0);
+  }
+}
+
+void Client::release_adopted() {
+  std::vector<RefCell*> over;
+  std::erase_if(pending_adoptions_, [&](PendingAdoption& pending) {
+    const Record& record = control_.records_of(pending.record.owner()).at(pending.record.record());
+    const bool is_same = record.generation == pending.record.generation();
+    if (is_same && (record.state.load(std::memory_order_acquire) & detail::kRecordAdopted) == 0) return false;
+    over.insert(over.end(), pending.cells.begin(), pending.cells.end());
+    return true;
+  });
+  for (RefCell* cell : over) drop_locked(cell);
+}
+
+bool Client::is_needed() {
+  if (!has_service_.load(std::memory_order_acquire)) return false;
+  Lock lock(mutex_);
+  drive();
+  release_adopted();
+  return !pending_adoptions_.empty() || free_owned_.size() != std::size_t{record_slabs_} * shm::kRecordsPerSlab || !borrowed_by_key_.empty();
+}
+
+void Client::shutdown() noexcept {
+  {
+    const std::lock_guard lock(service_mutex_);
+    if (stopping_.exchange(true, std::memory_order_acq_rel)) return;
+  }
+  if (::getpid() != pid_) {  // in a child that the user's program forked there is no such thread
+    if (service_.joinable()) service_.detach();
+    return;
+  }
+  if (service_.joinable()) {
+    control_.call_service(me_);
+    service_.join();
+  }
+  Lock lock(mutex_);
+  for (std::size_t i = 0; i < owned_.size(); ++i) owned_.at(i).cell.record.store(&detail::kRecordOfNoRuntime, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < borrowed_.size(); ++i) borrowed_.at(i).cell.record.store(&detail::kRecordOfNoRuntime, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < aliases_.size(); ++i) aliases_.at(i).cell.record.store(&detail::kRecordOfNoRuntime, std::memory_order_relaxed);
+}
+
+}  // namespace rayx::worker

@@ -1,0 +1,382 @@
+// From a call to a task in a queue.
+#include <cstring>
+#include <string>
+
+#include "base/clock.hpp"
+#include "worker/client.hpp"
+
+namespace rayx::worker {
+
+using detail::Dependency;
+using detail::Encoded;
+using detail::Failure;
+using detail::TaskCall;
+using shm::NodeAnswer;
+using shm::NodeQuestion;
+
+namespace {
+
+constexpr std::uint64_t queued_at_word(std::uint32_t lane, std::uint64_t position) { return std::uint64_t{lane + 1} << 48 | position; }
+constexpr std::uint64_t kOneCpu = shm::kCpuUnits;
+
+std::uint64_t units_of(double cpus) { return static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5); }
+std::string cpus_text(std::uint64_t units) {
+  std::string text = std::to_string(static_cast<double>(units) / shm::kCpuUnits);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text;
+}
+
+}  // namespace
+
+void Client::give_back_arguments(const Encoded& arguments) noexcept {
+  detail::Block block = arguments.block;
+  abandon(block);
+}
+
+// ---- Classes
+
+std::shared_ptr<LaneUse> Client::find_class(double cpus, Failure& failure) {
+  const std::uint64_t units = units_of(cpus);
+  {
+    Lock lock(mutex_);
+    const auto known = classes_.find(units);
+    if (known != classes_.end()) return known->second;
+  }
+  const NodeAsker::Answer answer = node_.ask(NodeQuestion::kFindClass, units);
+  switch (answer.answer) {
+    case NodeAnswer::kOk: break;
+    case NodeAnswer::kInfeasible:
+      failure = std::make_unique<Error>(Error{
+          ErrorCode::kInvalidArgument, "rayx: TaskOptions::num_cpus is " + cpus_text(units) + ", and the runtime has " + cpus_text(answer.value) +
+                                           " in all: the task could never run. Ask for less, or raise Config::num_cpus (RAYX_NUM_CPUS)"});
+      return nullptr;
+    case NodeAnswer::kTooMany:
+      failure = std::make_unique<Error>(
+          Error{ErrorCode::kInvalidArgument, "rayx: tasks with 64 different values of num_cpus exist already, which is the limit. Use one of them"});
+      return nullptr;
+    default:
+      failure = std::make_unique<Error>(Error{ErrorCode::kShuttingDown, "rayx: the runtime is shutting down; no new tasks run"});
+      return nullptr;
+  }
+  Lock lock(mutex_);
+  std::shared_ptr<LaneUse>& use = classes_[units];
+  if (use != nullptr) return use;
+  auto fresh = std::make_shared<LaneUse>();
+  fresh->lane = static_cast<std::uint32_t>(answer.value);
+  fresh->shared = control_.lane(fresh->lane);
+  if (!open_queue(*fresh, kClassQueueCells, failure)) {
+    classes_.erase(units);
+    return nullptr;
+  }
+  use = fresh;
+  if (lanes_.size() <= fresh->lane) lanes_.resize(fresh->lane + 1);
+  lanes_[fresh->lane] = fresh;
+  if (units == kOneCpu) one_cpu_.store(fresh.get(), std::memory_order_release);
+  return fresh;
+}
+
+bool Client::open_queue(LaneUse& use, std::uint32_t cells, Failure& failure) {
+  use.queue_extent = lease_table(shm::TaskQueue::bytes_for(cells), failure);
+  if (use.queue_extent == shm::kNoOffset) return false;
+  use.queue = shm::TaskQueue::create(arena_->writable(use.queue_extent), cells, me_);
+  use.pushed.assign(cells, 0);
+  control_.publish_queue(me_, use.lane, use.queue_extent);
+  return true;
+}
+
+// ---- Queues
+
+LaneUse& Client::lane_of(const Entry& e) {
+  if (e.extra == nullptr || e.extra->actor == 0) return *lanes_[e.lane];
+  return actors_.at(e.extra->actor - 1)->lane;
+}
+
+void Client::push_now(LaneUse& use, Index task) {
+  Entry& e = owned_.at(task);
+  Record& record = records_.at(task);
+  use.pushed[use.tail & (use.queue.capacity() - 1)] = task;
+  record.queued_at.store(queued_at_word(use.lane, use.tail), std::memory_order_relaxed);
+  if (!use.queue.push(use.tail, e.body)) [[unlikely]] {
+    record.queued_at.store(0, std::memory_order_relaxed);
+    use.backlog.push_back(task);
+    if (++backlogged_, use.backlog.size() > 1) return;
+    // Somebody has to come back when there is room: when half of what is queued is done.
+    const Index half = use.pushed[(use.tail + use.queue.capacity() / 2) & (use.queue.capacity() - 1)];
+    const std::uint32_t before = records_.at(half).state.fetch_or(detail::kRecordNotify, std::memory_order_acq_rel);
+    if (detail::is_done(before)) records_.mark_completed(half);
+    return;
+  }
+  use.shared.wake_after_publish();
+  if (use.shared.state().is_served.load(std::memory_order_relaxed) == 0) [[unlikely]] ask_for_executors(use);
+}
+
+void Client::push(LaneUse& use, Index task) {
+  if (!use.backlog.empty()) [[unlikely]] {
+    use.backlog.push_back(task);
+    ++backlogged_;
+    return;
+  }
+  push_now(use, task);
+}
+
+void Client::flush(LaneUse& use) {
+  while (!use.backlog.empty()) {
+    const Index task = use.backlog.front();
+    use.backlog.pop_front();
+    --backlogged_;
+    const std::size_t before = use.backlog.size();
+    push_now(use, task);
+    if (use.backlog.size() != before) {  // no room: it went to the end, and belongs to the front
+      use.backlog.pop_back();
+      use.backlog.push_front(task);
+      return;
+    }
+  }
+}
+
+void Client::flush_all() {
+  if (backlogged_ == 0) return;
+  for (const auto& use : lanes_)
+    if (use != nullptr) flush(*use);
+  for (const auto& [index, use] : actors_) flush(use->lane);
+}
+
+void Client::ask_for_executors(LaneUse& use) {
+  if (use.shared.state().is_served.exchange(1, std::memory_order_seq_cst) != 0) return;
+  node_.tell(NodeQuestion::kDemand, use.lane);
+}
+
+bool Client::wait_for_room(LaneUse& use, Lock& lock, Failure& failure) {
+  if (use.backlog.size() < kBacklogMax) [[likely]] return true;
+  const base::SteadyClock clock;
+  const base::TimeNs deadline = clock.now_ns() + submit_timeout_.count();
+  shm::Backoff backoff;
+  while (use.backlog.size() >= kBacklogMax) {
+    drive();
+    if (use.backlog.size() < kBacklogMax) break;
+    const std::uint32_t epoch = epoch_.load(std::memory_order_acquire);
+    lock.unlock();
+    if (!backoff.wait_once()) {
+      epoch_sleepers_.fetch_add(1, std::memory_order_seq_cst);
+      constexpr base::TimeNs kLook_ns = 1'000'000;
+      shm::futex_wait(epoch_, epoch, kLook_ns);
+      epoch_sleepers_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    lock.lock();
+    if (clock.now_ns() >= deadline && use.backlog.size() >= kBacklogMax) {
+      failure = std::make_unique<Error>(Error{
+          ErrorCode::kQueueFull, "rayx: " + std::to_string(kBacklogMax) + " tasks are pending, which is the limit, and none was begun within " +
+                                     std::to_string(submit_timeout_.count() / 1'000'000) +
+                                     " ms. get() results before more is submitted, or raise Config::submit_timeout (RAYX_SUBMIT_TIMEOUT_MS)"});
+      return false;
+    }
+  }
+  return true;
+}
+
+// Takes everything that is unclaimed out of a queue that nobody pulls from any more.
+void Client::drain_queue(LaneUse& use) {
+  std::vector<std::pair<Index, std::uint32_t>> left;
+  while (auto claim = use.queue.claim_next(me_)) {
+    left.emplace_back(claim->cell->body.record, claim->cell->body.generation);
+    use.queue.release(*claim);
+  }
+  for (const Index task : use.backlog) left.emplace_back(task, owned_.at(task).body.generation);
+  backlogged_ -= use.backlog.size();
+  use.backlog.clear();
+  for (const auto& [task, generation] : left)
+    if (owned_.at(task).body.generation == generation) ledger_.lost(task, true);
+}
+
+// ---- Calls
+
+// An entry with the call's body. Blocks of the arguments are the entry's from here on, also on failure.
+Entry* Client::prepare_call(const TaskCall& call, EntryKind kind, Lock& lock, Failure& failure) {
+  const FunctionNumber number = numbers_->number_of(call.function);
+  if (number == 0) [[unlikely]] {
+    failure = std::make_unique<Error>(
+        Error{ErrorCode::kFunctionUnknown, "rayx: " + std::string(call.function->name()) +
+                                               " lies in a library that was loaded after rayx::init(), which the workers do not have. Load "
+                                               "it before init, or link it to the program"});
+  } else if (stopping_.load(std::memory_order_relaxed)) [[unlikely]] {
+    failure = std::make_unique<Error>(Error{ErrorCode::kShuttingDown, "rayx: " + std::string(call.function->name()) +
+                                                                          " was called while the runtime shuts down"});
+  }
+  Entry* const e = failure != nullptr ? nullptr : take_entry(kind, failure);
+  if (e == nullptr) [[unlikely]] {
+    if (call.arguments.block.data != nullptr) {
+      lock.unlock();
+      give_back_arguments(call.arguments);
+      lock.lock();
+    }
+    return nullptr;
+  }
+  Record& record = records_.at(e->index);
+  e->body.record = e->index;
+  e->body.generation = record.generation;
+  std::uint64_t flags = 0;
+  std::uint64_t inline_bytes = 0;
+  bool wants_notice = false;
+  if (call.arguments.block.data != nullptr) [[unlikely]] {
+    const BlockRef block{call.arguments.block.backend_word, call.arguments.size};
+    e->need_extra().arguments = block;
+    std::memcpy(e->body.arguments, &block, sizeof(block));
+    flags = shm::kTaskArgumentsInBlock;
+    wants_notice = true;
+  } else {
+    inline_bytes = call.arguments.size;
+    std::memcpy(e->body.arguments, call.arguments.small, inline_bytes);
+  }
+  e->body.function_and_flags = number << 16 | flags << 8 | inline_bytes;
+  if (!call.dependencies.empty() || !call.arguments.refs.empty()) [[unlikely]] {
+    Extra& extra = e->need_extra();
+    for (const Dependency& dependency : call.dependencies) {
+      detail::count_up(dependency.ref);
+      extra.held.push_back(dependency.ref);
+      extra.dependencies.push_back(dependency);
+    }
+    for (RefCell* ref : call.arguments.refs) {
+      detail::count_up(ref);
+      extra.held.push_back(ref);
+    }
+    wants_notice = true;
+  }
+  if (call.options != nullptr && !call.options->name.empty()) [[unlikely]] e->need_extra().name = call.options->name;
+  record.state.store(detail::kRecordPending | (wants_notice ? std::uint32_t{detail::kRecordNotify} : 0u), std::memory_order_relaxed);
+  return e;
+}
+
+// Gives a prepared call to the ledger, which queues it as soon as what it needs is there.
+void Client::hand_in(Entry& e, std::int32_t retries) {
+  if (e.extra == nullptr || (e.extra->dependencies.empty() && e.extra->actor == 0)) [[likely]] {
+    ledger_.submit(e.index, retries);
+    return;
+  }
+  std::vector<Index> needs;
+  if (e.extra->actor != 0) {
+    Entry& actor = entry(e.extra->actor - 1);
+    // Another process's actor that is not there yet: its constructor is in a queue that we cannot get behind.
+    if (actor.kind == EntryKind::kBorrowed) needs.push_back(actor.index);
+  }
+  for (const Dependency& dependency : e.extra->dependencies) needs.push_back(resolve(dependency.ref)->index);
+  for (const Index need : needs) {
+    Entry& other = entry(need);
+    if (other.node.phase == owner::Phase::kDone) continue;
+    const bool is_foreign = other.kind == EntryKind::kBorrowed;
+    Record& record = record_of(other);
+    const std::uint32_t flag = is_foreign ? detail::kRecordForeign : detail::kRecordNotify;
+    std::uint32_t word = record.state.load(std::memory_order_acquire);
+    if (!detail::is_done(word) && (word & flag) == 0) word = record.state.fetch_or(flag, std::memory_order_acq_rel);
+    if (detail::is_done(word)) {
+      on_completed(need);
+      if (is_foreign) ledger_.done(need, (word & detail::kRecordIsError) != 0);
+    } else if (is_foreign) {
+      foreign_watch_.push_back(need);
+    }
+  }
+  ledger_.submit(e.index, retries, needs);
+}
+
+// The values of the dependencies, which are done, in a block of their own. False: no memory, and the call has failed.
+bool Client::build_parts(Entry& e) {
+  Extra& extra = *e.extra;
+  if (extra.parts.size != 0) return true;
+  const std::uint64_t size = sizeof(CallBlock) + extra.dependencies.size() * sizeof(CallPart);
+  Failure failure;
+  shm::Offset offset = shm::kNoOffset;
+  if (!allocate(size, false, nullptr, failure, offset)) {
+    detail::RemoteFailure error;
+    error.code = failure->code;
+    error.message = failure->message;
+    error.function = function_name(e);
+    complete_with_error(e.index, error);
+    return false;
+  }
+  auto* block = reinterpret_cast<CallBlock*>(arena_->writable(offset));
+  block->parts = static_cast<std::uint32_t>(extra.dependencies.size());
+  block->inline_bytes = static_cast<std::uint32_t>(e.body.function_and_flags & 0xff);
+  block->block = extra.arguments;
+  std::memcpy(block->inline_arguments, e.body.arguments, sizeof(block->inline_arguments));
+  auto* part = reinterpret_cast<CallPart*>(block + 1);
+  for (const Dependency& dependency : extra.dependencies) {
+    const Entry& value = *resolve(dependency.ref);
+    const Record& record = record_of(value);
+    part->position = dependency.position;
+    part->is_block = (record.state.load(std::memory_order_acquire) & detail::kRecordStateMask) == detail::kRecordDoneBlock;
+    part->size = record.size;
+    part->key = name_of(value).words[0];
+    std::memcpy(part->payload, record.payload, sizeof(part->payload));
+    ++part;
+  }
+  extra.parts = {offset, size};
+  std::memcpy(e.body.arguments, &extra.parts, sizeof(extra.parts));
+  e.body.function_and_flags = (e.body.function_and_flags & ~std::uint64_t{0xffff}) | std::uint64_t{shm::kTaskArgumentsInParts} << 8;
+  return true;
+}
+
+void Client::enqueue(Index task) {
+  Entry& e = owned_.at(task);
+  if (e.extra == nullptr) [[likely]] {
+    push(*lanes_[e.lane], task);
+    return;
+  }
+  if (!e.extra->dependencies.empty()) {
+    for (const Dependency& dependency : e.extra->dependencies) {
+      Entry& value = *resolve(dependency.ref);
+      // Its result may hold references that this process has to adopt before it is passed on.
+      if (value.kind != EntryKind::kBorrowed && (record_of(value).state.load(std::memory_order_relaxed) & detail::kRecordHasRefs) != 0) adopt(value);
+    }
+    if (!build_parts(e)) {
+      ledger_.done(task, true);
+      return;
+    }
+  }
+  if (e.extra->actor != 0) {
+    ActorUse& use = *actors_.at(e.extra->actor - 1);
+    if (use.is_ended) {
+      complete_with_error(task, actor_failure(use, function_name(e)));
+      ledger_.done(task, true);
+      return;
+    }
+    if (e.extra->is_held_back) {
+      for (ActorUse::Held& held : use.held_back[e.extra->caller])
+        if (held.call == task) held.is_ready = true;
+      flush_held(use, e.extra->caller);
+      return;
+    }
+    use.last_call = task;
+    use.last_generation = e.body.generation;
+    push(use.lane, task);
+    return;
+  }
+  push(*lanes_[e.lane], task);
+}
+
+RefCell* Client::submit_task(const TaskCall& call, Failure& failure) {
+  ensure_service();
+  LaneUse* use = nullptr;
+  std::int32_t retries = 3;
+  if (call.options == nullptr || call.options->num_cpus == 1) [[likely]] use = one_cpu_.load(std::memory_order_acquire);
+  if (call.options != nullptr) retries = call.options->max_retries;
+  if (use == nullptr) {
+    use = find_class(call.options == nullptr ? 1 : call.options->num_cpus, failure).get();
+    if (use == nullptr) {
+      give_back_arguments(call.arguments);
+      return nullptr;
+    }
+  }
+  Lock lock(mutex_);
+  if (!wait_for_room(*use, lock, failure)) [[unlikely]] {
+    lock.unlock();
+    give_back_arguments(call.arguments);
+    return nullptr;
+  }
+  Entry* const e = prepare_call(call, EntryKind::kTask, lock, failure);
+  if (e == nullptr) [[unlikely]] return nullptr;
+  e->lane = static_cast<std::uint16_t>(use->lane);
+  hand_in(*e, retries);
+  return &e->cell;
+}
+
+}  // namespace rayx::worker

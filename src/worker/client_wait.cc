@@ -1,0 +1,224 @@
+// Waiting for objects.
+#include "base/clock.hpp"
+#include "worker/client.hpp"
+
+namespace rayx::worker {
+
+using detail::DeadlineNs;
+using detail::Failure;
+using detail::WaitState;
+using shm::NodeAnswer;
+using shm::NodeQuestion;
+
+namespace {
+
+constexpr std::uint32_t kTurnsBetweenLooks = 16;
+
+}  // namespace
+
+// While one of these lives, this thread looks after what is completed, and nobody wakes the service thread for it.
+class Client::Attendance {
+ public:
+  explicit Attendance(Client& client) : client_(client) { begin(); }
+  ~Attendance() { end(); }
+  Attendance(const Attendance&) = delete;
+  Attendance& operator=(const Attendance&) = delete;
+
+  void begin() {
+    if (is_on_) return;
+    is_on_ = true;
+    if (client_.attendees_.fetch_add(1, std::memory_order_seq_cst) == 0)
+      client_.control_.slot(client_.me_).attendance.store(shm::kAttended, std::memory_order_seq_cst);
+  }
+  void end() {
+    if (!is_on_) return;
+    is_on_ = false;
+    if (client_.attendees_.fetch_sub(1, std::memory_order_seq_cst) != 1) return;
+    client_.control_.slot(client_.me_).attendance.store(shm::kUnattended, std::memory_order_seq_cst);
+    // Whoever completed something before this store has called nobody.
+    if (client_.has_work()) client_.control_.call_service(client_.me_);
+  }
+  void look() {
+    if (!client_.has_work() || !client_.mutex_.try_lock()) return;
+    client_.drive();
+    client_.mutex_.unlock();
+  }
+
+ private:
+  Client& client_;
+  bool is_on_ = false;
+};
+
+// A task that waits runs what it waits for itself, if nobody has begun it and it needs no more CPUs than this executor holds.
+bool Client::run_inline(Entry& e) {
+  Record& record = record_of(e);
+  const std::uint64_t queued_at = record.queued_at.load(std::memory_order_relaxed);
+  if (queued_at == 0) return false;
+  const auto lane = static_cast<std::uint32_t>(queued_at >> 48) - 1;
+  if (lane >= shm::kLaneMembersMax || lane >= control_.header().lanes) return false;  // actors run their calls themselves
+  const std::uint32_t lease = control_.slot(me_).lease.load(std::memory_order_relaxed);
+  if (lease == 0 || control_.lane(lane).state().cpu_units.load(std::memory_order_relaxed) >
+                        control_.lane(lease - 1).state().cpu_units.load(std::memory_order_relaxed))
+    return false;
+  const std::uint32_t owner = e.kind == EntryKind::kBorrowed ? e.key().owner() : me_;
+  shm::Executor::Task task;
+  if (!executor_->take_at(owner, lane, queued_at & 0xffff'ffff'ffffull, task)) return false;
+  runner_->run(task);
+  return true;
+}
+
+WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) {
+  const auto is_done = [&] { return detail::is_done(ref->record.load(std::memory_order_acquire)->state.load(std::memory_order_acquire)); };
+  if (is_done()) return WaitState::kReady;
+  if (deadline == detail::kPoll) {
+    attend_now();
+    return is_done() ? WaitState::kReady : WaitState::kTimedOut;
+  }
+  ensure_service();
+  const base::SteadyClock clock;
+  const bool inside = in_executor();
+  Entry& e = *resolve(ref);
+  NodeAsker::Pending blocked = nullptr;
+  WaitState outcome = WaitState::kReady;
+  {
+    Attendance attendance(*this);
+    shm::Backoff backoff;
+    std::uint32_t turn = 0;
+    while (!is_done()) {
+      if (inside && run_inline(e)) {
+        backoff.reset();
+        continue;
+      }
+      if (backoff.wait_once()) {
+        if (++turn % kTurnsBetweenLooks == 0) {
+          attendance.look();
+          if (deadline != detail::kNever && clock.now_ns() >= deadline) {
+            outcome = is_done() ? WaitState::kReady : WaitState::kTimedOut;
+            break;
+          }
+        }
+        continue;
+      }
+      const DeadlineNs left = deadline == detail::kNever ? base::kNever : deadline - clock.now_ns();
+      if (left <= 0) {
+        outcome = is_done() ? WaitState::kReady : WaitState::kTimedOut;
+        break;
+      }
+      const shm::ObjectKey key = e.kind == EntryKind::kBorrowed ? e.key() : shm::ObjectKey::make(me_, e.index, 0);
+      if (inside && blocked == nullptr) {
+        blocked = node_.begin(NodeQuestion::kBlocked, key.owner(), key.record());
+      } else if (blocked != nullptr && NodeAsker::is_answered(blocked)) {
+        const NodeAsker::Answer answer = node_.end(blocked);
+        blocked = nullptr;
+        if (answer.answer == NodeAnswer::kWorkerLimit) {
+          failure = std::make_unique<Error>(
+              Error{ErrorCode::kWorkerLimit,
+                    "rayx: get: all workers wait for tasks that no worker is left to run (Config::max_workers is " + std::to_string(answer.value) +
+                        "). Wait for fewer results at a time inside tasks, or raise RAYX_MAX_WORKERS (64 at most)"});
+          outcome = WaitState::kFailed;
+          break;
+        }
+      }
+      attendance.end();
+      Record* const record = ref->record.load(std::memory_order_acquire);
+      std::uint32_t word = record->state.load(std::memory_order_acquire);
+      if (!detail::is_done(word) && ((word & detail::kRecordWaiters) != 0 ||
+                                     record->state.compare_exchange_strong(word, word | detail::kRecordWaiters, std::memory_order_acq_rel))) {
+        shm::futex_wait(record->state, word | detail::kRecordWaiters, left);
+      }
+      attendance.begin();
+      backoff.reset();
+    }
+  }
+  if (blocked != nullptr) {
+    // The node answers a question about waiting only when the wait is in vain, or when it is told that it is over.
+    node_.tell(NodeQuestion::kResumed);
+    shm::Backoff backoff;
+    while (!NodeAsker::is_answered(blocked)) {
+      if (!backoff.wait_once()) shm::futex_wait(blocked->state, shm::NodeCall::kAsked, base::kNever);
+    }
+    node_.end(blocked);
+  }
+  return outcome;
+}
+
+WaitState Client::wait_many(std::span<RefCell* const> refs, std::size_t count, DeadlineNs deadline, Failure& failure) {
+  const auto enough = [&] {
+    std::size_t ready = 0;
+    for (RefCell* ref : refs)
+      if (detail::is_ready(ref) && ++ready >= count) return true;
+    return false;
+  };
+  if (enough()) return WaitState::kReady;
+  if (deadline == detail::kPoll) {
+    attend_now();
+    return enough() ? WaitState::kReady : WaitState::kTimedOut;
+  }
+  if (count == 1 && refs.size() == 1) return wait_one(refs[0], deadline, failure);
+  ensure_service();
+  const base::SteadyClock clock;
+  const bool inside = in_executor();
+  NodeAsker::Pending blocked = nullptr;
+  WaitState outcome = WaitState::kReady;
+  Attendance attendance(*this);
+  shm::Backoff backoff;
+  std::uint32_t turn = 0;
+  while (!enough()) {
+    if (inside) {
+      bool ran = false;
+      for (RefCell* ref : refs)
+        if (!detail::is_ready(ref) && (ran = run_inline(*resolve(ref)))) break;
+      if (ran) {
+        backoff.reset();
+        continue;
+      }
+    }
+    if (backoff.wait_once()) {
+      if (++turn % kTurnsBetweenLooks == 0) attendance.look();
+      continue;
+    }
+    const DeadlineNs left = deadline == detail::kNever ? base::kNever : deadline - clock.now_ns();
+    if (left <= 0) {
+      outcome = enough() ? WaitState::kReady : WaitState::kTimedOut;
+      break;
+    }
+    if (inside && blocked == nullptr) {
+      blocked = node_.begin(NodeQuestion::kBlocked, me_, UINT32_MAX);
+    } else if (blocked != nullptr && NodeAsker::is_answered(blocked)) {
+      const NodeAsker::Answer answer = node_.end(blocked);
+      blocked = nullptr;
+      if (answer.answer == NodeAnswer::kWorkerLimit) {
+        failure = std::make_unique<Error>(Error{ErrorCode::kWorkerLimit, "rayx: wait: all workers wait for tasks that no worker is left to run. "
+                                                                         "Wait for fewer results at a time inside tasks, or raise RAYX_MAX_WORKERS"});
+        outcome = WaitState::kFailed;
+        break;
+      }
+    }
+    // Whatever is completed from here on raises the epoch, through the service thread.
+    const std::uint32_t epoch = epoch_.load(std::memory_order_seq_cst);
+    epoch_sleepers_.fetch_add(1, std::memory_order_seq_cst);
+    for (RefCell* ref : refs) {
+      Record& record = *ref->record.load(std::memory_order_acquire);
+      const std::uint32_t flag = resolve(ref)->kind == EntryKind::kBorrowed ? detail::kRecordForeign : detail::kRecordNotify;
+      std::uint32_t word = record.state.load(std::memory_order_acquire);
+      if (!detail::is_done(word) && (word & flag) == 0) record.state.fetch_or(flag, std::memory_order_seq_cst);
+    }
+    attendance.end();
+    if (!enough()) shm::futex_wait(epoch_, epoch, left);
+    epoch_sleepers_.fetch_sub(1, std::memory_order_relaxed);
+    attendance.begin();
+    backoff.reset();
+  }
+  attendance.end();
+  if (blocked != nullptr) {
+    node_.tell(NodeQuestion::kResumed);
+    shm::Backoff answered;
+    while (!NodeAsker::is_answered(blocked)) {
+      if (!answered.wait_once()) shm::futex_wait(blocked->state, shm::NodeCall::kAsked, base::kNever);
+    }
+    node_.end(blocked);
+  }
+  return outcome;
+}
+
+}  // namespace rayx::worker

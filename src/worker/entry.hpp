@@ -1,0 +1,101 @@
+// What a process keeps in private memory about each object that it owns or uses. Pooled and never unmapped: a reference may
+// outlive its runtime.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include <rayx/detail/backend.hpp>
+
+#include "owner/ledger.hpp"
+#include "shm/hold_table.hpp"
+#include "shm/task_queue.hpp"
+
+namespace rayx::worker {
+
+using detail::BlockRef;
+using detail::Record;
+using detail::RefCell;
+using owner::Index;
+
+enum class EntryKind : std::uint8_t {
+  kTask,      // owned: a task's or actor call's result
+  kObject,    // owned: put
+  kActor,     // owned: the record of its constructor
+  kBorrowed,  // another process's
+  kAlias,     // a second cell for an entry of this process: a cell's count is raised only by those who hold it
+};
+
+struct ActorUse;
+
+// What few entries have.
+struct Extra {
+  std::vector<RefCell*> held;       // one count each until the call is done: references among its arguments, what it waits for
+  std::vector<RefCell*> contained;  // one count each as long as the value lives: the references inside it
+  std::vector<detail::Dependency> dependencies;  // of `held`
+  BlockRef arguments{};             // freed when the call is done; size 0: none
+  BlockRef parts{};                 // likewise
+  std::string name;                 // for errors and logs; empty: the function's
+  bool is_adopted = false;          // `contained` is complete
+  bool is_held_back = false;        // an actor call that is in its caller's line
+  std::uint64_t caller = 0;         // the thread that made the call
+  Index actor = 0;                  // calls: the actor's entry
+};
+
+struct alignas(64) Entry {
+  RefCell cell;  // first: the cell's address is the entry's
+  shm::TaskBody body{};
+  owner::Node node;
+  Index index = 0;
+  Extra* extra = nullptr;
+  std::uint16_t lane = 0;
+  EntryKind kind = EntryKind::kTask;
+  bool is_cell_dropped = false;
+  std::uint32_t aliases = 0;
+
+  static Entry* of(RefCell* cell) noexcept { return reinterpret_cast<Entry*>(cell); }
+  // kBorrowed: which object. kAlias: of which entry.
+  shm::ObjectKey key() const noexcept { return {cell.backend_word[0]}; }
+  Entry* target() const noexcept { return reinterpret_cast<Entry*>(cell.backend_word[0]); }
+  Extra& need_extra() {
+    if (extra == nullptr) extra = new Extra;
+    return *extra;
+  }
+};
+static_assert(sizeof(Entry) == 128);
+
+// Owned entries have the index of their record; borrowed ones have this bit.
+inline constexpr Index kBorrowedBit = 1u << 31;
+inline constexpr std::size_t kEntriesPerBlock = 1024;
+
+// Entries whose addresses stay for ever.
+class EntryPool {
+ public:
+  Entry& at(std::size_t i) noexcept { return blocks_[i / kEntriesPerBlock][i % kEntriesPerBlock]; }
+  std::size_t size() const noexcept { return blocks_.size() * kEntriesPerBlock; }
+  // The block stays when the pool goes: references may still point there.
+  void grow() { blocks_.push_back(new Entry[kEntriesPerBlock]); }
+
+ private:
+  std::vector<Entry*> blocks_;
+};
+
+// How a value that is an argument reaches its executor when other arguments are references: this, then `parts` CallParts.
+struct CallBlock {
+  std::uint32_t parts;
+  std::uint32_t inline_bytes;  // of arguments; else they are in `block`
+  BlockRef block;              // size 0: none
+  alignas(8) std::byte inline_arguments[shm::kCellInlineBytes];
+};
+struct CallPart {
+  std::uint32_t position;
+  std::uint32_t is_block;
+  std::uint64_t size;  // inline bytes
+  std::uint64_t key;   // of the object, for a hold while its block is in use
+  alignas(8) std::byte payload[detail::kRecordInlineBytes];  // bytes, or a BlockRef
+};
+
+}  // namespace rayx::worker

@@ -1,0 +1,244 @@
+#include "worker/executor_loop.hpp"
+
+#include <cstring>
+#include <string>
+
+#include <rayx/detail/remote_failure.hpp>
+
+namespace rayx::worker {
+
+using detail::ArgumentPart;
+using detail::ExecContext;
+using detail::FunctionInfo;
+using detail::RemoteFailure;
+
+// What a task's arguments need while it runs.
+struct ExecutorLoop::Arguments {
+  std::vector<ArgumentPart> parts;
+  std::vector<RefCell*> held;
+  ~Arguments() {
+    for (RefCell* cell : held) detail::drop_ref(cell);
+  }
+};
+
+ExecutorLoop::ExecutorLoop(Client& client, std::uint32_t me)
+    : client_(client), control_(client.control()), me_(me), executor_(control_, me) {
+  client_.serve_as_executor(&executor_, this);
+}
+
+// ---- The loop
+
+void ExecutorLoop::follow_lease() {
+  const std::uint32_t lease = control_.slot(me_).lease.load(std::memory_order_acquire);
+  if (lease == lease_) [[likely]] return;
+  const std::uint32_t before = std::exchange(lease_, lease);
+  executor_.leave_lane();
+  if (before != 0) client_.node().tell(shm::NodeQuestion::kLeftLane, before);
+  if (lease == 0 || lease == shm::kLeaseLeave) return;
+  const shm::LaneState& lane = control_.lane(lease - 1).state();
+  const std::uint64_t members = lane.members.load(std::memory_order_acquire);
+  for (int member = 0; member < 64; ++member)
+    if ((members >> member & 1) != 0 && lane.member_slot[member].load(std::memory_order_relaxed) == me_) {
+      executor_.join_lane(lease - 1, member);
+      return;
+    }
+  lease_ = 0;  // taken back again before we looked
+}
+
+int ExecutorLoop::serve() {
+  shm::Backoff backoff;
+  shm::Executor::Task task;
+  const auto has_news = [&] {
+    return control_.slot(me_).lease.load(std::memory_order_acquire) != lease_ || client_.needs_attention();
+  };
+  for (;;) {
+    follow_lease();
+    if (lease_ == shm::kLeaseLeave) break;
+    if (lease_ != 0 && executor_.take(task)) {
+      backoff.reset();
+      run(task);
+      continue;
+    }
+    executor_.wait_once(backoff, has_news);
+    if (client_.needs_attention()) client_.attend_now();
+  }
+  leave();
+  return 0;
+}
+
+void ExecutorLoop::leave() {
+  if (instance_ != nullptr && constructor_ != nullptr && constructor_->destroy != nullptr) constructor_->destroy(std::exchange(instance_, nullptr));
+}
+
+// ---- One task
+
+bool ExecutorLoop::prepare(const shm::Executor::Task& task, Arguments& arguments, ExecContext& context, RemoteFailure& error) {
+  const shm::Arena& arena = client_.arena();
+  const auto flags = static_cast<std::uint8_t>(task.body.function_and_flags >> 8);
+  const auto refuse = [&](const char* what) {
+    error.code = ErrorCode::kMalformed;
+    error.message = std::string("rayx: a task's arguments are damaged: ") + what;
+    return false;
+  };
+  const auto set_block = [&](const BlockRef& block) {
+    if (!arena.contains(block.offset, block.size)) return false;
+    context.arguments = arena.address(block.offset);
+    context.arguments_size = block.size;
+    return true;
+  };
+  if ((flags & shm::kTaskArgumentsInParts) == 0) {
+    if ((flags & shm::kTaskArgumentsInBlock) == 0) {
+      context.arguments = task.body.arguments;
+      context.arguments_size = std::min<std::uint64_t>(task.body.function_and_flags & 0xff, shm::kCellInlineBytes);
+      return true;
+    }
+    BlockRef block;
+    std::memcpy(&block, task.body.arguments, sizeof(block));
+    return set_block(block) || refuse("their block lies outside the store");
+  }
+  BlockRef where;
+  std::memcpy(&where, task.body.arguments, sizeof(where));
+  if (!arena.contains(where.offset, where.size) || where.size < sizeof(CallBlock)) return refuse("their table lies outside the store");
+  const auto& table = *reinterpret_cast<const CallBlock*>(arena.address(where.offset));
+  if (table.parts > (where.size - sizeof(CallBlock)) / sizeof(CallPart)) return refuse("their table is cut");
+  if (table.block.size != 0) {
+    if (!set_block(table.block)) return refuse("their block lies outside the store");
+  } else {
+    context.arguments = table.inline_arguments;
+    context.arguments_size = std::min<std::uint64_t>(table.inline_bytes, shm::kCellInlineBytes);
+  }
+  const auto* part = reinterpret_cast<const CallPart*>(&table + 1);
+  for (std::uint32_t i = 0; i < table.parts; ++i, ++part) {
+    if (part->is_block == 0) {
+      arguments.parts.push_back({part->payload, std::min<std::uint64_t>(part->size, detail::kRecordInlineBytes), part->position, nullptr});
+      continue;
+    }
+    BlockRef block;
+    std::memcpy(&block, part->payload, sizeof(block));
+    if (!arena.contains(block.offset, block.size)) return refuse("a value lies outside the store");
+    RefCell* const cell = client_.hold({part->key});
+    if (cell == nullptr) {
+      error.code = ErrorCode::kOwnerDied;
+      error.message = "rayx: the process that owned an argument died, and the value with it";
+      return false;
+    }
+    arguments.held.push_back(cell);
+    arguments.parts.push_back({arena.address(block.offset), block.size, part->position, cell});
+  }
+  context.parts = arguments.parts;
+  return true;
+}
+
+void ExecutorLoop::run(const shm::Executor::Task& task) {
+  const FunctionNumber number = task.body.function_and_flags >> 16;
+  const FunctionInfo* info = client_.numbers().find_cached(number);
+  RemoteFailure error;
+  error.pid = 0;
+  if (info == nullptr) [[unlikely]] {
+    const auto found = client_.numbers().find(number);
+    if (!found) {
+      error.code = found.error().code;
+      error.message = found.error().message;
+      publish_error(task, error);
+      return;
+    }
+    info = *found;
+  }
+  if (info->kind == detail::FunctionKind::kActorMethod && instance_ == nullptr) [[unlikely]] {
+    if (actor_error_.empty()) {
+      error.code = ErrorCode::kActorDied;
+      error.function = info->name();
+      error.message = "rayx: the actor was called before it was made";
+      publish_error(task, error);
+    } else {
+      publish_bytes_as_error(task, actor_error_);
+    }
+    return;
+  }
+  ExecContext context;
+  context.inline_result = control_.records_of(task.owner).at(task.body.record).payload;
+  context.backend = &client_;
+  context.instance = instance_;
+  {
+    Arguments arguments;
+    if (!prepare(task, arguments, context, error)) [[unlikely]] {
+      error.function = info->name();
+      publish_error(task, error);
+      return;
+    }
+    execute(*info, context);
+  }
+  if (info->kind == detail::FunctionKind::kActorConstructor) [[unlikely]] {
+    constructor_has_run(task, *info, context);
+    return;
+  }
+  publish(task, context);
+}
+
+void ExecutorLoop::constructor_has_run(const shm::Executor::Task& task, const FunctionInfo& info, ExecContext& context) {
+  constructor_ = &info;
+  if (!context.is_error) {
+    instance_ = context.instance;
+    publish(task, context);
+    return;
+  }
+  const std::byte* bytes = context.result.block.data != nullptr ? context.result.block.data : context.inline_result;
+  const RemoteFailure died = detail::actor_died_of_constructor(detail::decode_failure({bytes, context.result.size}), info.name());
+  client_.abandon(context.result.block);
+  actor_error_.resize(encoded_size(died));
+  encode(died, actor_error_.data(), actor_error_.size());
+  publish_bytes_as_error(task, actor_error_);
+}
+
+void ExecutorLoop::publish(const shm::Executor::Task& task, ExecContext& context) {
+  Record& record = control_.records_of(task.owner).at(task.body.record);
+  std::uint32_t done = context.is_error ? std::uint32_t{detail::kRecordIsError} : 0u;
+  if (context.result.block.data != nullptr) [[unlikely]] {
+    const BlockRef block{context.result.block.backend_word, context.result.size};
+    if (!client_.give_block(context.result.block, {task.owner, task.body.record, task.body.generation})) {
+      record.size = 0;  // nobody will read it
+      executor_.finish(task, detail::kRecordDoneInline | detail::kRecordIsError);
+      detail::release_result_refs(context);
+      return;
+    }
+    std::memcpy(record.payload, &block, sizeof(block));
+    done |= detail::kRecordDoneBlock;
+  } else {
+    record.size = static_cast<std::uint32_t>(context.result.size);
+    done |= detail::kRecordDoneInline;
+  }
+  if (context.result_refs_count == 0) [[likely]] {
+    executor_.finish(task, done);
+    return;
+  }
+  std::vector<RefCell*> cells(context.result_refs, context.result_refs + context.result_refs_count);
+  delete[] std::exchange(context.result_refs, nullptr);
+  context.result_refs_count = 0;
+  record.reserved = me_ + 1;
+  client_.keep_until_adopted(shm::ObjectKey::make(task.owner, task.body.record, task.body.generation), std::move(cells));
+  executor_.finish_and_tell(task, done | detail::kRecordHasRefs);
+}
+
+void ExecutorLoop::publish_error(const shm::Executor::Task& task, const RemoteFailure& error) {
+  std::vector<std::byte> bytes(encoded_size(error));
+  encode(error, bytes.data(), bytes.size());
+  publish_bytes_as_error(task, bytes);
+}
+
+void ExecutorLoop::publish_bytes_as_error(const shm::Executor::Task& task, const std::vector<std::byte>& bytes) {
+  ExecContext context;
+  context.backend = &client_;
+  context.is_error = true;
+  context.result.size = bytes.size();
+  Record& record = control_.records_of(task.owner).at(task.body.record);
+  detail::Failure no_room;
+  if (bytes.size() > detail::kRecordInlineBytes && client_.reserve(bytes.size(), context.result.block, no_room)) {
+    std::memcpy(context.result.block.data, bytes.data(), bytes.size());
+  } else {
+    context.result.size = std::min(bytes.size(), detail::kRecordInlineBytes);
+    std::memcpy(record.payload, bytes.data(), context.result.size);
+  }
+  publish(task, context);
+}
+
+}  // namespace rayx::worker

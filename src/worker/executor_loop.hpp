@@ -1,0 +1,43 @@
+// The executing side of a worker: takes tasks of the lane that it is leased to, runs them, publishes their results.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <rayx/detail/backend.hpp>
+
+#include "shm/executor.hpp"
+#include "worker/client.hpp"
+
+namespace rayx::worker {
+
+class ExecutorLoop final : public TaskRunner {
+ public:
+  ExecutorLoop(Client& client, std::uint32_t me);
+
+  // Until the node says to leave. The exit code of the process.
+  int serve();
+  void run(const shm::Executor::Task& task) override;
+
+ private:
+  struct Arguments;
+
+  void follow_lease();
+  void leave();
+  bool prepare(const shm::Executor::Task& task, Arguments& arguments, detail::ExecContext& context, detail::RemoteFailure& error);
+  void publish_error(const shm::Executor::Task& task, const detail::RemoteFailure& error);
+  void publish_bytes_as_error(const shm::Executor::Task& task, const std::vector<std::byte>& bytes);
+  void publish(const shm::Executor::Task& task, detail::ExecContext& context);
+  void constructor_has_run(const shm::Executor::Task& task, const detail::FunctionInfo& info, detail::ExecContext& context);
+
+  Client& client_;
+  const shm::Control control_;
+  const std::uint32_t me_;
+  shm::Executor executor_;
+  std::uint32_t lease_ = 0;  // as it was followed last
+  void* instance_ = nullptr;
+  const detail::FunctionInfo* constructor_ = nullptr;
+  std::vector<std::byte> actor_error_;  // why there is no instance: an encoded failure
+};
+
+}  // namespace rayx::worker
