@@ -131,6 +131,9 @@ class TaskQueue {
       }
       position = next_position(position, CellWord::position(word));
     }
+    // A whole lap is gone: waiters have claimed it task by task. Without this the hint would stay there, and each search would
+    // walk the lap again.
+    header_->head.store(position, std::memory_order_relaxed);
     return std::nullopt;
   }
 

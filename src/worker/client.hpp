@@ -50,7 +50,11 @@ struct LaneUse {
   shm::Offset queue_extent = shm::kNoOffset;
   std::uint64_t tail = 0;
   std::deque<Index> backlog;
-  std::vector<Index> pushed;  // by position: whose task it was
+  struct Pushed {
+    Index task = 0;
+    std::uint32_t generation = 0;
+  };
+  std::vector<Pushed> pushed;  // by position
 };
 
 // An actor whose handle this process has.
@@ -86,6 +90,8 @@ class TaskRunner {
  public:
   virtual ~TaskRunner() = default;
   virtual void run(const shm::Executor::Task& task) = 0;
+  // Of one task of the lane that it serves; what it holds also while its lease is being taken back.
+  virtual std::uint32_t cpu_units() const = 0;
 };
 
 class Client : public detail::Backend {
@@ -178,7 +184,8 @@ class Client : public detail::Backend {
   bool build_parts(Entry& e);
   LaneUse& lane_of(const Entry& e);
   void push(LaneUse& use, Index task);
-  void push_now(LaneUse& use, Index task);
+  bool push_now(LaneUse& use, Index task);
+  void ask_for_room(LaneUse& use);
   void flush(LaneUse& use);
   void flush_all();
   void ask_for_executors(LaneUse& use);
@@ -207,8 +214,8 @@ class Client : public detail::Backend {
   detail::RefName name_of(const Entry& e);
 
   // client_wait.cc
-  bool run_inline(Entry& e);
   class Attendance;
+  bool run_inline(Entry& e, Attendance& attendance);
 
   // client_service.cc
   void ensure_service();
@@ -253,7 +260,7 @@ class Client : public detail::Backend {
   std::atomic<LaneUse*> one_cpu_{nullptr};
   std::vector<PendingAdoption> pending_adoptions_;
   std::map<std::uint32_t, std::uint32_t> orphan_owners_;  // dead slot -> generation base; blocks of theirs are kept here
-  std::size_t backlogged_ = 0;
+  std::atomic<std::size_t> backlogged_{0};
   std::size_t actors_dropping_ = 0;
   std::uint32_t dying_ = UINT32_MAX;
   std::vector<RefCell*> to_drop_;

@@ -80,7 +80,7 @@ bool Client::open_queue(LaneUse& use, std::uint32_t cells, Failure& failure) {
   use.queue_extent = lease_table(shm::TaskQueue::bytes_for(cells), failure);
   if (use.queue_extent == shm::kNoOffset) return false;
   use.queue = shm::TaskQueue::create(arena_->writable(use.queue_extent), cells, me_);
-  use.pushed.assign(cells, 0);
+  use.pushed.assign(cells, {});
   control_.publish_queue(me_, use.lane, use.queue_extent);
   return true;
 }
@@ -92,46 +92,47 @@ LaneUse& Client::lane_of(const Entry& e) {
   return actors_.at(e.extra->actor - 1)->lane;
 }
 
-void Client::push_now(LaneUse& use, Index task) {
-  Entry& e = owned_.at(task);
+// False: the queue is full.
+bool Client::push_now(LaneUse& use, Index task) {
   Record& record = records_.at(task);
-  use.pushed[use.tail & (use.queue.capacity() - 1)] = task;
   record.queued_at.store(queued_at_word(use.lane, use.tail), std::memory_order_relaxed);
-  if (!use.queue.push(use.tail, e.body)) [[unlikely]] {
-    record.queued_at.store(0, std::memory_order_relaxed);
-    use.backlog.push_back(task);
-    if (++backlogged_, use.backlog.size() > 1) return;
-    // Somebody has to come back when there is room: when half of what is queued is done.
-    const Index half = use.pushed[(use.tail + use.queue.capacity() / 2) & (use.queue.capacity() - 1)];
-    const std::uint32_t before = records_.at(half).state.fetch_or(detail::kRecordNotify, std::memory_order_acq_rel);
-    if (detail::is_done(before)) records_.mark_completed(half);
-    return;
+  const std::uint64_t position = use.tail;
+  if (!use.queue.push(use.tail, owned_.at(task).body)) [[unlikely]] {
+    record.queued_at.store(0, std::memory_order_relaxed);  // waiters must not look for it there
+    return false;
   }
+  use.pushed[position & (use.queue.capacity() - 1)] = {task, owned_.at(task).body.generation};
   use.shared.wake_after_publish();
   if (use.shared.state().is_served.load(std::memory_order_relaxed) == 0) [[unlikely]] ask_for_executors(use);
+  return true;
+}
+
+// Somebody has to come back when a full queue has room: when half of what is in it is done.
+void Client::ask_for_room(LaneUse& use) {
+  const auto [half, generation] = use.pushed[(use.tail - use.queue.capacity() / 2) & (use.queue.capacity() - 1)];
+  Record& record = records_.at(half);
+  if (record.generation == generation) {
+    const std::uint32_t before = record.state.fetch_or(detail::kRecordNotify, std::memory_order_acq_rel);
+    if (!detail::is_done(before)) return;
+  }
+  // It is done, and the queue is full only because one executor is slow to give back a cell.
+  records_.mark_completed(half);
+  if (attendees_.load(std::memory_order_seq_cst) == 0) control_.call_service(me_);
 }
 
 void Client::push(LaneUse& use, Index task) {
-  if (!use.backlog.empty()) [[unlikely]] {
-    use.backlog.push_back(task);
-    ++backlogged_;
-    return;
-  }
-  push_now(use, task);
+  if (use.backlog.empty() && push_now(use, task)) [[likely]] return;
+  use.backlog.push_back(task);
+  ++backlogged_;
+  if (use.backlog.size() == 1) ask_for_room(use);
 }
 
 void Client::flush(LaneUse& use) {
+  if (use.backlog.empty()) return;
   while (!use.backlog.empty()) {
-    const Index task = use.backlog.front();
+    if (!push_now(use, use.backlog.front())) return ask_for_room(use);
     use.backlog.pop_front();
     --backlogged_;
-    const std::size_t before = use.backlog.size();
-    push_now(use, task);
-    if (use.backlog.size() != before) {  // no room: it went to the end, and belongs to the front
-      use.backlog.pop_back();
-      use.backlog.push_front(task);
-      return;
-    }
   }
 }
 
@@ -243,6 +244,7 @@ Entry* Client::prepare_call(const TaskCall& call, EntryKind kind, Lock& lock, Fa
     wants_notice = true;
   }
   if (call.options != nullptr && !call.options->name.empty()) [[unlikely]] e->need_extra().name = call.options->name;
+  record.queued_at.store(0, std::memory_order_relaxed);
   record.state.store(detail::kRecordPending | (wants_notice ? std::uint32_t{detail::kRecordNotify} : 0u), std::memory_order_relaxed);
   return e;
 }

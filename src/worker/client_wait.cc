@@ -39,7 +39,8 @@ class Client::Attendance {
     if (client_.has_work()) client_.control_.call_service(client_.me_);
   }
   void look() {
-    if (!client_.has_work() || !client_.mutex_.try_lock()) return;
+    if (!client_.has_work() && client_.backlogged_.load(std::memory_order_relaxed) == 0) return;
+    if (!client_.mutex_.try_lock()) return;
     client_.drive();
     client_.mutex_.unlock();
   }
@@ -50,20 +51,19 @@ class Client::Attendance {
 };
 
 // A task that waits runs what it waits for itself, if nobody has begun it and it needs no more CPUs than this executor holds.
-bool Client::run_inline(Entry& e) {
+bool Client::run_inline(Entry& e, Attendance& attendance) {
   Record& record = record_of(e);
   const std::uint64_t queued_at = record.queued_at.load(std::memory_order_relaxed);
   if (queued_at == 0) return false;
   const auto lane = static_cast<std::uint32_t>(queued_at >> 48) - 1;
   if (lane >= shm::kLaneMembersMax || lane >= control_.header().lanes) return false;  // actors run their calls themselves
-  const std::uint32_t lease = control_.slot(me_).lease.load(std::memory_order_relaxed);
-  if (lease == 0 || control_.lane(lane).state().cpu_units.load(std::memory_order_relaxed) >
-                        control_.lane(lease - 1).state().cpu_units.load(std::memory_order_relaxed))
-    return false;
+  if (control_.lane(lane).state().cpu_units.load(std::memory_order_relaxed) > runner_->cpu_units()) return false;
   const std::uint32_t owner = e.kind == EntryKind::kBorrowed ? e.key().owner() : me_;
   shm::Executor::Task task;
   if (!executor_->take_at(owner, lane, queued_at & 0xffff'ffff'ffffull, task)) return false;
+  attendance.end();  // while it runs it looks after nothing, and what it waits for itself may make it sleep
   runner_->run(task);
+  attendance.begin();
   return true;
 }
 
@@ -85,7 +85,7 @@ WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) 
     shm::Backoff backoff;
     std::uint32_t turn = 0;
     while (!is_done()) {
-      if (inside && run_inline(e)) {
+      if (inside && run_inline(e, attendance)) {
         backoff.reset();
         continue;
       }
@@ -167,7 +167,7 @@ WaitState Client::wait_many(std::span<RefCell* const> refs, std::size_t count, D
     if (inside) {
       bool ran = false;
       for (RefCell* ref : refs)
-        if (!detail::is_ready(ref) && (ran = run_inline(*resolve(ref)))) break;
+        if (!detail::is_ready(ref) && (ran = run_inline(*resolve(ref), attendance))) break;
       if (ran) {
         backoff.reset();
         continue;

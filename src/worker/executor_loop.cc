@@ -40,6 +40,7 @@ void ExecutorLoop::follow_lease() {
   for (int member = 0; member < 64; ++member)
     if ((members >> member & 1) != 0 && lane.member_slot[member].load(std::memory_order_relaxed) == me_) {
       executor_.join_lane(lease - 1, member);
+      cpu_units_ = lane.cpu_units.load(std::memory_order_relaxed);
       return;
     }
   lease_ = 0;  // taken back again before we looked

@@ -18,6 +18,7 @@ class ExecutorLoop final : public TaskRunner {
   // Until the node says to leave. The exit code of the process.
   int serve();
   void run(const shm::Executor::Task& task) override;
+  std::uint32_t cpu_units() const override { return cpu_units_; }
 
  private:
   struct Arguments;
@@ -35,6 +36,7 @@ class ExecutorLoop final : public TaskRunner {
   const std::uint32_t me_;
   shm::Executor executor_;
   std::uint32_t lease_ = 0;  // as it was followed last
+  std::uint32_t cpu_units_ = 0;
   void* instance_ = nullptr;
   const detail::FunctionInfo* constructor_ = nullptr;
   std::vector<std::byte> actor_error_;  // why there is no instance: an encoded failure
