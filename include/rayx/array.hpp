@@ -35,7 +35,8 @@ inline constexpr bool kCanBeInArray = codec::detail::kIsFlat<T> && alignof(T) <=
 template <class T>
 class Array {
  public:
-  static_assert(kCanBeInArray<T>, "rayx: the elements of an Array are numbers, enums, or trivially copyable structs of them");
+  static_assert(kCanBeInArray<T>,
+                "rayx: the elements of an Array are numbers, enums, or trivially copyable structs of them");
   using value_type = T;
   using const_iterator = const T*;
   using iterator = const T*;
@@ -68,7 +69,8 @@ class Array {
 template <class T>
 class [[nodiscard]] ArrayBuilder {
  public:
-  static_assert(kCanBeInArray<T>, "rayx: the elements of an Array are numbers, enums, or trivially copyable structs of them");
+  static_assert(kCanBeInArray<T>,
+                "rayx: the elements of an Array are numbers, enums, or trivially copyable structs of them");
   using value_type = T;
 
   explicit ArrayBuilder(std::size_t size)
@@ -76,7 +78,9 @@ class [[nodiscard]] ArrayBuilder {
         data_(reinterpret_cast<T*>(block_.block.data + block_.data_offset)),
         size_(size) {}
   ArrayBuilder(ArrayBuilder&& other) noexcept
-      : block_(std::exchange(other.block_, {})), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+      : block_(std::exchange(other.block_, {})),
+        data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)) {}
   ArrayBuilder& operator=(ArrayBuilder&& other) noexcept {
     std::swap(block_, other.block_);
     std::swap(data_, other.data_);

@@ -57,7 +57,8 @@ template <class T>
 Result<T> decode(Decoder& decoder) {
   if constexpr (detail::require_none<problem_of<T>()>()) {
     Result<T> result(detail::read_value<T>(decoder));
-    if (decoder.failed()) [[unlikely]] return decoder.error();
+    if (decoder.failed()) [[unlikely]]
+      return decoder.error();
     return result;
   } else {
     return Error{};

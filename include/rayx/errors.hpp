@@ -77,27 +77,53 @@ class ExceptionOf : public Exception {
  public:
   using Exception::Exception;
 };
-class InvalidArgument final : public ExceptionOf<ErrorCode::kInvalidArgument> { using ExceptionOf::ExceptionOf; };
-class ConfigError final : public ExceptionOf<ErrorCode::kInvalidConfig> { using ExceptionOf::ExceptionOf; };
+class InvalidArgument final : public ExceptionOf<ErrorCode::kInvalidArgument> {
+  using ExceptionOf::ExceptionOf;
+};
+class ConfigError final : public ExceptionOf<ErrorCode::kInvalidConfig> {
+  using ExceptionOf::ExceptionOf;
+};
 // init() was not called, or the runtime is shut down or shutting down.
 class NotInitialized final : public ExceptionOf<ErrorCode::kNotInitialized, ErrorCode::kShuttingDown> {
   using ExceptionOf::ExceptionOf;
 };
-class AlreadyInitialized final : public ExceptionOf<ErrorCode::kAlreadyInitialized> { using ExceptionOf::ExceptionOf; };
+class AlreadyInitialized final : public ExceptionOf<ErrorCode::kAlreadyInitialized> {
+  using ExceptionOf::ExceptionOf;
+};
 // The kernel, the container or the build lacks something, or a system call failed.
 class SystemError final : public ExceptionOf<ErrorCode::kUnsupported, ErrorCode::kSystemError> {
   using ExceptionOf::ExceptionOf;
 };
-class DecodeError final : public ExceptionOf<ErrorCode::kMalformed> { using ExceptionOf::ExceptionOf; };
-class OutOfMemory final : public ExceptionOf<ErrorCode::kStoreFull> { using ExceptionOf::ExceptionOf; };
-class QueueFull final : public ExceptionOf<ErrorCode::kQueueFull> { using ExceptionOf::ExceptionOf; };
-class TimeoutError final : public ExceptionOf<ErrorCode::kTimeout> { using ExceptionOf::ExceptionOf; };
-class WorkerDied final : public ExceptionOf<ErrorCode::kWorkerDied> { using ExceptionOf::ExceptionOf; };
-class ActorDied final : public ExceptionOf<ErrorCode::kActorDied> { using ExceptionOf::ExceptionOf; };
-class ObjectLost final : public ExceptionOf<ErrorCode::kObjectLost, ErrorCode::kOwnerDied> { using ExceptionOf::ExceptionOf; };
-class WorkerLimit final : public ExceptionOf<ErrorCode::kWorkerLimit> { using ExceptionOf::ExceptionOf; };
-class FunctionUnknown final : public ExceptionOf<ErrorCode::kFunctionUnknown> { using ExceptionOf::ExceptionOf; };
-class Cancelled final : public ExceptionOf<ErrorCode::kCancelled> { using ExceptionOf::ExceptionOf; };
+class DecodeError final : public ExceptionOf<ErrorCode::kMalformed> {
+  using ExceptionOf::ExceptionOf;
+};
+class OutOfMemory final : public ExceptionOf<ErrorCode::kStoreFull> {
+  using ExceptionOf::ExceptionOf;
+};
+class QueueFull final : public ExceptionOf<ErrorCode::kQueueFull> {
+  using ExceptionOf::ExceptionOf;
+};
+class TimeoutError final : public ExceptionOf<ErrorCode::kTimeout> {
+  using ExceptionOf::ExceptionOf;
+};
+class WorkerDied final : public ExceptionOf<ErrorCode::kWorkerDied> {
+  using ExceptionOf::ExceptionOf;
+};
+class ActorDied final : public ExceptionOf<ErrorCode::kActorDied> {
+  using ExceptionOf::ExceptionOf;
+};
+class ObjectLost final : public ExceptionOf<ErrorCode::kObjectLost, ErrorCode::kOwnerDied> {
+  using ExceptionOf::ExceptionOf;
+};
+class WorkerLimit final : public ExceptionOf<ErrorCode::kWorkerLimit> {
+  using ExceptionOf::ExceptionOf;
+};
+class FunctionUnknown final : public ExceptionOf<ErrorCode::kFunctionUnknown> {
+  using ExceptionOf::ExceptionOf;
+};
+class Cancelled final : public ExceptionOf<ErrorCode::kCancelled> {
+  using ExceptionOf::ExceptionOf;
+};
 
 namespace detail {
 // Throws the class that stands for error.code.

@@ -30,7 +30,8 @@ T get_from(RefCell* cell, DeadlineNs deadline, Duration timeout) {
 
 template <class T>
 T get_now(RefCell* cell, Duration timeout) {
-  if (cell == nullptr) [[unlikely]] throw_empty("get");
+  if (cell == nullptr) [[unlikely]]
+    throw_empty("get");
   Record* const record = cell->record.load(std::memory_order_relaxed);
   const std::uint32_t state = record->state.load(std::memory_order_acquire);
   if ((state & (kRecordStateMask | kRecordIsError | kRecordHasRefs)) == kRecordDoneInline) [[likely]] {
@@ -60,20 +61,23 @@ template <class T>
 constexpr void check_put() {
   constexpr Problem kOfValue = problem_of_encoding(codec::problem_of<T>());
   static_assert(kOfValue != Problem::kPointer,
-                "rayx: put: argument 1 is or holds a pointer or reference, which means nothing in another process. Put the value");
+                "rayx: put: argument 1 is or holds a pointer or reference, which means nothing in another process. Put "
+                "the value");
   static_assert(kOfValue != Problem::kView,
                 "rayx: put: argument 1 is or holds a view into other memory. Put a container or rayx::Array");
   static_assert(kOfValue != Problem::kFunctionValue,
                 "rayx: put: argument 1 is or holds a function or a lambda with captures. Put the values that it needs");
-  static_assert(kOfValue != Problem::kNotEncodable,
-                "rayx: put: argument 1 is of a class that cannot be encoded. Make it a plain aggregate, or add the function "
-                "rayx_serialize(archive, value) beside it (docs/design/codec.md)");
+  static_assert(
+      kOfValue != Problem::kNotEncodable,
+      "rayx: put: argument 1 is of a class that cannot be encoded. Make it a plain aggregate, or add the function "
+      "rayx_serialize(archive, value) beside it (docs/design/codec.md)");
 }
 
 // The type of the object that put makes: string literals become strings.
 template <class A>
-using PutValue = std::conditional_t<std::is_same_v<std::decay_t<A>, const char*> || std::is_same_v<std::decay_t<A>, char*>,
-                                    std::string, std::decay_t<A>>;
+using PutValue =
+    std::conditional_t<std::is_same_v<std::decay_t<A>, const char*> || std::is_same_v<std::decay_t<A>, char*>,
+                       std::string, std::decay_t<A>>;
 
 }  // namespace detail
 
@@ -91,7 +95,8 @@ ObjectRef<detail::PutValue<A>> put(const A& value) {
     detail::Encoding<Value> encoding(backend, "put", true, small, codec::to_parameter<Value>(value));
     detail::Failure failure;
     detail::RefCell* const cell = backend.put(encoding.hand_over(), failure);
-    if (cell == nullptr) [[unlikely]] detail::throw_failure(std::move(failure), "put");
+    if (cell == nullptr) [[unlikely]]
+      detail::throw_failure(std::move(failure), "put");
     return detail::RefAccess::adopt<ObjectRef<Value>>(cell);
   }
 }

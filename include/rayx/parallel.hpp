@@ -87,7 +87,8 @@ void for_chunks(Index first, Index last, const ChunkOptions& options, const Boun
     const std::size_t chunk = chunk_size(count, options.chunk);
     std::vector<ObjectRef<void>> parts;
     for (std::size_t at = 0; at < count; at += chunk) {
-      parts.push_back(remote(ForChunk<Callee, Index, Awaited<Bound>...>{}, options.task, static_cast<Index>(first + static_cast<Index>(at)),
+      parts.push_back(remote(ForChunk<Callee, Index, Awaited<Bound>...>{}, options.task,
+                             static_cast<Index>(first + static_cast<Index>(at)),
                              static_cast<Index>(first + static_cast<Index>(std::min(count, at + chunk))), bound...));
     }
     get(parts);
@@ -109,7 +110,8 @@ auto map(const F&, const std::vector<Item>& items, const ChunkOptions& options =
 }
 template <class Callee, class... Values, class Item>
 auto map(const Bound<Callee, Values...>& bound, const std::vector<Item>& items, const ChunkOptions& options = {}) {
-  return std::apply([&](const Values&... values) { return detail::map_chunks<Callee>(items, options, values...); }, bound.values);
+  return std::apply([&](const Values&... values) { return detail::map_chunks<Callee>(items, options, values...); },
+                    bound.values);
 }
 
 // fn(i) for each i in [first, last), as tasks of several steps each. Returns when all are done; throws the first error in order. fn
@@ -125,7 +127,8 @@ void parallel_for(Index first, Index last, const F&, const ChunkOptions& options
 }
 template <class Index, class Callee, class... Values>
 void parallel_for(Index first, Index last, const Bound<Callee, Values...>& bound, const ChunkOptions& options = {}) {
-  std::apply([&](const Values&... values) { detail::for_chunks<Callee>(first, last, options, values...); }, bound.values);
+  std::apply([&](const Values&... values) { detail::for_chunks<Callee>(first, last, options, values...); },
+             bound.values);
 }
 
 }  // namespace rayx

@@ -30,16 +30,18 @@ struct CallResult {
   using Type = ObjectRef<void>;
 };
 template <class Callee, class... Args>
-  requires Callee::template Sig<Args...>::kKnown
-struct CallResult<Callee, Args...> {
-  using Type = ObjectRef<typename ResultValue<std::remove_cvref_t<typename Callee::template Sig<Args...>::Result>>::Type>;
+  requires Callee::template
+Sig<Args...>::kKnown struct CallResult<Callee, Args...> {
+  using Type =
+      ObjectRef<typename ResultValue<std::remove_cvref_t<typename Callee::template Sig<Args...>::Result>>::Type>;
 };
 
 template <class Callee, class... Args>
 RefCell* submit(const TaskOptions* options, const Args&... args) {
   return Call<Callee, Args...>::make(
       require_backend("remote"), "remote", options,
-      [](Backend& backend, const TaskCall& call, Failure& failure) { return backend.submit_task(call, failure); }, args...);
+      [](Backend& backend, const TaskCall& call, Failure& failure) { return backend.submit_task(call, failure); },
+      args...);
 }
 
 // remote() with or without options in front of the arguments.

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <utility>
-#include <variant>
 
 #include <rayx/error_code.hpp>
 
@@ -19,15 +19,15 @@ struct Error {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}
+  Result(T value) : value_(std::move(value)) {}
+  Result(Error error) : error_(std::move(error)) {}
 
-  explicit operator bool() const noexcept { return state_.index() == 0; }
-  bool has_value() const noexcept { return state_.index() == 0; }
+  explicit operator bool() const noexcept { return value_.has_value(); }
+  bool has_value() const noexcept { return value_.has_value(); }
 
-  T& value() & { return require_value(), *std::get_if<0>(&state_); }
-  const T& value() const& { return require_value(), *std::get_if<0>(&state_); }
-  T&& value() && { return require_value(), std::move(*std::get_if<0>(&state_)); }
+  T& value() & { return require_value(), *value_; }
+  const T& value() const& { return require_value(), *value_; }
+  T&& value() && { return require_value(), std::move(*value_); }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T&& operator*() && { return std::move(*this).value(); }
@@ -36,14 +36,16 @@ class [[nodiscard]] Result {
 
   const Error& error() const {
     if (has_value()) std::abort();
-    return *std::get_if<1>(&state_);
+    return error_;
   }
 
  private:
   void require_value() const {
     if (!has_value()) std::abort();
   }
-  std::variant<T, Error> state_;
+  // Not a variant: g++ 12 warns of members that it takes for uninitialized wherever one is moved.
+  std::optional<T> value_;
+  Error error_;
 };
 
 template <>

@@ -81,12 +81,14 @@ Result<Config> resolve_config(const Config& config) {
   const std::uint64_t memory = usable_memory_bytes();
   std::optional<std::int64_t> store;
   if (config.store_bytes) {
-    store = static_cast<std::int64_t>(std::min<std::uint64_t>(*config.store_bytes, std::numeric_limits<std::int64_t>::max()));
+    store = static_cast<std::int64_t>(
+        std::min<std::uint64_t>(*config.store_bytes, std::numeric_limits<std::int64_t>::max()));
   }
   const std::int64_t fallback = static_cast<std::int64_t>(std::max<std::uint64_t>(memory / 10 * 3, kStoreBytesMin));
-  const auto store_bytes = resolve({"store_bytes", "RAYX_STORE_BYTES", static_cast<std::int64_t>(kStoreBytesMin),
-                                    static_cast<std::int64_t>(memory), " bytes, the memory that this process may use", true},
-                                   store, fallback);
+  const auto store_bytes =
+      resolve({"store_bytes", "RAYX_STORE_BYTES", static_cast<std::int64_t>(kStoreBytesMin),
+               static_cast<std::int64_t>(memory), " bytes, the memory that this process may use", true},
+              store, fallback);
   if (!store_bytes) return store_bytes.error();
   resolved.store_bytes = static_cast<std::uint64_t>(*store_bytes);
 

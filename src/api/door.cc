@@ -24,19 +24,22 @@ std::string text_of(Duration duration) {
 }
 
 Error timeout_error(Duration timeout, const char* what) {
-  return {ErrorCode::kTimeout, std::string("rayx: ") + what + ": not ready within " + text_of(timeout) +
-                                   "; the task goes on. Call it again to wait longer, or look at what the task waits for"};
+  return {ErrorCode::kTimeout,
+          std::string("rayx: ") + what + ": not ready within " + text_of(timeout) +
+              "; the task goes on. Call it again to wait longer, or look at what the task waits for"};
 }
 
 Error no_runtime_error(const char* what) {
-  return {ErrorCode::kNotInitialized, std::string("rayx: ") + what +
-                                          ": this process has no runtime. Call rayx::init() first and keep the Runtime that it "
-                                          "returns until all results are there"};
+  return {ErrorCode::kNotInitialized,
+          std::string("rayx: ") + what +
+              ": this process has no runtime. Call rayx::init() first and keep the Runtime that it "
+              "returns until all results are there"};
 }
 Error other_runtime_error(const char* what) {
-  return {ErrorCode::kNotInitialized, std::string("rayx: ") + what +
-                                          ": the reference belongs to a runtime that was shut down, and its value went with it. "
-                                          "Make it again with this runtime"};
+  return {ErrorCode::kNotInitialized,
+          std::string("rayx: ") + what +
+              ": the reference belongs to a runtime that was shut down, and its value went with it. "
+              "Make it again with this runtime"};
 }
 
 void check_cpus(double cpus, const char* what) {
@@ -50,9 +53,10 @@ void check_cpus(double cpus, const char* what) {
 void throw_no_runtime(const char* what) { throw_error(no_runtime_error(what)); }
 
 void throw_empty(const char* what) {
-  throw_error({ErrorCode::kInvalidArgument,
-               std::string("rayx: ") + what +
-                   ": the reference is empty: it was default-constructed or moved from. Use the one that it was moved to"});
+  throw_error(
+      {ErrorCode::kInvalidArgument,
+       std::string("rayx: ") + what +
+           ": the reference is empty: it was default-constructed or moved from. Use the one that it was moved to"});
 }
 
 void throw_failure(Failure failure, const char* what) {
@@ -81,7 +85,9 @@ Result<ValueView> try_await_value(RefCell* cell, DeadlineNs deadline, Duration t
     switch (backend.wait_one(cell, deadline, failure)) {
       case WaitState::kReady: break;
       case WaitState::kTimedOut: return timeout_error(timeout, what);
-      case WaitState::kFailed: RAYX_CHECK(failure != nullptr, "a backend must say why it failed", what); return *failure;
+      case WaitState::kFailed:
+        RAYX_CHECK(failure != nullptr, "a backend must say why it failed", what);
+        return *failure;
     }
   }
   ValueView view;
@@ -124,8 +130,9 @@ bool await_many(std::span<RefCell* const> cells, std::size_t count, DeadlineNs d
 
 void require_count(std::size_t count, std::size_t refs, const char* what) {
   if (count >= 1 && count <= refs) return;
-  throw_error({ErrorCode::kInvalidArgument, std::string("rayx: ") + what + ": count is " + std::to_string(count) + " of " +
-                                                std::to_string(refs) + " references; it must be from 1 to their number"});
+  throw_error({ErrorCode::kInvalidArgument, std::string("rayx: ") + what + ": count is " + std::to_string(count) +
+                                                " of " + std::to_string(refs) +
+                                                " references; it must be from 1 to their number"});
 }
 
 void kill_actor(RefCell* actor) {
@@ -145,7 +152,8 @@ std::size_t chunk_size(std::size_t items, std::size_t chunk) {
   constexpr double kTasksForEachCpu = 4;
   if (chunk > 0) return chunk;
   const double cpus = std::max(1.0, require_backend("map").cpus());
-  return std::max<std::size_t>(1, static_cast<std::size_t>(std::ceil(static_cast<double>(items) / (cpus * kTasksForEachCpu))));
+  return std::max<std::size_t>(
+      1, static_cast<std::size_t>(std::ceil(static_cast<double>(items) / (cpus * kTasksForEachCpu))));
 }
 
 // ---- Arrays
@@ -153,7 +161,8 @@ std::size_t chunk_size(std::size_t items, std::size_t chunk) {
 ArrayBlock reserve_array(std::size_t count, std::size_t element_bytes, std::size_t element_align) {
   if (count > UINT64_MAX / 4 / element_bytes) {
     throw_error({ErrorCode::kInvalidArgument, "rayx: ArrayBuilder: " + std::to_string(count) + " elements of " +
-                                                  std::to_string(element_bytes) + " bytes are more than any memory holds"});
+                                                  std::to_string(element_bytes) +
+                                                  " bytes are more than any memory holds"});
   }
   // As Codec<Array<T>> measures and writes it.
   codec::SizeContext sizes;

@@ -165,7 +165,8 @@ ExceptionType regex_error_type{.type = &typeid(std::regex_error),
                                .throw_again =
                                    [](RemoteFailure& failure) {
                                      const int code = std::atoi(failure.payload.c_str());
-                                     throw_as(std::regex_error(static_cast<std::regex_constants::error_type>(code)), failure);
+                                     throw_as(std::regex_error(static_cast<std::regex_constants::error_type>(code)),
+                                              failure);
                                    }};
 
 struct Registry {
@@ -201,7 +202,8 @@ ExceptionType* const kStandardTypes[] = {&with_message<std::runtime_error>,
 
 // Compared by name: typeid objects of one type may differ between shared libraries, and `key` comes from another process.
 const ExceptionType* find_type(std::string_view key) {
-  for (const ExceptionType* type = g_registered.first.load(std::memory_order_acquire); type != nullptr; type = type->next) {
+  for (const ExceptionType* type = g_registered.first.load(std::memory_order_acquire); type != nullptr;
+       type = type->next) {
     if (key == type->type->name()) return type;
   }
   for (const ExceptionType* type : kStandardTypes) {
@@ -262,7 +264,8 @@ void register_exception_type(ExceptionType& type) noexcept {
   ExceptionType* first = g_registered.first.load(std::memory_order_relaxed);
   do {
     type.next = first;
-  } while (!g_registered.first.compare_exchange_weak(first, &type, std::memory_order_release, std::memory_order_relaxed));
+  } while (
+      !g_registered.first.compare_exchange_weak(first, &type, std::memory_order_release, std::memory_order_relaxed));
 }
 
 RemoteFailure describe_current_exception(std::string_view function) {

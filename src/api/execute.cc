@@ -62,7 +62,12 @@ void execute(const FunctionInfo& info, ExecContext& context) noexcept {
   observe::StackCapture stack;
   try {
     Call call{info, context};
-    observe::capture_call([](void* pointer) { const Call& it = *static_cast<Call*>(pointer); it.info.thunk(it.context); }, &call, stack);
+    observe::capture_call(
+        [](void* pointer) {
+          const Call& it = *static_cast<Call*>(pointer);
+          it.info.thunk(it.context);
+        },
+        &call, stack);
   } catch (...) {
     store_exception(info, stack, context);
   }

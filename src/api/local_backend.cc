@@ -29,7 +29,8 @@ class LocalBackend final : public Backend {
   void abandon(Block& block) noexcept override;
 
   WaitState wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) override;
-  WaitState wait_many(std::span<RefCell* const> refs, std::size_t count, DeadlineNs deadline, Failure& failure) override;
+  WaitState wait_many(std::span<RefCell* const> refs, std::size_t count, DeadlineNs deadline,
+                      Failure& failure) override;
   bool read(RefCell* ref, ValueView& view, Failure& failure) override;
 
   void drop(RefCell* ref) noexcept override;
@@ -72,10 +73,11 @@ bool LocalBackend::reserve(std::uint64_t size, Block& block, Failure& failure) {
   if (memory == nullptr) {
     used_bytes_.fetch_sub(size, std::memory_order_relaxed);
     failure = std::make_unique<Error>(
-        Error{ErrorCode::kStoreFull, "rayx: the object store is full: " + std::to_string(size) + " bytes were asked for, " +
-                                         std::to_string(used) + " of " + std::to_string(store_bytes_) +
-                                         " are used. Nothing was waited for, as with RAYX_LOCAL nothing else runs. Drop references, or "
-                                         "raise Config::store_bytes (RAYX_STORE_BYTES)"});
+        Error{ErrorCode::kStoreFull,
+              "rayx: the object store is full: " + std::to_string(size) + " bytes were asked for, " +
+                  std::to_string(used) + " of " + std::to_string(store_bytes_) +
+                  " are used. Nothing was waited for, as with RAYX_LOCAL nothing else runs. Drop references, or "
+                  "raise Config::store_bytes (RAYX_STORE_BYTES)"});
     return false;
   }
   block = {static_cast<std::byte*>(memory), size, 0};
@@ -91,7 +93,8 @@ void LocalBackend::abandon(Block& block) noexcept {
 
 // ---- Values
 
-void LocalBackend::fill(LocalNode& node, const std::byte* small, std::uint64_t size, const Block& block, std::uint32_t flags) {
+void LocalBackend::fill(LocalNode& node, const std::byte* small, std::uint64_t size, const Block& block,
+                        std::uint32_t flags) {
   node.record.size = static_cast<std::uint32_t>(size);
   if (block.data != nullptr) {
     node.block = block;
@@ -145,13 +148,15 @@ WaitState LocalBackend::wait_one(RefCell* ref, DeadlineNs deadline, Failure& fai
   return wait_many({&ref, 1}, 1, deadline, failure);
 }
 
-WaitState LocalBackend::wait_many(std::span<RefCell* const> refs, std::size_t count, DeadlineNs deadline, Failure& failure) {
+WaitState LocalBackend::wait_many(std::span<RefCell* const> refs, std::size_t count, DeadlineNs deadline,
+                                  Failure& failure) {
   std::size_t ready = 0;
   for (RefCell* ref : refs) ready += is_ready(ref) ? 1 : 0;
   if (ready >= count) return WaitState::kReady;
   if (deadline != kNever) return WaitState::kTimedOut;
   failure = std::make_unique<Error>(
-      Error{ErrorCode::kInvalidArgument, "rayx: with RAYX_LOCAL a task waits for a result that only it can make. It would wait for ever"});
+      Error{ErrorCode::kInvalidArgument,
+            "rayx: with RAYX_LOCAL a task waits for a result that only it can make. It would wait for ever"});
   return WaitState::kFailed;
 }
 
@@ -165,11 +170,13 @@ RefName LocalBackend::export_ref(RefCell* ref) {
 RefCell* LocalBackend::import_ref(const RefName& name, Failure& failure) {
   LocalNode* node = nullptr;
   if (name.words[0] <= UINT32_MAX && static_cast<std::uint32_t>(name.words[1]) == runtime()) {
-    node = pool_.find_and_count(static_cast<std::uint32_t>(name.words[0]), static_cast<std::uint32_t>(name.words[1] >> 32), runtime());
+    node = pool_.find_and_count(static_cast<std::uint32_t>(name.words[0]),
+                                static_cast<std::uint32_t>(name.words[1] >> 32), runtime());
   }
   if (node != nullptr) return &node->cell;
   failure = std::make_unique<Error>(
-      Error{ErrorCode::kMalformed, "rayx: a reference inside a value names nothing: the bytes were damaged, or come from another runtime"});
+      Error{ErrorCode::kMalformed,
+            "rayx: a reference inside a value names nothing: the bytes were damaged, or come from another runtime"});
   return nullptr;
 }
 
@@ -179,7 +186,8 @@ void LocalBackend::drop(RefCell* ref) noexcept {
     LocalNode* const node = dead.back();
     dead.pop_back();
     for (RefCell* cell : node->contained) {
-      if (cell->refs.fetch_sub(1, std::memory_order_acq_rel) == 1 && cell->runtime == runtime()) dead.push_back(LocalNode::of(cell));
+      if (cell->refs.fetch_sub(1, std::memory_order_acq_rel) == 1 && cell->runtime == runtime())
+        dead.push_back(LocalNode::of(cell));
     }
     node->contained.clear();
     if (node->actor != nullptr) {
@@ -198,8 +206,9 @@ bool LocalBackend::refuse_when_stopping(const TaskCall& call, Failure& failure) 
   Block block = call.arguments.block;
   abandon(block);
   failure = std::make_unique<Error>(
-      Error{ErrorCode::kShuttingDown, "rayx: " + std::string(call.function->name()) +
-                                          " was called while the runtime shuts down. Destructors of actors can only use what is there already"});
+      Error{ErrorCode::kShuttingDown,
+            "rayx: " + std::string(call.function->name()) +
+                " was called while the runtime shuts down. Destructors of actors can only use what is there already"});
   return true;
 }
 
@@ -335,6 +344,8 @@ void LocalBackend::shutdown() noexcept {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_local_backend(const Config& config, Failure&) { return std::make_unique<LocalBackend>(config); }
+std::unique_ptr<Backend> make_local_backend(const Config& config, Failure&) {
+  return std::make_unique<LocalBackend>(config);
+}
 
 }  // namespace rayx::detail

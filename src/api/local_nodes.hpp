@@ -46,7 +46,7 @@ class LocalPool {
 
  private:
   std::mutex mutex_;
-  std::deque<LocalNode> nodes_;   // addresses stay
+  std::deque<LocalNode> nodes_;  // addresses stay
   std::vector<LocalNode*> free_;
 };
 

@@ -59,12 +59,14 @@ int usable_cpus() {
   });
   const std::string quota = first_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
   const std::string period = first_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  if (!quota.empty() && !period.empty()) cpus = std::min(cpus, quota_cpus(std::atof(quota.c_str()), std::atof(period.c_str())));
+  if (!quota.empty() && !period.empty())
+    cpus = std::min(cpus, quota_cpus(std::atof(quota.c_str()), std::atof(period.c_str())));
   return std::max(1, static_cast<int>(std::ceil(cpus)));
 }
 
 std::uint64_t usable_memory_bytes() {
-  std::uint64_t bytes = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  std::uint64_t bytes =
+      static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   const auto limit = [&](const std::string& text) {
     if (!text.empty() && text[0] >= '0' && text[0] <= '9') bytes = std::min<std::uint64_t>(bytes, std::stoull(text));
   };

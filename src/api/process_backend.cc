@@ -19,7 +19,9 @@ class DeskMemory final : public worker::MemorySource {
  public:
   DeskMemory(node::Node& node, std::chrono::nanoseconds timeout) : node_(node), timeout_(timeout) {}
 
-  Result<worker::LeasedMemory> lease_extent(std::uint64_t bytes, bool may_wait) override { return lease(bytes, false, may_wait); }
+  Result<worker::LeasedMemory> lease_extent(std::uint64_t bytes, bool may_wait) override {
+    return lease(bytes, false, may_wait);
+  }
   Result<worker::LeasedMemory> lease_slab(bool may_wait) override { return lease(shm::kSlabBytes, true, may_wait); }
   void release(shm::Offset offset) override {
     bool wake_node = false;
@@ -52,8 +54,8 @@ struct DriverParts {
         arena(node->share_arena()),
         numbers(std::move(functions)),
         memory(*node, *config.store_timeout),
-        asker(shm::Control(arena->segment()).header().node_calls, shm::Control(arena->segment()).slot(node->driver_slot()).calls,
-              node->driver_slot(), node->eventfd()) {}
+        asker(shm::Control(arena->segment()).header().node_calls,
+              shm::Control(arena->segment()).slot(node->driver_slot()).calls, node->driver_slot(), node->eventfd()) {}
 
   std::unique_ptr<node::Node> node;
   std::shared_ptr<const shm::Arena> arena;
@@ -103,8 +105,8 @@ std::unique_ptr<Backend> make_process_backend(const Config& config, Failure& fai
   node_config.max_workers = *config.max_workers;
   node_config.store_timeout = *config.store_timeout;
   node_config.modules = numbers.encode();
-  node_config.worker_config = [cpus = *config.num_cpus, timeout = *config.submit_timeout](std::uint32_t slot, shm::Offset modules,
-                                                                                          std::uint64_t bytes) {
+  node_config.worker_config = [cpus = *config.num_cpus, timeout = *config.submit_timeout](
+                                  std::uint32_t slot, shm::Offset modules, std::uint64_t bytes) {
     worker::WorkerConfig worker;
     worker.slot = slot;
     worker.processes = node::Node::kProcesses;

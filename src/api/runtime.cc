@@ -14,7 +14,8 @@ namespace rayx {
 namespace detail {
 
 constinit std::atomic<Backend*> g_current_backend{nullptr};
-constinit Record kRecordOfNoRuntime{.state = kRecordPending, .generation = 0, .queued_at = 0, .size = 0, .reserved = 0, .payload = {}};
+constinit Record kRecordOfNoRuntime{
+    .state = kRecordPending, .generation = 0, .queued_at = 0, .size = 0, .reserved = 0, .payload = {}};
 
 namespace {
 
@@ -60,7 +61,8 @@ Runtime init(const Config& config) {
   const std::lock_guard lock(all.mutex);
   if (current_backend() != nullptr) {
     throw_error({ErrorCode::kAlreadyInitialized,
-                 "rayx: init: this process has a runtime already. Use it, or end it first with rayx::shutdown() or by destroying "
+                 "rayx: init: this process has a runtime already. Use it, or end it first with rayx::shutdown() or by "
+                 "destroying "
                  "its Runtime"});
   }
   Result<Config> resolved = resolve_config(config);
@@ -68,7 +70,8 @@ Runtime init(const Config& config) {
   Failure failure;
   all.current = *resolved->local ? make_local_backend(*resolved, failure) : make_process_backend(*resolved, failure);
   if (all.current == nullptr) {
-    throw_error(failure != nullptr ? std::move(*failure) : Error{ErrorCode::kSystemError, "rayx: init: no runtime could be made"});
+    throw_error(failure != nullptr ? std::move(*failure)
+                                   : Error{ErrorCode::kSystemError, "rayx: init: no runtime could be made"});
   }
   set_current_backend(all.current.get());
   return Runtime(all.current->runtime());
@@ -76,9 +79,10 @@ Runtime init(const Config& config) {
 
 void shutdown() {
   if (detail::t_task_depth > 0) {
-    detail::throw_error({ErrorCode::kInvalidArgument,
-                         "rayx: shutdown: called inside a task, which would end the runtime that runs it. Return from the task and "
-                         "shut down in the program that called init()"});
+    detail::throw_error(
+        {ErrorCode::kInvalidArgument,
+         "rayx: shutdown: called inside a task, which would end the runtime that runs it. Return from the task and "
+         "shut down in the program that called init()"});
   }
   detail::shut_down(0);
 }

@@ -14,7 +14,15 @@
 namespace rayx::node {
 namespace {
 
-enum Tag : std::uint64_t { kEventFd = 1, kForkServer, kServerOut, kServerErr, kStdout, kWorkerOut = 1ull << 32, kWorkerErr = 2ull << 32 };
+enum Tag : std::uint64_t {
+  kEventFd = 1,
+  kForkServer,
+  kServerOut,
+  kServerErr,
+  kStdout,
+  kWorkerOut = 1ull << 32,
+  kWorkerErr = 2ull << 32
+};
 
 constexpr base::TimeNs kMs = 1'000'000;
 constexpr std::chrono::seconds kReadyTimeout{30};
@@ -47,8 +55,8 @@ Result<void> Node::open() {
   eventfd_ = process::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   epoll_ = process::UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
   if (!eventfd_ || !epoll_) {
-    return Error{ErrorCode::kSystemError, std::string("rayx: init: no file descriptors for the node (") + std::strerror(errno) +
-                                              "). Raise the limit of open files (ulimit -n)"};
+    return Error{ErrorCode::kSystemError, std::string("rayx: init: no file descriptors for the node (") +
+                                              std::strerror(errno) + "). Raise the limit of open files (ulimit -n)"};
   }
   watch(eventfd_.get(), kEventFd);
 
@@ -99,7 +107,8 @@ void Node::watch(int fd, std::uint64_t tag) {
 }
 
 base::TimeNs Node::next_deadline_ns() {
-  return std::min({scheduler_->next_deadline_ns(), desk_->next_deadline_ns(), look_again_ns_, flush_partial_ns_, start_again_ns_});
+  return std::min(
+      {scheduler_->next_deadline_ns(), desk_->next_deadline_ns(), look_again_ns_, flush_partial_ns_, start_again_ns_});
 }
 
 void Node::loop_once() {
@@ -121,7 +130,8 @@ void Node::loop_once() {
   if (!cold && answerer.announce_sleep()) {
     const base::TimeNs deadline = next_deadline_ns();
     timeout_ms = -1;
-    if (deadline != base::kNever) timeout_ms = static_cast<int>(std::clamp<base::TimeNs>((deadline - clock_.now_ns() + kMs - 1) / kMs, 0, 60'000));
+    if (deadline != base::kNever)
+      timeout_ms = static_cast<int>(std::clamp<base::TimeNs>((deadline - clock_.now_ns() + kMs - 1) / kMs, 0, 60'000));
   }
   epoll_event events[64];
   const int count = ::epoll_wait(epoll_.get(), events, 64, timeout_ms);
@@ -141,10 +151,12 @@ void Node::on_readable(std::uint64_t tag) {
       if (fork_server_ != nullptr) fork_server_->handle_readable(*this);
       return;
     case kServerOut:
-      if (server_out_ && server_out_lines_->drain(server_out_.get(), out_) == observe::LinePrefixer::Drained::kClosed) server_out_.reset();
+      if (server_out_ && server_out_lines_->drain(server_out_.get(), out_) == observe::LinePrefixer::Drained::kClosed)
+        server_out_.reset();
       return;
     case kServerErr:
-      if (server_err_ && server_err_lines_->drain(server_err_.get(), err_) == observe::LinePrefixer::Drained::kClosed) server_err_.reset();
+      if (server_err_ && server_err_lines_->drain(server_err_.get(), err_) == observe::LinePrefixer::Drained::kClosed)
+        server_err_.reset();
       return;
     default: break;
   }
@@ -199,8 +211,8 @@ void Node::run() {
     flush_output();
     // Who went on from waiting into work after we looked.
     for (auto& [slot, worker] : workers_)
-      if (worker.stage == WorkerProcess::Stage::kRunning && control_.slot(slot).running_depth.load(std::memory_order_acquire) != 0 &&
-          fork_server_ != nullptr)
+      if (worker.stage == WorkerProcess::Stage::kRunning &&
+          control_.slot(slot).running_depth.load(std::memory_order_acquire) != 0 && fork_server_ != nullptr)
         fork_server_->kill_worker(slot);
     ended_fork_server_.reset();
   }

@@ -18,7 +18,8 @@ void Node::reply(NodeCall& call, NodeAnswer answer, std::uint64_t value, std::ui
 void Node::answer_calls() {
   const shm::NodeAnswerer answerer(control_.header().node_calls);
   answerer.take_askers([&](std::uint32_t asker) {
-    if (asker >= kProcesses || control_.slot(asker).life.load(std::memory_order_acquire) != shm::ProcessLife::kLive) return;
+    if (asker >= kProcesses || control_.slot(asker).life.load(std::memory_order_acquire) != shm::ProcessLife::kLive)
+      return;
     shm::NodeAnswerer::visit_asked(control_.slot(asker).calls, [&](NodeCall& call) { answer(asker, call); });
   });
 }
@@ -85,7 +86,8 @@ void Node::answer(std::uint32_t asker, NodeCall& call) {
 
 void Node::find_class(NodeCall& call) {
   const std::uint64_t units = call.arguments[0];
-  if (units > static_cast<std::uint64_t>(scheduler_->total())) return reply(call, NodeAnswer::kInfeasible, scheduler_->total());
+  if (units > static_cast<std::uint64_t>(scheduler_->total()))
+    return reply(call, NodeAnswer::kInfeasible, scheduler_->total());
   const auto known = classes_.find(units);
   if (known != classes_.end()) return reply(call, NodeAnswer::kOk, known->second);
   if (classes_.size() == kClassLanes) return reply(call, NodeAnswer::kTooMany);
@@ -126,7 +128,8 @@ void Node::answer_leases() {
     const auto asked = leases_asked_.find(given.ticket);
     if (asked == leases_asked_.end()) {
       bool wake = false;  // its process is gone
-      if (given.outcome == store::LeaseOutcome::kGranted) [[maybe_unused]] const bool known = desk_->release(given.lease.extent.offset, wake);
+      if (given.outcome == store::LeaseOutcome::kGranted) [[maybe_unused]]
+        const bool known = desk_->release(given.lease.extent.offset, wake);
       continue;
     }
     NodeCall& waiting = *asked->second;
@@ -143,7 +146,8 @@ void Node::answer_leases() {
 
 void Node::create_actor(std::uint32_t asker, NodeCall& call) {
   const std::uint64_t units = call.arguments[0];
-  if (units > static_cast<std::uint64_t>(scheduler_->total())) return reply(call, NodeAnswer::kInfeasible, scheduler_->total());
+  if (units > static_cast<std::uint64_t>(scheduler_->total()))
+    return reply(call, NodeAnswer::kInfeasible, scheduler_->total());
   for (std::uint32_t lane = kClassLanes; lane < kLanes; ++lane) {
     ActorLane& actor = actors_[lane];
     if (actor.is_used) continue;
@@ -184,7 +188,8 @@ void Node::kill_actor(NodeCall& call) {
   if (lane < kClassLanes || lane >= kLanes) return reply(call, NodeAnswer::kRefused);
   ActorLane& actor = actors_[lane];
   if (!actor.is_used || actor.generation != call.arguments[1]) return reply(call, NodeAnswer::kGone);
-  if (control_.lane(static_cast<std::uint32_t>(lane)).state().end.load(std::memory_order_relaxed) != 0) return reply(call, NodeAnswer::kOk);
+  if (control_.lane(static_cast<std::uint32_t>(lane)).state().end.load(std::memory_order_relaxed) != 0)
+    return reply(call, NodeAnswer::kOk);
   if (actor.killer == &call) return;
   actor.was_killed = true;
   const std::optional<sched::WorkerId> worker = scheduler_->worker_of_actor(static_cast<std::uint32_t>(lane));

@@ -58,7 +58,8 @@ void Node::on_server_exit(const process::ServerExit& exit) {
   constexpr int kFailedStartsMax = 20;
   if (!exit.was_ready && ++failed_starts_ > kFailedStartsMax) {
     err_.append("rayx: the fork server " + process::describe(exit.status) +
-                " each time before it was ready; no worker can be started. Look at what static constructors of the program do\n");
+                " each time before it was ready; no worker can be started. Look at what static constructors of the "
+                "program do\n");
     return;
   }
   start_again_ns_ = clock_.now_ns() + (exit.was_ready ? 0 : 50 * kMs);
@@ -197,16 +198,18 @@ bool Node::is_record_live(const shm::BlockOwner& owner, shm::Offset offset) {
 
 bool Node::is_live(const store::Lease& lease) {
   if (lease.is_slab) {
-    return shm::Slab(control_.segment(), lease.extent.offset).reconcile(lease.serial, [&](const shm::BlockOwner& owner, shm::Offset offset) {
-             return is_record_live(owner, offset);
-           }) != 0;
+    return shm::Slab(control_.segment(), lease.extent.offset)
+               .reconcile(lease.serial, [&](const shm::BlockOwner& owner, shm::Offset offset) {
+                 return is_record_live(owner, offset);
+               }) != 0;
   }
   const auto* header = control_.segment().at<shm::BlockHeader>(lease.extent.offset);
   const std::uint64_t name = header->name.load(std::memory_order_acquire);
   const std::uint64_t use = header->use.load(std::memory_order_acquire);
   constexpr std::uint64_t kHeaderBytes = 64;
-  return is_record_live({static_cast<std::uint32_t>(name >> 32), static_cast<std::uint32_t>(name), static_cast<std::uint32_t>(use >> 32)},
-                        lease.extent.offset + kHeaderBytes);
+  return is_record_live(
+      {static_cast<std::uint32_t>(name >> 32), static_cast<std::uint32_t>(name), static_cast<std::uint32_t>(use >> 32)},
+      lease.extent.offset + kHeaderBytes);
 }
 
 bool Node::can_bury(std::uint32_t slot, const WorkerProcess& worker) {
@@ -220,7 +223,9 @@ bool Node::can_bury(std::uint32_t slot, const WorkerProcess& worker) {
     std::uint64_t members = state.members.load(std::memory_order_acquire);
     for (; members != 0; members &= members - 1) {
       const std::uint16_t member = state.member_slot[std::countr_zero(members)].load(std::memory_order_relaxed);
-      if (control_.slot(member).lane_version_seen.load(std::memory_order_acquire) < state.version.load(std::memory_order_acquire)) return false;
+      if (control_.slot(member).lane_version_seen.load(std::memory_order_acquire) <
+          state.version.load(std::memory_order_acquire))
+        return false;
     }
   }
   // Executors that run a task of the dead owner below another one have not seen the new version of their lane; those that
@@ -231,7 +236,9 @@ bool Node::can_bury(std::uint32_t slot, const WorkerProcess& worker) {
     for (std::uint32_t d = 0; d < depth && d < shm::kRunningDepthMax; ++d)
       if (control_.slot(p).running[d].owner == slot) return false;
     bool holds = false;
-    shm::HoldTable(control_.segment(), control_.slot(p).holds).for_each([&](shm::ObjectKey key) { holds = holds || key.owner() == slot; });
+    shm::HoldTable(control_.segment(), control_.slot(p).holds).for_each([&](shm::ObjectKey key) {
+      holds = holds || key.owner() == slot;
+    });
     if (holds) return false;
   }
   return true;
@@ -257,7 +264,8 @@ void Node::bury() {
     if (it->second.owned) {
       for (auto& queue : shared.queue_of_lane) queue.store(shm::kNoOffset, std::memory_order_relaxed);
       for (auto& table : shared.record_slabs)
-        if (table.load(std::memory_order_relaxed) != shm::kNoOffset) table.store(shm::kNoOffset, std::memory_order_relaxed);
+        if (table.load(std::memory_order_relaxed) != shm::kNoOffset)
+          table.store(shm::kNoOffset, std::memory_order_relaxed);
     }
     control_.free_process(slot);
     shared.holds.chunks.store(0, std::memory_order_relaxed);
@@ -351,7 +359,8 @@ void Node::report_worker_limit(sched::WorkerId id) {
   scheduler_->resumed(id, clock_.now_ns());
   // It sleeps on the record that it waits for, or on its own count of completions.
   if (owner < kProcesses && record != UINT32_MAX) {
-    shm::futex_wake(control_.records_of(static_cast<std::uint32_t>(owner)).at(static_cast<std::uint32_t>(record)).state, INT32_MAX);
+    shm::futex_wake(control_.records_of(static_cast<std::uint32_t>(owner)).at(static_cast<std::uint32_t>(record)).state,
+                    INT32_MAX);
   } else {
     control_.call_service(id);
   }

@@ -15,13 +15,13 @@ namespace rayx::node {
 
 struct WorkerProcess {
   enum class Stage : std::uint8_t {
-    kWanted,    // the fork server is not there, or has not answered
+    kWanted,  // the fork server is not there, or has not answered
     kRunning,
-    kDead,      // announced; owners take back what it had
+    kDead,  // announced; owners take back what it had
   };
   Stage stage = Stage::kWanted;
   bool was_running = false;
-  bool owned = false;      // it had queues and records: burial takes longer
+  bool owned = false;  // it had queues and records: burial takes longer
   bool is_dismissed = false;
   pid_t pid = -1;
   process::UniqueFd out;
@@ -39,7 +39,7 @@ struct ActorLane {
   std::uint32_t creator = 0;  // process slot: the actor ends with it
   bool is_used = false;
   bool is_released = false;
-  bool was_killed = false;          // by rayx::kill
+  bool was_killed = false;  // by rayx::kill
   std::string name;
   shm::NodeCall* killer = nullptr;  // waits for its end
 };

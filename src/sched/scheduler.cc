@@ -104,7 +104,8 @@ void Scheduler::died(WorkerId id, bool had_started, base::TimeNs now_ns) {
 
 std::uint32_t Scheduler::active_in(LaneId id) const {
   std::uint32_t active = 0;
-  for (const auto& [worker_id, worker] : workers_) active += worker.lane == id && !worker.is_blocked && !worker.is_revoked;
+  for (const auto& [worker_id, worker] : workers_)
+    active += worker.lane == id && !worker.is_blocked && !worker.is_revoked;
   return active;
 }
 
@@ -214,7 +215,8 @@ void Scheduler::decide(base::TimeNs now_ns) {
   std::vector<LaneId> wanting;
   for (const auto& [id, lane] : lanes_)
     if (lane.is_wanting) wanting.push_back(id);
-  std::sort(wanting.begin(), wanting.end(), [&](LaneId a, LaneId b) { return lanes_.at(a).asked_at < lanes_.at(b).asked_at; });
+  std::sort(wanting.begin(), wanting.end(),
+            [&](LaneId a, LaneId b) { return lanes_.at(a).asked_at < lanes_.at(b).asked_at; });
 
   bool someone_waits = false;
   for (const LaneId id : wanting) {

@@ -31,12 +31,12 @@ inline constexpr int kStartsMax = 5;  // of one actor's process, if it cannot be
 class Effects {
  public:
   virtual ~Effects() = default;
-  virtual bool has_work(LaneId lane) = 0;     // something unclaimed lies in its queues
+  virtual bool has_work(LaneId lane) = 0;       // something unclaimed lies in its queues
   virtual bool is_asleep(WorkerId worker) = 0;  // it has looked and found nothing
   // A new process. Its id, or nothing if there is no room for one. started or died follows.
   virtual std::optional<WorkerId> start_worker() = 0;
   virtual void grant(WorkerId worker, LaneId lane) = 0;
-  virtual void revoke(WorkerId worker) = 0;  // `left` follows, when its task is done
+  virtual void revoke(WorkerId worker) = 0;   // `left` follows, when its task is done
   virtual void dismiss(WorkerId worker) = 0;  // it is to end
   virtual void set_served(LaneId lane, bool is_served) = 0;
   // All workers wait for each other, and `worker` was the last to begin to wait.
@@ -46,7 +46,8 @@ class Effects {
 
 class Scheduler {
  public:
-  Scheduler(Units cpus, std::uint32_t workers_max, Effects& effects) : total_(cpus), free_(cpus), workers_max_(workers_max), effects_(effects) {}
+  Scheduler(Units cpus, std::uint32_t workers_max, Effects& effects)
+      : total_(cpus), free_(cpus), workers_max_(workers_max), effects_(effects) {}
 
   // Lanes. An actor's lane gets one process of its own, as soon as its CPUs are free. The caller has refused more than total().
   void add_class(LaneId lane, Units cpus);
@@ -55,7 +56,7 @@ class Scheduler {
 
   // There is work in the lane and nobody free to do it.
   void demand(LaneId lane, base::TimeNs now_ns);
-  void left(WorkerId worker, base::TimeNs now_ns);     // it has given back its lease
+  void left(WorkerId worker, base::TimeNs now_ns);  // it has given back its lease
   void blocked(WorkerId worker, base::TimeNs now_ns);
   void resumed(WorkerId worker, base::TimeNs now_ns);
   // Its process is gone. `had_started` is false if it never ran.
@@ -74,16 +75,16 @@ class Scheduler {
   struct Lane {
     Units units = 0;
     bool is_actor = false;
-    bool is_wanting = false;  // has asked and has not been served to the full
+    bool is_wanting = false;     // has asked and has not been served to the full
     std::uint64_t asked_at = 0;  // order of asking
-    bool is_removed = false;  // an actor's, that waits for the end of its process
+    bool is_removed = false;     // an actor's, that waits for the end of its process
     int starts = 0;
   };
   struct Worker {
     std::optional<LaneId> lane;
     base::TimeNs granted_ns = 0;
     bool is_blocked = false;
-    bool is_revoked = false;   // `left` is awaited
+    bool is_revoked = false;  // `left` is awaited
     bool is_actor = false;
     std::uint64_t blocked_at = 0;
   };

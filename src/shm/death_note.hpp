@@ -27,7 +27,9 @@ class DeathNotes {
  public:
   static constexpr std::uint64_t kCrashReportBytes = 8 * 1024;
 
-  static std::uint64_t bytes_for(std::uint32_t processes) { return processes * (sizeof(DeathNote) + kCrashReportBytes); }
+  static std::uint64_t bytes_for(std::uint32_t processes) {
+    return processes * (sizeof(DeathNote) + kCrashReportBytes);
+  }
 
   DeathNotes() = default;
   DeathNotes(const Segment& segment, std::uint32_t processes, std::uint32_t lanes)
@@ -35,13 +37,16 @@ class DeathNotes {
         begin_((Control::bytes_for(processes, lanes) + 4095) / 4096 * 4096),
         reports_(begin_ + processes * sizeof(DeathNote)) {}
 
-  DeathNote& note(std::uint32_t slot) const noexcept { return *segment_.at<DeathNote>(begin_ + slot * sizeof(DeathNote)); }
+  DeathNote& note(std::uint32_t slot) const noexcept {
+    return *segment_.at<DeathNote>(begin_ + slot * sizeof(DeathNote));
+  }
   // Room for an observe::CrashReport.
   void* crash_report(std::uint32_t slot) const noexcept {
     return segment_.at<std::byte>(reports_ + slot * kCrashReportBytes);
   }
 
-  void write(std::uint32_t slot, std::uint32_t generation, std::int32_t pid, std::string_view how, std::string_view stack) const {
+  void write(std::uint32_t slot, std::uint32_t generation, std::int32_t pid, std::string_view how,
+             std::string_view stack) const {
     DeathNote& note = this->note(slot);
     note.pid = pid;
     note.how_bytes = static_cast<std::uint32_t>(std::min(how.size(), sizeof(note.how)));

@@ -44,8 +44,8 @@ static_assert(std::is_standard_layout_v<LaneState>);
 
 enum class LaneEnd : std::uint32_t {
   kOpen = 0,
-  kKilled = 1,   // by rayx::kill
-  kCrashed = 2,  // its process died; the death note of `executor` says how
+  kKilled = 1,     // by rayx::kill
+  kCrashed = 2,    // its process died; the death note of `executor` says how
   kNoProcess = 3,  // no process could be started for it
 };
 

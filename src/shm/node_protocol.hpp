@@ -22,13 +22,13 @@ enum class NodeQuestion : std::uint32_t {
 
 enum class NodeAnswer : std::uint64_t {
   kOk = 0,
-  kInfeasible = 1,    // more CPUs than the node has; result 1: cpu units of the node
-  kTooMany = 2,       // the limit of classes or actors is reached
-  kStoreFull = 3,     // not within the time-out; result 1: bytes leased
-  kGone = 4,          // no such actor any more
-  kWorkerLimit = 5,   // all workers wait for each other
+  kInfeasible = 1,   // more CPUs than the node has; result 1: cpu units of the node
+  kTooMany = 2,      // the limit of classes or actors is reached
+  kStoreFull = 3,    // not within the time-out; result 1: bytes leased
+  kGone = 4,         // no such actor any more
+  kWorkerLimit = 5,  // all workers wait for each other
   kShuttingDown = 6,
-  kRefused = 7,       // the arguments make no sense
+  kRefused = 7,  // the arguments make no sense
 };
 
 inline constexpr std::uint32_t kCpuUnits = 10'000;  // of one CPU

@@ -45,7 +45,8 @@ inline RecordSlab* create_record_slab(void* memory, std::uint32_t first_generati
 class Records {
  public:
   Records() = default;
-  Records(const Segment& segment, ProcessSlot& slot, ProcessSlot* all_slots, const std::atomic<std::uint32_t>& slots_used)
+  Records(const Segment& segment, ProcessSlot& slot, ProcessSlot* all_slots,
+          const std::atomic<std::uint32_t>& slots_used)
       : segment_(segment), slot_(&slot), all_slots_(all_slots), slots_used_(&slots_used) {}
 
   Record& at(std::uint32_t index) const noexcept {

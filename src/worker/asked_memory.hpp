@@ -24,9 +24,11 @@ class AskedMemory final : public MemorySource {
  private:
   static Result<LeasedMemory> read(const NodeAsker::Answer& answer, std::uint64_t bytes) {
     if (answer.answer == shm::NodeAnswer::kOk) return LeasedMemory{answer.value, answer.serial};
-    if (answer.answer == shm::NodeAnswer::kShuttingDown) return Error{ErrorCode::kShuttingDown, "rayx: the runtime is shutting down"};
-    return Error{ErrorCode::kStoreFull, "rayx: the object store is full: " + shm::bytes_text(bytes) + " were asked for, " +
-                                            shm::bytes_text(answer.value) + " are in use, and no room came free within Config::store_timeout"};
+    if (answer.answer == shm::NodeAnswer::kShuttingDown)
+      return Error{ErrorCode::kShuttingDown, "rayx: the runtime is shutting down"};
+    return Error{ErrorCode::kStoreFull, "rayx: the object store is full: " + shm::bytes_text(bytes) +
+                                            " were asked for, " + shm::bytes_text(answer.value) +
+                                            " are in use, and no room came free within Config::store_timeout"};
   }
 
   NodeAsker& node_;

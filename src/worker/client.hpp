@@ -69,7 +69,7 @@ struct ActorUse {
   std::unordered_map<std::uint64_t, std::deque<Held>> held_back;
   Index last_call = 0;  // pushed; with its generation it tells whether all are done
   std::uint32_t last_generation = 0;
-  bool is_ended = false;    // its end is known and all calls have failed
+  bool is_ended = false;     // its end is known and all calls have failed
   bool is_dropping = false;  // the handle is gone; the last call is not done
 };
 
@@ -253,13 +253,14 @@ class Client : public detail::Backend {
   std::vector<Index> free_aliases_;
   std::uint32_t record_slabs_ = 0;
   std::unordered_map<std::uint64_t, Index> borrowed_by_key_;
-  std::vector<Index> foreign_watch_;  // borrowed, not done, and something here waits for it
-  std::vector<std::shared_ptr<LaneUse>> lanes_;  // by lane; classes only
+  std::vector<Index> foreign_watch_;                             // borrowed, not done, and something here waits for it
+  std::vector<std::shared_ptr<LaneUse>> lanes_;                  // by lane; classes only
   std::unordered_map<Index, std::unique_ptr<ActorUse>> actors_;  // by the entry of the handle
   std::unordered_map<std::uint64_t, std::shared_ptr<LaneUse>> classes_;  // by cpu units
   std::atomic<LaneUse*> one_cpu_{nullptr};
   std::vector<PendingAdoption> pending_adoptions_;
-  std::map<std::uint32_t, std::uint32_t> orphan_owners_;  // dead slot -> generation base; blocks of theirs are kept here
+  std::map<std::uint32_t, std::uint32_t>
+      orphan_owners_;  // dead slot -> generation base; blocks of theirs are kept here
   std::atomic<std::size_t> backlogged_{0};
   std::size_t actors_dropping_ = 0;
   std::uint32_t dying_ = UINT32_MAX;

@@ -21,20 +21,25 @@ std::uint64_t this_caller() { return std::hash<std::thread::id>()(std::this_thre
 
 RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options, Failure& failure) {
   ensure_service();
-  const std::string name = options != nullptr && !options->name.empty() ? options->name : std::string(call.function->name());
+  const std::string name =
+      options != nullptr && !options->name.empty() ? options->name : std::string(call.function->name());
   const double cpus = options == nullptr ? 0 : options->num_cpus;
   std::uint64_t words[3] = {};
   std::memcpy(words, name.data(), std::min(name.size(), sizeof(words)));
   const NodeAsker::Answer answer =
-      node_.ask(NodeQuestion::kCreateActor, static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5), words[0], words[1], words[2]);
+      node_.ask(NodeQuestion::kCreateActor, static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5), words[0], words[1],
+                words[2]);
   if (answer.answer != NodeAnswer::kOk) {
     give_back_arguments(call.arguments);
     Error error{ErrorCode::kShuttingDown, "rayx: actor<" + name + ">: the runtime is shutting down"};
     if (answer.answer == NodeAnswer::kInfeasible) {
       error = {ErrorCode::kInvalidArgument, "rayx: actor<" + name + ">: ActorOptions::num_cpus is more than the " +
-                                                std::to_string(answer.value / shm::kCpuUnits) + " CPUs that the runtime has: it could never run"};
+                                                std::to_string(answer.value / shm::kCpuUnits) +
+                                                " CPUs that the runtime has: it could never run"};
     } else if (answer.answer == NodeAnswer::kTooMany) {
-      error = {ErrorCode::kInvalidArgument, "rayx: actor<" + name + ">: the limit of actors on one node is reached. Drop handles that are not needed"};
+      error = {
+          ErrorCode::kInvalidArgument,
+          "rayx: actor<" + name + ">: the limit of actors on one node is reached. Drop handles that are not needed"};
     }
     failure = std::make_unique<Error>(std::move(error));
     return nullptr;
@@ -102,10 +107,12 @@ RefCell* Client::call_actor(RefCell* cell, const TaskCall& call, Failure& failur
     return nullptr;
   }
   Entry* const e = prepare_call(call, EntryKind::kTask, lock, failure);
-  if (e == nullptr) [[unlikely]] return nullptr;
+  if (e == nullptr) [[unlikely]]
+    return nullptr;
   Extra& extra = e->need_extra();
   extra.actor = actor.index + 1;
-  const bool must_wait = !extra.dependencies.empty() || (actor.kind == EntryKind::kBorrowed && actor.node.phase != owner::Phase::kDone);
+  const bool must_wait =
+      !extra.dependencies.empty() || (actor.kind == EntryKind::kBorrowed && actor.node.phase != owner::Phase::kDone);
   if (must_wait || !use->held_back.empty()) [[unlikely]] {
     extra.caller = this_caller();
     const auto line = use->held_back.find(extra.caller);
@@ -200,10 +207,12 @@ RemoteFailure Client::actor_failure(const ActorUse& use, std::string_view functi
   } else if (const std::uint32_t executor = lane.executor.load(std::memory_order_acquire); is_mine && executor != 0) {
     const shm::DeathNote& note = notes_.note(executor - 1);
     error.pid = static_cast<std::uint32_t>(note.pid);
-    how = "process " + std::to_string(note.pid) + " " + std::string(note.how, std::min<std::size_t>(note.how_bytes, sizeof(note.how)));
+    how = "process " + std::to_string(note.pid) + " " +
+          std::string(note.how, std::min<std::size_t>(note.how_bytes, sizeof(note.how)));
     error.stack.assign(note.stack, std::min<std::size_t>(note.stack_bytes, sizeof(note.stack)));
   }
-  error.message = "rayx: actor " + name + " died: " + how + ". Its calls are not tried again; make a new one with rayx::actor<T>()";
+  error.message =
+      "rayx: actor " + name + " died: " + how + ". Its calls are not tried again; make a new one with rayx::actor<T>()";
   return error;
 }
 

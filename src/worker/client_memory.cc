@@ -22,7 +22,8 @@ bool Client::allocate(std::uint64_t size, bool may_wait, Lock* lock, Failure& fa
   if (is_in_slab(size)) {
     for (;;) {
       offset = slabs_.allocate(size, nobody);
-      if (offset != shm::kNoOffset) [[likely]] return true;
+      if (offset != shm::kNoOffset) [[likely]]
+        return true;
       // While it waits for memory, others must be able to free some.
       if (lock != nullptr && may_wait) lock->unlock();
       Result<LeasedMemory> leased = memory_->lease_slab(may_wait);
@@ -101,7 +102,8 @@ shm::Offset Client::lease_table(std::uint64_t bytes, Failure& failure) {
   Result<LeasedMemory> leased = memory_->lease_extent(bytes + kExtentHeaderBytes, false);
   if (!leased) {
     failure = std::make_unique<Error>(std::move(leased).error());
-    failure->message += ". rayx could not keep its own tables there. Drop references, or raise Config::store_bytes (RAYX_STORE_BYTES)";
+    failure->message +=
+        ". rayx could not keep its own tables there. Drop references, or raise Config::store_bytes (RAYX_STORE_BYTES)";
     return shm::kNoOffset;
   }
   const shm::Offset offset = leased->offset + kExtentHeaderBytes;
@@ -114,8 +116,10 @@ bool Client::add_records(Failure& failure) {
   const std::uint32_t slabs = record_slabs_ == 0 ? 1 : std::min(kRecordSlabsStep, shm::kRecordSlabsMax - record_slabs_);
   if (slabs == 0) {
     failure = std::make_unique<Error>(
-        Error{ErrorCode::kQueueFull, "rayx: this process owns " + std::to_string(std::uint64_t{record_slabs_} * shm::kRecordsPerSlab) +
-                                         " objects and pending tasks, which is the limit. Drop references, or get() results before more is submitted"});
+        Error{ErrorCode::kQueueFull, "rayx: this process owns " +
+                                         std::to_string(std::uint64_t{record_slabs_} * shm::kRecordsPerSlab) +
+                                         " objects and pending tasks, which is the limit. Drop references, or get() "
+                                         "results before more is submitted"});
     return false;
   }
   const shm::Offset table = lease_table(slabs * sizeof(shm::RecordSlab), failure);
@@ -139,7 +143,8 @@ bool Client::add_records(Failure& failure) {
 }
 
 Entry* Client::take_entry(EntryKind kind, Failure& failure) {
-  if (free_owned_.empty() && !add_records(failure)) [[unlikely]] return nullptr;
+  if (free_owned_.empty() && !add_records(failure)) [[unlikely]]
+    return nullptr;
   Entry& e = owned_.at(free_owned_.back());
   free_owned_.pop_back();
   e.cell.refs.store(1, std::memory_order_relaxed);

@@ -22,7 +22,8 @@ constexpr std::uint64_t kIsActorName = 2;
 
 Failure bad_name() {
   return std::make_unique<Error>(
-      Error{ErrorCode::kMalformed, "rayx: a reference inside a value names nothing: the bytes were damaged, or come from another runtime"});
+      Error{ErrorCode::kMalformed,
+            "rayx: a reference inside a value names nothing: the bytes were damaged, or come from another runtime"});
 }
 
 }  // namespace
@@ -30,11 +31,13 @@ Failure bad_name() {
 // ---- Names
 
 RefName Client::name_of(const Entry& e) {
-  const ObjectKey key = e.kind == EntryKind::kBorrowed ? e.key() : ObjectKey::make(me_, e.index, records_.at(e.index).generation);
+  const ObjectKey key =
+      e.kind == EntryKind::kBorrowed ? e.key() : ObjectKey::make(me_, e.index, records_.at(e.index).generation);
   RefName name{{key.word, kIsName}};
   const auto actor = actors_.empty() ? actors_.end() : actors_.find(e.index);
   if (actor != actors_.end()) {
-    name.words[1] = kIsName | kIsActorName | std::uint64_t{actor->second->lane.lane} << 16 | std::uint64_t{actor->second->lane.generation} << 32;
+    name.words[1] = kIsName | kIsActorName | std::uint64_t{actor->second->lane.lane} << 16 |
+                    std::uint64_t{actor->second->lane.generation} << 32;
   } else if (e.kind == EntryKind::kBorrowed && e.cell.backend_word[1] != 0) {
     name.words[1] = e.cell.backend_word[1];
   }
@@ -82,7 +85,8 @@ RefCell* Client::import_locked(const RefName& name) {
   if (key.owner() == me_) {
     if (key.record() >= record_slabs_ * shm::kRecordsPerSlab) return nullptr;
     Entry& e = owned_.at(key.record());
-    if (e.node.phase == owner::Phase::kUnused || records_.at(key.record()).generation != key.generation()) return nullptr;
+    if (e.node.phase == owner::Phase::kUnused || records_.at(key.record()).generation != key.generation())
+      return nullptr;
     return alias_of(e);
   }
   const auto known = borrowed_by_key_.find(key.word);
@@ -99,7 +103,8 @@ RefCell* Client::hold(ObjectKey key) {
 Entry* Client::borrow(ObjectKey key, const RefName& name) {
   shm::ProcessSlot& slot = control_.slot(key.owner());
   if (slot.life.load(std::memory_order_acquire) == shm::ProcessLife::kFree) return nullptr;
-  if (slot.record_slabs[key.record() / shm::kRecordsPerSlab].load(std::memory_order_acquire) == shm::kNoOffset) return nullptr;
+  if (slot.record_slabs[key.record() / shm::kRecordsPerSlab].load(std::memory_order_acquire) == shm::kNoOffset)
+    return nullptr;
   Record& record = control_.records_of(key.owner()).at(key.record());
   if (record.generation != key.generation()) return nullptr;
   while (!holds_.add(key)) {
@@ -140,7 +145,8 @@ void Client::drop(RefCell* ref) noexcept {
 
 // One count less: of a cell on which this process's books hold a count.
 void Client::drop_locked(RefCell* cell) {
-  if (cell->refs.load(std::memory_order_acquire) != 1 && cell->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (cell->refs.load(std::memory_order_acquire) != 1 && cell->refs.fetch_sub(1, std::memory_order_acq_rel) != 1)
+    return;
   drop_cell(cell);
 }
 
@@ -212,7 +218,8 @@ bool Client::is_held_elsewhere(Index object) {
 
 void Client::free(Index object) {
   Entry& e = entry(object);
-  if (!actors_.empty()) [[unlikely]] forget_actor(e);
+  if (!actors_.empty()) [[unlikely]]
+    forget_actor(e);
   if (e.kind == EntryKind::kBorrowed) {
     const ObjectKey key = e.key();
     borrowed_by_key_.erase(key.word);
@@ -404,14 +411,16 @@ void Client::fail_lost(Index task) {
   std::string how = "its end was not reported";
   if (dying_ != UINT32_MAX) {
     const shm::DeathNote& note = notes_.note(dying_);
-    if (note.generation.load(std::memory_order_acquire) == control_.slot(dying_).generation.load(std::memory_order_relaxed)) {
+    if (note.generation.load(std::memory_order_acquire) ==
+        control_.slot(dying_).generation.load(std::memory_order_relaxed)) {
       error.pid = static_cast<std::uint32_t>(note.pid);
       how.assign(note.how, std::min<std::size_t>(note.how_bytes, sizeof(note.how)));
       error.stack.assign(note.stack, std::min<std::size_t>(note.stack_bytes, sizeof(note.stack)));
     }
   }
-  error.message = "rayx: the worker that ran " + function + " died: process " + std::to_string(error.pid) + " " + how +
-                  "\nIt was tried as often as TaskOptions::max_retries allows. Look at the cause above, or allow more retries";
+  error.message =
+      "rayx: the worker that ran " + function + " died: process " + std::to_string(error.pid) + " " + how +
+      "\nIt was tried as often as TaskOptions::max_retries allows. Look at the cause above, or allow more retries";
   complete_with_error(task, error);
 }
 

@@ -36,7 +36,8 @@ Client::Client(const ClientConfig& config)
 Client::~Client() { shutdown(); }
 
 void Client::ensure_service() {
-  if (has_service_.load(std::memory_order_acquire)) [[likely]] return;
+  if (has_service_.load(std::memory_order_acquire)) [[likely]]
+    return;
   const std::lock_guard lock(service_mutex_);
   if (has_service_.load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed)) return;
   control_.begin_owning(me_);
@@ -109,7 +110,9 @@ void Client::on_completed(Index index) {
   if (e.node.phase == owner::Phase::kUnused) return;
   const std::uint32_t word = records_.at(index).state.load(std::memory_order_acquire);
   if (!detail::is_done(word)) return;
-  if ((word & (detail::kRecordHasRefs | detail::kRecordAdopted)) == detail::kRecordHasRefs && e.kind != EntryKind::kObject) adopt(e);
+  if ((word & (detail::kRecordHasRefs | detail::kRecordAdopted)) == detail::kRecordHasRefs &&
+      e.kind != EntryKind::kObject)
+    adopt(e);
   if (actors_dropping_ != 0) {
     for (const auto& [actor, use] : actors_) {
       if (!use->is_dropping || use->last_call != index || use->last_generation != e.body.generation) continue;
@@ -174,7 +177,11 @@ void Client::take_back_from(std::uint32_t dead) {
       error.code = ErrorCode::kOwnerDied;
       error.message = "owner died";
       auto* dead_record = new Record{.state = detail::kRecordDoneInline | detail::kRecordIsError,
-                                     .generation = 0, .queued_at = 0, .size = 0, .reserved = 0, .payload = {}};
+                                     .generation = 0,
+                                     .queued_at = 0,
+                                     .size = 0,
+                                     .reserved = 0,
+                                     .payload = {}};
       dead_record->size = static_cast<std::uint32_t>(std::min(encoded_size(error), detail::kRecordInlineBytes));
       encode(error, dead_record->payload, dead_record->size);
       return dead_record;
@@ -234,7 +241,8 @@ bool Client::is_needed() {
   Lock lock(mutex_);
   drive();
   release_adopted();
-  return !pending_adoptions_.empty() || free_owned_.size() != std::size_t{record_slabs_} * shm::kRecordsPerSlab || !borrowed_by_key_.empty();
+  return !pending_adoptions_.empty() || free_owned_.size() != std::size_t{record_slabs_} * shm::kRecordsPerSlab ||
+         !borrowed_by_key_.empty();
 }
 
 void Client::shutdown() noexcept {
@@ -251,9 +259,12 @@ void Client::shutdown() noexcept {
     service_.join();
   }
   Lock lock(mutex_);
-  for (std::size_t i = 0; i < owned_.size(); ++i) owned_.at(i).cell.record.store(&detail::kRecordOfNoRuntime, std::memory_order_relaxed);
-  for (std::size_t i = 0; i < borrowed_.size(); ++i) borrowed_.at(i).cell.record.store(&detail::kRecordOfNoRuntime, std::memory_order_relaxed);
-  for (std::size_t i = 0; i < aliases_.size(); ++i) aliases_.at(i).cell.record.store(&detail::kRecordOfNoRuntime, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < owned_.size(); ++i)
+    owned_.at(i).cell.record.store(&detail::kRecordOfNoRuntime, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < borrowed_.size(); ++i)
+    borrowed_.at(i).cell.record.store(&detail::kRecordOfNoRuntime, std::memory_order_relaxed);
+  for (std::size_t i = 0; i < aliases_.size(); ++i)
+    aliases_.at(i).cell.record.store(&detail::kRecordOfNoRuntime, std::memory_order_relaxed);
 }
 
 }  // namespace rayx::worker

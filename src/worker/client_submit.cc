@@ -16,7 +16,9 @@ using shm::NodeQuestion;
 
 namespace {
 
-constexpr std::uint64_t queued_at_word(std::uint32_t lane, std::uint64_t position) { return std::uint64_t{lane + 1} << 48 | position; }
+constexpr std::uint64_t queued_at_word(std::uint32_t lane, std::uint64_t position) {
+  return std::uint64_t{lane + 1} << 48 | position;
+}
 constexpr std::uint64_t kOneCpu = shm::kCpuUnits;
 
 std::uint64_t units_of(double cpus) { return static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5); }
@@ -48,15 +50,18 @@ std::shared_ptr<LaneUse> Client::find_class(double cpus, Failure& failure) {
     case NodeAnswer::kOk: break;
     case NodeAnswer::kInfeasible:
       failure = std::make_unique<Error>(Error{
-          ErrorCode::kInvalidArgument, "rayx: TaskOptions::num_cpus is " + cpus_text(units) + ", and the runtime has " + cpus_text(answer.value) +
-                                           " in all: the task could never run. Ask for less, or raise Config::num_cpus (RAYX_NUM_CPUS)"});
+          ErrorCode::kInvalidArgument,
+          "rayx: TaskOptions::num_cpus is " + cpus_text(units) + ", and the runtime has " + cpus_text(answer.value) +
+              " in all: the task could never run. Ask for less, or raise Config::num_cpus (RAYX_NUM_CPUS)"});
       return nullptr;
     case NodeAnswer::kTooMany:
       failure = std::make_unique<Error>(
-          Error{ErrorCode::kInvalidArgument, "rayx: tasks with 64 different values of num_cpus exist already, which is the limit. Use one of them"});
+          Error{ErrorCode::kInvalidArgument,
+                "rayx: tasks with 64 different values of num_cpus exist already, which is the limit. Use one of them"});
       return nullptr;
     default:
-      failure = std::make_unique<Error>(Error{ErrorCode::kShuttingDown, "rayx: the runtime is shutting down; no new tasks run"});
+      failure = std::make_unique<Error>(
+          Error{ErrorCode::kShuttingDown, "rayx: the runtime is shutting down; no new tasks run"});
       return nullptr;
   }
   Lock lock(mutex_);
@@ -103,7 +108,8 @@ bool Client::push_now(LaneUse& use, Index task) {
   }
   use.pushed[position & (use.queue.capacity() - 1)] = {task, owned_.at(task).body.generation};
   use.shared.wake_after_publish();
-  if (use.shared.state().is_served.load(std::memory_order_relaxed) == 0) [[unlikely]] ask_for_executors(use);
+  if (use.shared.state().is_served.load(std::memory_order_relaxed) == 0) [[unlikely]]
+    ask_for_executors(use);
   return true;
 }
 
@@ -121,7 +127,8 @@ void Client::ask_for_room(LaneUse& use) {
 }
 
 void Client::push(LaneUse& use, Index task) {
-  if (use.backlog.empty() && push_now(use, task)) [[likely]] return;
+  if (use.backlog.empty() && push_now(use, task)) [[likely]]
+    return;
   use.backlog.push_back(task);
   ++backlogged_;
   if (use.backlog.size() == 1) ask_for_room(use);
@@ -149,7 +156,8 @@ void Client::ask_for_executors(LaneUse& use) {
 }
 
 bool Client::wait_for_room(LaneUse& use, Lock& lock, Failure& failure) {
-  if (use.backlog.size() < kBacklogMax) [[likely]] return true;
+  if (use.backlog.size() < kBacklogMax) [[likely]]
+    return true;
   const base::SteadyClock clock;
   const base::TimeNs deadline = clock.now_ns() + submit_timeout_.count();
   shm::Backoff backoff;
@@ -167,9 +175,11 @@ bool Client::wait_for_room(LaneUse& use, Lock& lock, Failure& failure) {
     lock.lock();
     if (clock.now_ns() >= deadline && use.backlog.size() >= kBacklogMax) {
       failure = std::make_unique<Error>(Error{
-          ErrorCode::kQueueFull, "rayx: " + std::to_string(kBacklogMax) + " tasks are pending, which is the limit, and none was begun within " +
-                                     std::to_string(submit_timeout_.count() / 1'000'000) +
-                                     " ms. get() results before more is submitted, or raise Config::submit_timeout (RAYX_SUBMIT_TIMEOUT_MS)"});
+          ErrorCode::kQueueFull,
+          "rayx: " + std::to_string(kBacklogMax) +
+              " tasks are pending, which is the limit, and none was begun within " +
+              std::to_string(submit_timeout_.count() / 1'000'000) +
+              " ms. get() results before more is submitted, or raise Config::submit_timeout (RAYX_SUBMIT_TIMEOUT_MS)"});
       return false;
     }
   }
@@ -197,9 +207,10 @@ Entry* Client::prepare_call(const TaskCall& call, EntryKind kind, Lock& lock, Fa
   const FunctionNumber number = numbers_->number_of(call.function);
   if (number == 0) [[unlikely]] {
     failure = std::make_unique<Error>(
-        Error{ErrorCode::kFunctionUnknown, "rayx: " + std::string(call.function->name()) +
-                                               " lies in a library that was loaded after rayx::init(), which the workers do not have. Load "
-                                               "it before init, or link it to the program"});
+        Error{ErrorCode::kFunctionUnknown,
+              "rayx: " + std::string(call.function->name()) +
+                  " lies in a library that was loaded after rayx::init(), which the workers do not have. Load "
+                  "it before init, or link it to the program"});
   } else if (stopping_.load(std::memory_order_relaxed)) [[unlikely]] {
     failure = std::make_unique<Error>(Error{ErrorCode::kShuttingDown, "rayx: " + std::string(call.function->name()) +
                                                                           " was called while the runtime shuts down"});
@@ -243,9 +254,11 @@ Entry* Client::prepare_call(const TaskCall& call, EntryKind kind, Lock& lock, Fa
     }
     wants_notice = true;
   }
-  if (call.options != nullptr && !call.options->name.empty()) [[unlikely]] e->need_extra().name = call.options->name;
+  if (call.options != nullptr && !call.options->name.empty()) [[unlikely]]
+    e->need_extra().name = call.options->name;
   record.queued_at.store(0, std::memory_order_relaxed);
-  record.state.store(detail::kRecordPending | (wants_notice ? std::uint32_t{detail::kRecordNotify} : 0u), std::memory_order_relaxed);
+  record.state.store(detail::kRecordPending | (wants_notice ? std::uint32_t{detail::kRecordNotify} : 0u),
+                     std::memory_order_relaxed);
   return e;
 }
 
@@ -305,7 +318,8 @@ bool Client::build_parts(Entry& e) {
     const Entry& value = *resolve(dependency.ref);
     const Record& record = record_of(value);
     part->position = dependency.position;
-    part->is_block = (record.state.load(std::memory_order_acquire) & detail::kRecordStateMask) == detail::kRecordDoneBlock;
+    part->is_block =
+        (record.state.load(std::memory_order_acquire) & detail::kRecordStateMask) == detail::kRecordDoneBlock;
     part->size = record.size;
     part->key = name_of(value).words[0];
     std::memcpy(part->payload, record.payload, sizeof(part->payload));
@@ -313,7 +327,8 @@ bool Client::build_parts(Entry& e) {
   }
   extra.parts = {offset, size};
   std::memcpy(e.body.arguments, &extra.parts, sizeof(extra.parts));
-  e.body.function_and_flags = (e.body.function_and_flags & ~std::uint64_t{0xffff}) | std::uint64_t{shm::kTaskArgumentsInParts} << 8;
+  e.body.function_and_flags =
+      (e.body.function_and_flags & ~std::uint64_t{0xffff}) | std::uint64_t{shm::kTaskArgumentsInParts} << 8;
   return true;
 }
 
@@ -327,7 +342,9 @@ void Client::enqueue(Index task) {
     for (const Dependency& dependency : e.extra->dependencies) {
       Entry& value = *resolve(dependency.ref);
       // Its result may hold references that this process has to adopt before it is passed on.
-      if (value.kind != EntryKind::kBorrowed && (record_of(value).state.load(std::memory_order_relaxed) & detail::kRecordHasRefs) != 0) adopt(value);
+      if (value.kind != EntryKind::kBorrowed &&
+          (record_of(value).state.load(std::memory_order_relaxed) & detail::kRecordHasRefs) != 0)
+        adopt(value);
     }
     if (!build_parts(e)) {
       ledger_.done(task, true);
@@ -359,7 +376,8 @@ RefCell* Client::submit_task(const TaskCall& call, Failure& failure) {
   ensure_service();
   LaneUse* use = nullptr;
   std::int32_t retries = 3;
-  if (call.options == nullptr || call.options->num_cpus == 1) [[likely]] use = one_cpu_.load(std::memory_order_acquire);
+  if (call.options == nullptr || call.options->num_cpus == 1) [[likely]]
+    use = one_cpu_.load(std::memory_order_acquire);
   if (call.options != nullptr) retries = call.options->max_retries;
   if (use == nullptr) {
     use = find_class(call.options == nullptr ? 1 : call.options->num_cpus, failure).get();
@@ -375,7 +393,8 @@ RefCell* Client::submit_task(const TaskCall& call, Failure& failure) {
     return nullptr;
   }
   Entry* const e = prepare_call(call, EntryKind::kTask, lock, failure);
-  if (e == nullptr) [[unlikely]] return nullptr;
+  if (e == nullptr) [[unlikely]]
+    return nullptr;
   e->lane = static_cast<std::uint16_t>(use->lane);
   hand_in(*e, retries);
   return &e->cell;

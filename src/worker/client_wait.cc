@@ -56,7 +56,8 @@ bool Client::run_inline(Entry& e, Attendance& attendance) {
   const std::uint64_t queued_at = record.queued_at.load(std::memory_order_relaxed);
   if (queued_at == 0) return false;
   const auto lane = static_cast<std::uint32_t>(queued_at >> 48) - 1;
-  if (lane >= shm::kLaneMembersMax || lane >= control_.header().lanes) return false;  // actors run their calls themselves
+  if (lane >= shm::kLaneMembersMax || lane >= control_.header().lanes)
+    return false;  // actors run their calls themselves
   if (control_.lane(lane).state().cpu_units.load(std::memory_order_relaxed) > runner_->cpu_units()) return false;
   const std::uint32_t owner = e.kind == EntryKind::kBorrowed ? e.key().owner() : me_;
   shm::Executor::Task task;
@@ -68,7 +69,9 @@ bool Client::run_inline(Entry& e, Attendance& attendance) {
 }
 
 WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) {
-  const auto is_done = [&] { return detail::is_done(ref->record.load(std::memory_order_acquire)->state.load(std::memory_order_acquire)); };
+  const auto is_done = [&] {
+    return detail::is_done(ref->record.load(std::memory_order_acquire)->state.load(std::memory_order_acquire));
+  };
   if (is_done()) return WaitState::kReady;
   if (deadline == detail::kPoll) {
     attend_now();
@@ -113,7 +116,8 @@ WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) 
         if (answer.answer == NodeAnswer::kWorkerLimit) {
           failure = std::make_unique<Error>(
               Error{ErrorCode::kWorkerLimit,
-                    "rayx: get: all workers wait for tasks that no worker is left to run (Config::max_workers is " + std::to_string(answer.value) +
+                    "rayx: get: all workers wait for tasks that no worker is left to run (Config::max_workers is " +
+                        std::to_string(answer.value) +
                         "). Wait for fewer results at a time inside tasks, or raise RAYX_MAX_WORKERS (64 at most)"});
           outcome = WaitState::kFailed;
           break;
@@ -122,8 +126,9 @@ WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) 
       attendance.end();
       Record* const record = ref->record.load(std::memory_order_acquire);
       std::uint32_t word = record->state.load(std::memory_order_acquire);
-      if (!detail::is_done(word) && ((word & detail::kRecordWaiters) != 0 ||
-                                     record->state.compare_exchange_strong(word, word | detail::kRecordWaiters, std::memory_order_acq_rel))) {
+      if (!detail::is_done(word) &&
+          ((word & detail::kRecordWaiters) != 0 ||
+           record->state.compare_exchange_strong(word, word | detail::kRecordWaiters, std::memory_order_acq_rel))) {
         shm::futex_wait(record->state, word | detail::kRecordWaiters, left);
       }
       attendance.begin();
@@ -188,8 +193,10 @@ WaitState Client::wait_many(std::span<RefCell* const> refs, std::size_t count, D
       const NodeAsker::Answer answer = node_.end(blocked);
       blocked = nullptr;
       if (answer.answer == NodeAnswer::kWorkerLimit) {
-        failure = std::make_unique<Error>(Error{ErrorCode::kWorkerLimit, "rayx: wait: all workers wait for tasks that no worker is left to run. "
-                                                                         "Wait for fewer results at a time inside tasks, or raise RAYX_MAX_WORKERS"});
+        failure =
+            std::make_unique<Error>(Error{ErrorCode::kWorkerLimit,
+                                          "rayx: wait: all workers wait for tasks that no worker is left to run. "
+                                          "Wait for fewer results at a time inside tasks, or raise RAYX_MAX_WORKERS"});
         outcome = WaitState::kFailed;
         break;
       }
@@ -199,7 +206,8 @@ WaitState Client::wait_many(std::span<RefCell* const> refs, std::size_t count, D
     epoch_sleepers_.fetch_add(1, std::memory_order_seq_cst);
     for (RefCell* ref : refs) {
       Record& record = *ref->record.load(std::memory_order_acquire);
-      const std::uint32_t flag = resolve(ref)->kind == EntryKind::kBorrowed ? detail::kRecordForeign : detail::kRecordNotify;
+      const std::uint32_t flag =
+          resolve(ref)->kind == EntryKind::kBorrowed ? detail::kRecordForeign : detail::kRecordNotify;
       std::uint32_t word = record.state.load(std::memory_order_acquire);
       if (!detail::is_done(word) && (word & flag) == 0) record.state.fetch_or(flag, std::memory_order_seq_cst);
     }

@@ -33,16 +33,17 @@ struct ActorUse;
 
 // What few entries have.
 struct Extra {
-  std::vector<RefCell*> held;       // one count each until the call is done: references among its arguments, what it waits for
-  std::vector<RefCell*> contained;  // one count each as long as the value lives: the references inside it
+  std::vector<RefCell*>
+      held;  // one count each until the call is done: references among its arguments, what it waits for
+  std::vector<RefCell*> contained;               // one count each as long as the value lives: the references inside it
   std::vector<detail::Dependency> dependencies;  // of `held`
-  BlockRef arguments{};             // freed when the call is done; size 0: none
-  BlockRef parts{};                 // likewise
-  std::string name;                 // for errors and logs; empty: the function's
-  bool is_adopted = false;          // `contained` is complete
-  bool is_held_back = false;        // an actor call that is in its caller's line
-  std::uint64_t caller = 0;         // the thread that made the call
-  Index actor = 0;                  // calls: the actor's entry
+  BlockRef arguments{};                          // freed when the call is done; size 0: none
+  BlockRef parts{};                              // likewise
+  std::string name;                              // for errors and logs; empty: the function's
+  bool is_adopted = false;                       // `contained` is complete
+  bool is_held_back = false;                     // an actor call that is in its caller's line
+  std::uint64_t caller = 0;                      // the thread that made the call
+  Index actor = 0;                               // calls: the actor's entry
 };
 
 struct alignas(64) Entry {
@@ -93,8 +94,8 @@ struct CallBlock {
 struct CallPart {
   std::uint32_t position;
   std::uint32_t is_block;
-  std::uint64_t size;  // inline bytes
-  std::uint64_t key;   // of the object, for a hold while its block is in use
+  std::uint64_t size;                                        // inline bytes
+  std::uint64_t key;                                         // of the object, for a hold while its block is in use
   alignas(8) std::byte payload[detail::kRecordInlineBytes];  // bytes, or a BlockRef
 };
 

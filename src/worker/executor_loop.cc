@@ -30,7 +30,8 @@ ExecutorLoop::ExecutorLoop(Client& client, std::uint32_t me)
 
 void ExecutorLoop::follow_lease() {
   const std::uint32_t lease = control_.slot(me_).lease.load(std::memory_order_acquire);
-  if (lease == lease_) [[likely]] return;
+  if (lease == lease_) [[likely]]
+    return;
   const std::uint32_t before = std::exchange(lease_, lease);
   executor_.leave_lane();
   if (before != 0) client_.node().tell(shm::NodeQuestion::kLeftLane, before);
@@ -68,12 +69,14 @@ int ExecutorLoop::serve() {
 }
 
 void ExecutorLoop::leave() {
-  if (instance_ != nullptr && constructor_ != nullptr && constructor_->destroy != nullptr) constructor_->destroy(std::exchange(instance_, nullptr));
+  if (instance_ != nullptr && constructor_ != nullptr && constructor_->destroy != nullptr)
+    constructor_->destroy(std::exchange(instance_, nullptr));
 }
 
 // ---- One task
 
-bool ExecutorLoop::prepare(const shm::Executor::Task& task, Arguments& arguments, ExecContext& context, RemoteFailure& error) {
+bool ExecutorLoop::prepare(const shm::Executor::Task& task, Arguments& arguments, ExecContext& context,
+                           RemoteFailure& error) {
   const shm::Arena& arena = client_.arena();
   const auto flags = static_cast<std::uint8_t>(task.body.function_and_flags >> 8);
   const auto refuse = [&](const char* what) {
@@ -99,7 +102,8 @@ bool ExecutorLoop::prepare(const shm::Executor::Task& task, Arguments& arguments
   }
   BlockRef where;
   std::memcpy(&where, task.body.arguments, sizeof(where));
-  if (!arena.contains(where.offset, where.size) || where.size < sizeof(CallBlock)) return refuse("their table lies outside the store");
+  if (!arena.contains(where.offset, where.size) || where.size < sizeof(CallBlock))
+    return refuse("their table lies outside the store");
   const auto& table = *reinterpret_cast<const CallBlock*>(arena.address(where.offset));
   if (table.parts > (where.size - sizeof(CallBlock)) / sizeof(CallPart)) return refuse("their table is cut");
   if (table.block.size != 0) {
@@ -111,7 +115,8 @@ bool ExecutorLoop::prepare(const shm::Executor::Task& task, Arguments& arguments
   const auto* part = reinterpret_cast<const CallPart*>(&table + 1);
   for (std::uint32_t i = 0; i < table.parts; ++i, ++part) {
     if (part->is_block == 0) {
-      arguments.parts.push_back({part->payload, std::min<std::uint64_t>(part->size, detail::kRecordInlineBytes), part->position, nullptr});
+      arguments.parts.push_back(
+          {part->payload, std::min<std::uint64_t>(part->size, detail::kRecordInlineBytes), part->position, nullptr});
       continue;
     }
     BlockRef block;
@@ -176,7 +181,8 @@ void ExecutorLoop::run(const shm::Executor::Task& task) {
   publish(task, context);
 }
 
-void ExecutorLoop::constructor_has_run(const shm::Executor::Task& task, const FunctionInfo& info, ExecContext& context) {
+void ExecutorLoop::constructor_has_run(const shm::Executor::Task& task, const FunctionInfo& info,
+                                       ExecContext& context) {
   constructor_ = &info;
   if (!context.is_error) {
     instance_ = context.instance;
@@ -184,7 +190,8 @@ void ExecutorLoop::constructor_has_run(const shm::Executor::Task& task, const Fu
     return;
   }
   const std::byte* bytes = context.result.block.data != nullptr ? context.result.block.data : context.inline_result;
-  const RemoteFailure died = detail::actor_died_of_constructor(detail::decode_failure({bytes, context.result.size}), info.name());
+  const RemoteFailure died =
+      detail::actor_died_of_constructor(detail::decode_failure({bytes, context.result.size}), info.name());
   client_.abandon(context.result.block);
   actor_error_.resize(encoded_size(died));
   encode(died, actor_error_.data(), actor_error_.size());
@@ -216,7 +223,8 @@ void ExecutorLoop::publish(const shm::Executor::Task& task, ExecContext& context
   delete[] std::exchange(context.result_refs, nullptr);
   context.result_refs_count = 0;
   record.reserved = me_ + 1;
-  client_.keep_until_adopted(shm::ObjectKey::make(task.owner, task.body.record, task.body.generation), std::move(cells));
+  client_.keep_until_adopted(shm::ObjectKey::make(task.owner, task.body.record, task.body.generation),
+                             std::move(cells));
   executor_.finish_and_tell(task, done | detail::kRecordHasRefs);
 }
 

@@ -25,11 +25,13 @@ class ExecutorLoop final : public TaskRunner {
 
   void follow_lease();
   void leave();
-  bool prepare(const shm::Executor::Task& task, Arguments& arguments, detail::ExecContext& context, detail::RemoteFailure& error);
+  bool prepare(const shm::Executor::Task& task, Arguments& arguments, detail::ExecContext& context,
+               detail::RemoteFailure& error);
   void publish_error(const shm::Executor::Task& task, const detail::RemoteFailure& error);
   void publish_bytes_as_error(const shm::Executor::Task& task, const std::vector<std::byte>& bytes);
   void publish(const shm::Executor::Task& task, detail::ExecContext& context);
-  void constructor_has_run(const shm::Executor::Task& task, const detail::FunctionInfo& info, detail::ExecContext& context);
+  void constructor_has_run(const shm::Executor::Task& task, const detail::FunctionInfo& info,
+                           detail::ExecContext& context);
 
   Client& client_;
   const shm::Control control_;

@@ -24,16 +24,20 @@ class NodeAsker {
       : caller_(board, cells, me, node_eventfd) {}
 
   // Some 10 us while the node is awake, 50 when it sleeps; leases of memory wait until there is room.
-  Answer ask(shm::NodeQuestion question, std::uint64_t a = 0, std::uint64_t b = 0, std::uint64_t c = 0, std::uint64_t d = 0) {
+  Answer ask(shm::NodeQuestion question, std::uint64_t a = 0, std::uint64_t b = 0, std::uint64_t c = 0,
+             std::uint64_t d = 0) {
     const Pending call = begin(question, a, b, c, d);
     caller_.wait_answered(*call, base::kNever);
     return end(call);
   }
-  Pending begin(shm::NodeQuestion question, std::uint64_t a = 0, std::uint64_t b = 0, std::uint64_t c = 0, std::uint64_t d = 0) {
+  Pending begin(shm::NodeQuestion question, std::uint64_t a = 0, std::uint64_t b = 0, std::uint64_t c = 0,
+                std::uint64_t d = 0) {
     const std::uint32_t cell = take();
     return send(cell, question, a, b, c, d);
   }
-  static bool is_answered(Pending call) { return call->state.load(std::memory_order_acquire) == shm::NodeCall::kAnswered; }
+  static bool is_answered(Pending call) {
+    return call->state.load(std::memory_order_acquire) == shm::NodeCall::kAnswered;
+  }
   Answer end(Pending call) {
     const Answer answer{static_cast<shm::NodeAnswer>(call->results[0] & 0xff), call->results[0] >> 8, call->results[1]};
     call->state.store(shm::NodeCall::kFree, std::memory_order_release);

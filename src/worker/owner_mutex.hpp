@@ -14,7 +14,8 @@ class OwnerMutex {
  public:
   void lock() noexcept {
     std::uint32_t expected = kFree;
-    if (word_.compare_exchange_strong(expected, kTaken, std::memory_order_acquire, std::memory_order_relaxed)) [[likely]]
+    if (word_.compare_exchange_strong(expected, kTaken, std::memory_order_acquire, std::memory_order_relaxed))
+        [[likely]]
       return;
     lock_slowly();
   }

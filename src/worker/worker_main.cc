@@ -22,7 +22,8 @@ int give_up(const std::string& why) {
 
 int worker_main(const process::WorkerStart& start) {
   WorkerConfig config;
-  if (start.config.size() != sizeof(config) || start.fds.size() != 2) return give_up("its configuration is not of this build");
+  if (start.config.size() != sizeof(config) || start.fds.size() != 2)
+    return give_up("its configuration is not of this build");
   std::memcpy(&config, start.config.data(), sizeof(config));
   Result<shm::Arena> attached = shm::Arena::attach(start.fds[kArenaFd]);
   if (!attached) return give_up(attached.error().message);

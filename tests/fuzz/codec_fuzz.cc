@@ -102,7 +102,8 @@ void try_parameter(const std::byte* data, std::size_t size) {
   if (decoder.failed()) return;
   std::uint64_t sum = 0;
   const auto view = parameter.get();
-  for (const std::byte byte : std::as_bytes(std::span(view.data(), view.size()))) sum += std::to_integer<unsigned>(byte);
+  for (const std::byte byte : std::as_bytes(std::span(view.data(), view.size())))
+    sum += std::to_integer<unsigned>(byte);
   if (sum > 255 * size) stop("a view shows bytes that are not there");
 }
 

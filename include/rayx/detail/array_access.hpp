@@ -24,7 +24,9 @@ struct alignas(64) CopiedElements {
     return copy;
   }
   std::byte* data() noexcept { return reinterpret_cast<std::byte*>(this + 1); }
-  static void add(void* self) noexcept { static_cast<CopiedElements*>(self)->refs.fetch_add(1, std::memory_order_relaxed); }
+  static void add(void* self) noexcept {
+    static_cast<CopiedElements*>(self)->refs.fetch_add(1, std::memory_order_relaxed);
+  }
   static void drop(void* self) noexcept {
     if (static_cast<CopiedElements*>(self)->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
       ::operator delete(self, std::align_val_t{64});

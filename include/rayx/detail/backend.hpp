@@ -148,9 +148,9 @@ struct ArgumentPart {
 struct ExecContext {
   const std::byte* arguments = nullptr;  // TaskCall::arguments
   std::uint64_t arguments_size = 0;
-  std::span<const ArgumentPart> parts;   // by ascending position
-  void* instance = nullptr;              // methods: the actor. Constructors: set by the thunk
-  std::byte* inline_result = nullptr;    // kRecordInlineBytes, 8-byte aligned: the record's payload itself, or scratch
+  std::span<const ArgumentPart> parts;  // by ascending position
+  void* instance = nullptr;             // methods: the actor. Constructors: set by the thunk
+  std::byte* inline_result = nullptr;   // kRecordInlineBytes, 8-byte aligned: the record's payload itself, or scratch
   Backend* backend = nullptr;
   // Counts up and returns what keeps `arguments` alive, for an Array passed by value and kept by the user; nullptr: copy it.
   RefCell* (*keep_arguments)(ExecContext&) = nullptr;
@@ -214,7 +214,8 @@ class Backend {
 
   virtual WaitState wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) = 0;
   // Until at least `count` of them are done. Which ones is read from their records, see is_ready().
-  virtual WaitState wait_many(std::span<RefCell* const> refs, std::size_t count, DeadlineNs deadline, Failure& failure) = 0;
+  virtual WaitState wait_many(std::span<RefCell* const> refs, std::size_t count, DeadlineNs deadline,
+                              Failure& failure) = 0;
   // The value of a ref that is done; adopts the references inside it, if that is still to be done. May fail: lost objects.
   virtual bool read(RefCell* ref, ValueView& view, Failure& failure) = 0;
 

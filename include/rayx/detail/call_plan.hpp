@@ -77,7 +77,8 @@ consteval Problem problem_of_argument() {
     if constexpr (std::is_void_v<Encoded>) {
       return Problem::kOtherRef;
     } else {
-      return std::is_same_v<Encoded, Parameter> || std::is_convertible_v<Encoded, Parameter> ? Problem::kNone : Problem::kOtherRef;
+      return std::is_same_v<Encoded, Parameter> || std::is_convertible_v<Encoded, Parameter> ? Problem::kNone
+                                                                                             : Problem::kOtherRef;
     }
   } else if constexpr (kIsObjectRef<Parameter> && kIsObjectRef<Argument>) {
     return std::is_same_v<Parameter, Argument> ? Problem::kNone : Problem::kOtherRef;

@@ -71,7 +71,8 @@ struct AnyArchive {
   void fail(const char*) {}
 };
 template <class T>
-concept HasSerialize = std::is_class_v<T> && requires(AnyArchive& archive, T& value) { rayx_serialize(archive, value); };
+concept HasSerialize =
+    std::is_class_v<T> && requires(AnyArchive& archive, T& value) { rayx_serialize(archive, value); };
 
 template <class T>
 inline constexpr bool kIsStdArray = false;
@@ -117,49 +118,50 @@ inline constexpr bool kIsTemplate<Template<Ts...>> = true;
 
 template <class T>
 concept OptionalShape = kIsTemplate<T> && requires(T& v, const T& c) {
-  typename T::value_type;
-  { c.has_value() } -> std::same_as<bool>;
-  { *v } -> std::same_as<typename T::value_type&>;
-  v.reset();
-} && std::is_constructible_v<T, std::in_place_t> == std::is_default_constructible_v<typename T::value_type> &&
-    !requires { typename T::error_type; };
+                                            typename T::value_type;
+                                            { c.has_value() } -> std::same_as<bool>;
+                                            { *v } -> std::same_as<typename T::value_type&>;
+                                            v.reset();
+                                          } && std::is_constructible_v<T, std::in_place_t> ==
+std::is_default_constructible_v<typename T::value_type> && !requires { typename T::error_type; };
 
 template <class T>
 concept PathShape = std::is_class_v<T> && requires(const T& c) {
-  typename T::string_type;
-  { c.native() } -> std::same_as<const typename T::string_type&>;
-  { c.has_root_directory() } -> std::same_as<bool>;
-} && std::is_constructible_v<T, typename T::string_type>;
+                                            typename T::string_type;
+                                            { c.native() } -> std::same_as<const typename T::string_type&>;
+                                            { c.has_root_directory() } -> std::same_as<bool>;
+                                          } && std::is_constructible_v<T, typename T::string_type>;
 
 template <class T>
 concept ContainerShape = kIsTemplate<T> && std::is_default_constructible_v<T> && requires(T& v, const T& c) {
-  typename T::value_type;
-  typename T::allocator_type;
-  c.begin() != c.end();
-  v.clear();
-} && !std::is_same_v<typename T::value_type, T>;
+                                                                                   typename T::value_type;
+                                                                                   typename T::allocator_type;
+                                                                                   c.begin() != c.end();
+                                                                                   v.clear();
+                                                                                 } && !
+std::is_same_v<typename T::value_type, T>;
 
 template <class T>
 concept SequenceShape = ContainerShape<T> && requires(T& v, const T& c, typename T::value_type& e) {
-  { c.size() } -> std::convertible_to<std::size_t>;
-  v.push_back(std::move(e));
-};
+                                               { c.size() } -> std::convertible_to<std::size_t>;
+                                               v.push_back(std::move(e));
+                                             };
 template <class T>
-concept ContiguousShape = SequenceShape<T> && requires(const T& c) {
-  { c.data() } -> std::same_as<const typename T::value_type*>;
-} && std::is_constructible_v<T, const typename T::value_type*, const typename T::value_type*>;
+concept ContiguousShape =
+    SequenceShape<T> && requires(const T& c) {
+                          { c.data() } -> std::same_as<const typename T::value_type*>;
+                        } && std::is_constructible_v<T, const typename T::value_type*, const typename T::value_type*>;
 template <class T>
 concept BitsShape = SequenceShape<T> && std::is_same_v<typename T::value_type, bool> && requires(T& v) { v.flip(); };
 template <class T>
-concept ForwardListShape = ContainerShape<T> && requires(T& v, typename T::value_type& e) {
-  v.insert_after(v.before_begin(), std::move(e));
-};
+concept ForwardListShape =
+    ContainerShape<T> && requires(T& v, typename T::value_type& e) { v.insert_after(v.before_begin(), std::move(e)); };
 template <class T>
 concept SetShape = ContainerShape<T> && requires(T& v, const T& c, typename T::value_type& e) {
-  typename T::key_type;
-  { c.size() } -> std::convertible_to<std::size_t>;
-  v.emplace_hint(c.end(), std::move(e));
-};
+                                          typename T::key_type;
+                                          { c.size() } -> std::convertible_to<std::size_t>;
+                                          v.emplace_hint(c.end(), std::move(e));
+                                        };
 template <class T>
 concept MapShape = SetShape<T> && requires { typename T::mapped_type; };
 
@@ -180,10 +182,10 @@ consteval bool has_stateless_functions() {
 template <class T>
 inline constexpr bool kIsBitset = false;
 template <template <std::size_t> class B, std::size_t kBits>
-inline constexpr bool kIsBitset<B<kBits>> = requires(B<kBits>& b) {
-  b.flip();
-  b.to_ullong();
-};
+inline constexpr bool kIsBitset<B<kBits>> = requires(B<kBits> & b) {
+                                              b.flip();
+                                              b.to_ullong();
+                                            };
 
 template <class T>
 consteval bool is_closure() {
@@ -194,12 +196,30 @@ consteval bool is_closure() {
 // Trivially copyable classes of the standard library, and their like, that hold pointers which cannot be seen from outside.
 template <class T>
 concept PointerInside =
-    kIsSpan<T> || kIsStringView<T> || requires(const T& v) { typename T::type; v.get(); v.operator typename T::type&(); } ||
-    requires { typename T::iterator_category; } || requires { typename T::iterator_concept; } ||
-    requires(const T& v) { *v; ++const_cast<T&>(v); } || requires { T::from_address(nullptr); } ||
-    requires(const T& v) { v.category(); v.message(); } || requires(const T& v) { v.hash_code(); v.name(); } ||
-    requires(const T& v) { v.file_name(); v.function_name(); } ||
-    requires(const T& v) { v.begin(); v.end(); requires std::is_pointer_v<decltype(v.begin())>; requires sizeof(T) <= 16; };
+    kIsSpan<T> || kIsStringView<T> ||
+    requires(const T& v) {
+      typename T::type;
+      v.get();
+      v.operator typename T::type &();
+    } || requires { typename T::iterator_category; } || requires { typename T::iterator_concept; } ||
+    requires(const T& v) {
+      *v;
+      ++const_cast<T&>(v);
+    } || requires { T::from_address(nullptr); } || requires(const T& v) {
+                                                     v.category();
+                                                     v.message();
+                                                   } || requires(const T& v) {
+                                                          v.hash_code();
+                                                          v.name();
+                                                        } || requires(const T& v) {
+                                                               v.file_name();
+                                                               v.function_name();
+                                                             } || requires(const T& v) {
+                                                                    v.begin();
+                                                                    v.end();
+                                                                    requires std::is_pointer_v<decltype(v.begin())>;
+                                                                    requires sizeof(T) <= 16;
+                                                                  };
 
 template <class T>
 consteval bool is_flat();

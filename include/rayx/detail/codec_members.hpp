@@ -191,9 +191,11 @@ using AnythingAt = Anything;
 template <class T, class Before, class Inside, class After>
 inline constexpr bool kTakesNested = false;
 template <class T, std::size_t... kBefore, std::size_t... kInside, std::size_t... kAfter>
-inline constexpr bool kTakesNested<T, std::index_sequence<kBefore...>, std::index_sequence<kInside...>,
-                                   std::index_sequence<kAfter...>> =
-    requires { T{AnythingAt<kBefore>{}..., {AnythingAt<kInside>{}...}, AnythingAt<kAfter>{}...}; };
+inline constexpr bool
+    kTakesNested<T, std::index_sequence<kBefore...>, std::index_sequence<kInside...>, std::index_sequence<kAfter...>> =
+        requires {
+          T{AnythingAt<kBefore>{}..., {AnythingAt<kInside>{}...}, AnythingAt<kAfter>{}...};
+        };
 // Whether T can be made from `kBefore` anythings, one braced list of `kInside`, and `kAfter` more.
 template <class T, std::size_t kBefore, std::size_t kInside, std::size_t kAfter>
 inline constexpr bool kTakes = kTakesNested<T, std::make_index_sequence<kBefore>, std::make_index_sequence<kInside>,
@@ -250,7 +252,9 @@ consteval std::size_t count_with_anything() {
 template <class T, class Sequence>
 inline constexpr bool kTakesMore = false;
 template <class T, std::size_t... kIndex>
-inline constexpr bool kTakesMore<T, std::index_sequence<kIndex...>> = requires { T{AnythingAt<kIndex>{}..., {}}; };
+inline constexpr bool kTakesMore<T, std::index_sequence<kIndex...>> = requires {
+                                                                        T{AnythingAt<kIndex>{}..., {}};
+                                                                      };
 
 // For an aggregate without bases: how many members, kMembersTooMany or kMembersUnknown.
 template <class T>

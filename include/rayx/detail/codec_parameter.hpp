@@ -33,7 +33,8 @@ class InPlace {
  public:
   InPlace() = default;
   explicit InPlace(Run<T> run) : data_(reinterpret_cast<const T*>(run.bytes)), count_(run.count) {
-    if (is_aligned_for<T>(run.bytes)) [[likely]] return;
+    if (is_aligned_for<T>(run.bytes)) [[likely]]
+      return;
     copy_.reset(static_cast<std::byte*>(::operator new(run.count * sizeof(T), std::align_val_t{alignof(T)})));
     std::memcpy(copy_.get(), run.bytes, run.count * sizeof(T));
     data_ = reinterpret_cast<const T*>(copy_.get());
@@ -62,7 +63,8 @@ struct ElementOf<T> {
 
 // A view that finds its elements as they are in the encoding of Encoded.
 template <class View, class Encoded>
-concept ReadInPlace = kIsParameterView<View> && std::is_same_v<typename ElementOf<View>::Type, typename ElementOf<Encoded>::Type>;
+concept ReadInPlace =
+    kIsParameterView<View> && std::is_same_v<typename ElementOf<View>::Type, typename ElementOf<Encoded>::Type>;
 
 }  // namespace detail
 

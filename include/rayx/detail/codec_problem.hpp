@@ -44,13 +44,28 @@ consteval Problem problem_of_class() {
     return Problem::kClosure;
   } else if constexpr (PointerInside<T>) {
     return Problem::kView;
-  } else if constexpr (requires(T& v) { v.lock(); v.unlock(); } || requires(T& v) { v.notify_all(); v.native_handle(); }) {
+  } else if constexpr (
+      requires(T & v) {
+        v.lock();
+        v.unlock();
+      } ||
+      requires(T & v) {
+        v.notify_all();
+        v.native_handle();
+      }) {
     return Problem::kLock;
-  } else if constexpr (requires(T& v) { v.is_lock_free(); } || requires(T& v) { v.test_and_set(); }) {
+  } else if constexpr (
+      requires(T & v) { v.is_lock_free(); } || requires(T & v) { v.test_and_set(); }) {
     return Problem::kAtomic;
-  } else if constexpr (requires(T& v) { v.rdbuf(); v.rdstate(); }) {
+  } else if constexpr (requires(T & v) {
+                         v.rdbuf();
+                         v.rdstate();
+                       }) {
     return Problem::kStream;
-  } else if constexpr (requires(const T& v) { v.target_type(); static_cast<bool>(v); }) {
+  } else if constexpr (requires(const T& v) {
+                         v.target_type();
+                         static_cast<bool>(v);
+                       }) {
     return Problem::kFunction;
   } else if constexpr (kIsPlainAggregate<T>) {
     if constexpr (kHasBase<T>) {
@@ -85,7 +100,8 @@ consteval Problem problem_of_outside() {
     if constexpr (!std::is_move_constructible_v<T>) {
       return Problem::kNotMovable;
     } else {
-      return std::is_default_constructible_v<T> || std::is_constructible_v<T, Blank> ? Problem::kNone : Problem::kNoDefault;
+      return std::is_default_constructible_v<T> || std::is_constructible_v<T, Blank> ? Problem::kNone
+                                                                                     : Problem::kNoDefault;
     }
   } else if constexpr (kKind<T> == Kind::kPointer) {
     using Element = typename T::element_type;

@@ -95,11 +95,12 @@ class KeepSource {
 namespace detail {
 
 // In the library; never on the fast path.
-[[gnu::visibility("default"), gnu::cold]] Error malformed_error(const char* problem, std::size_t offset, std::size_t size);
+[[gnu::visibility("default"), gnu::cold]] Error malformed_error(const char* problem, std::size_t offset,
+                                                                std::size_t size);
 [[gnu::visibility("default"), gnu::cold]] Error not_encodable_error(const char* problem);
 // The value changed between the two passes, or a serialize function is not the same in both: a bug of the caller.
 [[noreturn, gnu::visibility("default"), gnu::cold]] void encoder_overrun(std::size_t wanted, std::size_t left,
-                                                                        std::size_t size);
+                                                                         std::size_t size);
 
 constexpr std::size_t padding(std::size_t offset, std::size_t align) noexcept { return (0 - offset) & (align - 1); }
 
@@ -140,8 +141,9 @@ class SizeContext {
   // Each true is followed by one leave() with the same cost.
   bool enter(std::size_t cost) noexcept {
     if (nesting_ + cost > kNestingMax) [[unlikely]] {
-      fail("values are nested too deeply inside each other (is there a cycle, or a long list linked by pointers? "
-           "Keep the elements in a std::vector)");
+      fail(
+          "values are nested too deeply inside each other (is there a cycle, or a long list linked by pointers? "
+          "Keep the elements in a std::vector)");
       return false;
     }
     nesting_ += cost;
@@ -175,7 +177,8 @@ class Encoder {
   // Ends the process if fewer bytes are left. Codecs of variable size ask once for each part whose size is known; `store`
   // itself checks in debug builds only.
   void require(std::size_t bytes) const {
-    if (bytes > left()) [[unlikely]] detail::encoder_overrun(bytes, left(), static_cast<std::size_t>(end_ - begin_));
+    if (bytes > left()) [[unlikely]]
+      detail::encoder_overrun(bytes, left(), static_cast<std::size_t>(end_ - begin_));
   }
   template <class T>
     requires std::is_trivially_copyable_v<T>
@@ -257,7 +260,8 @@ class Decoder {
     requires std::is_trivially_copyable_v<T>
   T load() noexcept {
     T value{};
-    if (const std::byte* const from = take(sizeof(T)); from != nullptr) [[likely]] std::memcpy(&value, from, sizeof(T));
+    if (const std::byte* const from = take(sizeof(T)); from != nullptr) [[likely]]
+      std::memcpy(&value, from, sizeof(T));
     return value;
   }
   // How many elements follow, of at least `bytes_min` > 0 each; 0 if there cannot be as many.
@@ -274,7 +278,8 @@ class Decoder {
     if (count == 0) return nullptr;
     const std::size_t bytes = count * element_bytes;  // no overflow: read_count has checked
     const std::size_t gap = detail::padding(consumed(), detail::run_align(bytes, align));
-    if (take(gap) == nullptr) [[unlikely]] return nullptr;
+    if (take(gap) == nullptr) [[unlikely]]
+      return nullptr;
     return take(bytes);
   }
   bool enter(std::size_t cost) noexcept {

@@ -29,7 +29,9 @@ T read_value(Decoder& d) {
 template <class T>
 using Readable = std::conditional_t<std::is_array_v<T>, void, T>;
 
-constexpr std::size_t add_fixed(std::size_t a, std::size_t b) { return a == kNotFixed || b == kNotFixed ? kNotFixed : a + b; }
+constexpr std::size_t add_fixed(std::size_t a, std::size_t b) {
+  return a == kNotFixed || b == kNotFixed ? kNotFixed : a + b;
+}
 template <class... Ts>
 consteval std::size_t fixed_of(TypeList<Ts...>) {
   std::size_t sum = 0;
@@ -105,9 +107,11 @@ struct Value<T, Kind::kFlat> {
   static void write(const T& value, Encoder& e) { e.store(value); }
   static Readable<T> read(Decoder& d) {
     const std::byte* from = d.take(sizeof(T));
-    if (from == nullptr) [[unlikely]] return from_bytes<T>(kZeroBytes<T>);
+    if (from == nullptr) [[unlikely]]
+      return from_bytes<T>(kZeroBytes<T>);
     if constexpr (std::is_same_v<T, bool>) {
-      if (std::to_integer<unsigned>(*from) > 1) [[unlikely]] d.fail("a bool is neither 0 nor 1");
+      if (std::to_integer<unsigned>(*from) > 1) [[unlikely]]
+        d.fail("a bool is neither 0 nor 1");
       return std::to_integer<unsigned>(*from) == 1;
     } else if constexpr (needs_check<T>()) {
       T value = from_bytes<T>(from);
@@ -494,7 +498,8 @@ struct Value<T, Kind::kArray> {
       return std::tuple_size_v<T>;
     }
   }();
-  static constexpr std::size_t kFixed = Value<Element>::kFixed == kNotFixed ? kNotFixed : kCount * Value<Element>::kFixed;
+  static constexpr std::size_t kFixed =
+      Value<Element>::kFixed == kNotFixed ? kNotFixed : kCount * Value<Element>::kFixed;
   static constexpr std::size_t kMin = kCount * Value<Element>::kMin;
   static void size(const T& value, SizeContext& c) {
     for (const Element& element : value) Value<Element>::size(element, c);
@@ -539,8 +544,7 @@ struct Value<T, Kind::kAggregate> {
   static constexpr std::size_t kFixed = fixed_of(Types{});
   static constexpr std::size_t kMin = min_of(Types{});
   static void size(const T& value, SizeContext& c) {
-    Members<kMembers<T>>::visit(value,
-                                [&c]<class... Ms>(const Ms&... members) { (Value<Ms>::size(members, c), ...); });
+    Members<kMembers<T>>::visit(value, [&c]<class... Ms>(const Ms&... members) { (Value<Ms>::size(members, c), ...); });
   }
   static void write(const T& value, Encoder& e) {
     Members<kMembers<T>>::visit(value,

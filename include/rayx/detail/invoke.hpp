@@ -56,7 +56,8 @@ struct Call {
 
   // `submit` gets the backend, the TaskCall and a Failure, and returns the new cell.
   template <class Submit>
-  static RefCell* make(Backend& backend, const char* what, const TaskOptions* options, Submit&& submit, const Args&... args) {
+  static RefCell* make(Backend& backend, const char* what, const TaskOptions* options, Submit&& submit,
+                       const Args&... args) {
     return with_parameters(backend, what, options, submit, typename Sig::Parameters{}, args...);
   }
 
@@ -82,7 +83,8 @@ struct Call {
     call.arguments = encoding.hand_over();
     Failure failure;
     RefCell* const cell = submit(backend, call, failure);
-    if (cell == nullptr) [[unlikely]] throw_failure(std::move(failure), what);
+    if (cell == nullptr) [[unlikely]]
+      throw_failure(std::move(failure), what);
     return cell;
   }
 

@@ -15,9 +15,11 @@ inline void count_up(RefCell* cell) noexcept { cell->refs.fetch_add(1, std::memo
 
 inline void drop_ref(RefCell* cell) noexcept {
   // With one reference left nobody else can count: no read-modify-write.
-  if (cell->refs.load(std::memory_order_acquire) != 1 && cell->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (cell->refs.load(std::memory_order_acquire) != 1 && cell->refs.fetch_sub(1, std::memory_order_acq_rel) != 1)
+    return;
   Backend* const backend = current_backend();
-  if (backend != nullptr && backend->runtime() == cell->runtime) [[likely]] backend->drop(cell);
+  if (backend != nullptr && backend->runtime() == cell->runtime) [[likely]]
+    backend->drop(cell);
 }
 
 inline bool is_ready(const RefCell* cell) noexcept {
@@ -56,7 +58,8 @@ struct RefAccess {
 [[noreturn]] void throw_no_runtime(const char* what);
 inline Backend& require_backend(const char* what) {
   Backend* const backend = current_backend();
-  if (backend == nullptr) [[unlikely]] throw_no_runtime(what);
+  if (backend == nullptr) [[unlikely]]
+    throw_no_runtime(what);
   return *backend;
 }
 // The runtime that `cell` belongs to. Throws InvalidArgument for an empty reference, NotInitialized if its runtime is gone.

@@ -40,8 +40,8 @@ template <class R, class C, class... Ps>
 struct MethodSignature : Signature<R(Ps...)> {
   using Class = C;
 };
-#define RAYX_METHOD_SIGNATURE(qualifiers)                                   \
-  template <class R, class C, class... Ps>                                  \
+#define RAYX_METHOD_SIGNATURE(qualifiers)  \
+  template <class R, class C, class... Ps> \
   struct Signature<R (C::*)(Ps...) qualifiers> : MethodSignature<R, C, Ps...> {}
 RAYX_METHOD_SIGNATURE();
 RAYX_METHOD_SIGNATURE(const);
@@ -49,7 +49,7 @@ RAYX_METHOD_SIGNATURE(&);
 RAYX_METHOD_SIGNATURE(const&);
 RAYX_METHOD_SIGNATURE(noexcept);
 RAYX_METHOD_SIGNATURE(const noexcept);
-RAYX_METHOD_SIGNATURE(& noexcept);
+RAYX_METHOD_SIGNATURE(&noexcept);
 RAYX_METHOD_SIGNATURE(const& noexcept);
 #undef RAYX_METHOD_SIGNATURE
 

@@ -61,7 +61,8 @@ class Encoding {
   static constexpr bool kIsSmall = !kMayHoldRefs && kFixed != codec::kNotFixed && kFixed <= kRecordInlineBytes;
 
   // `small`: kRecordInlineBytes, 8-byte aligned, which stay until the encoding was used. `trailer`: see Encoded::refs.
-  Encoding(Backend& backend, const char* what, bool trailer, std::byte* small, const Ts&... values) : backend_(backend) {
+  Encoding(Backend& backend, const char* what, bool trailer, std::byte* small, const Ts&... values)
+      : backend_(backend) {
     if constexpr (kIsSmall) {
       codec::Encoder encoder(small, kFixed);
       (write(values, encoder), ...);
@@ -70,13 +71,15 @@ class Encoding {
     } else {
       codec::SizeContext sizes(sink());
       (measure(values, sizes), ...);
-      if (sizes.failed()) [[unlikely]] throw_error(sizes.error());
+      if (sizes.failed()) [[unlikely]]
+        throw_error(sizes.error());
       encoded_.size = sizes.size();
       if (trailer) encoded_.size += refs_.trailer_bytes(sizes.size());
       std::byte* destination = small;
       if (encoded_.size > kRecordInlineBytes) {
         Failure failure;
-        if (!backend.reserve(encoded_.size, encoded_.block, failure)) [[unlikely]] throw_failure(std::move(failure), what);
+        if (!backend.reserve(encoded_.size, encoded_.block, failure)) [[unlikely]]
+          throw_failure(std::move(failure), what);
         destination = encoded_.block.data;
       } else {
         encoded_.small = small;
@@ -88,7 +91,8 @@ class Encoding {
   Encoding& operator=(const Encoding&) = delete;
   ~Encoding() {
     if constexpr (!kIsSmall) {
-      if (encoded_.block.data != nullptr) [[unlikely]] backend_.abandon(encoded_.block);
+      if (encoded_.block.data != nullptr) [[unlikely]]
+        backend_.abandon(encoded_.block);
     }
   }
 
@@ -151,7 +155,8 @@ T decode_whole(const std::byte* data, std::uint64_t size, RefCell* cell) {
   ImportedRefs refs;
   codec::Decoder decoder(data, size, &refs, &keep);
   T value = codec::decode_value<T>(decoder);
-  if (decoder.failed()) [[unlikely]] refs.throw_why(decoder);
+  if (decoder.failed()) [[unlikely]]
+    refs.throw_why(decoder);
   return value;
 }
 
@@ -177,7 +182,8 @@ class ArgumentSource final : private codec::KeepSource {
   template <class P, class E>
   codec::Parameter<P, E> read(codec::Decoder& decoder) {
     codec::Parameter<P, E> parameter(decoder);
-    if (decoder.failed()) [[unlikely]] refs_.throw_why(decoder);
+    if (decoder.failed()) [[unlikely]]
+      refs_.throw_why(decoder);
     return parameter;
   }
   codec::Keep keep() override {

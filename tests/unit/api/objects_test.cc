@@ -91,14 +91,16 @@ TEST_F(Objects, TimesOut) {
 }
 
 TEST_F(Objects, TryGetGivesTheTasksErrorAsAValue) {
-  const Result<int> tried = try_get(remote([](int x) -> int { throw std::out_of_range("no " + std::to_string(x)); }, 4));
+  const Result<int> tried =
+      try_get(remote([](int x) -> int { throw std::out_of_range("no " + std::to_string(x)); }, 4));
   ASSERT_FALSE(tried);
   EXPECT_EQ(tried.error().code, ErrorCode::kTaskFailed);
   EXPECT_THAT(tried.error().message, HasSubstr("std::out_of_range: no 4"));
 }
 
 TEST_F(Objects, EmptyReferencesAreRefused) {
-  EXPECT_THAT(text_thrown_by<InvalidArgument>([] { get(ObjectRef<int>()); }), HasSubstr("rayx: get: the reference is empty"));
+  EXPECT_THAT(text_thrown_by<InvalidArgument>([] { get(ObjectRef<int>()); }),
+              HasSubstr("rayx: get: the reference is empty"));
   EXPECT_THROW((void)remote([](int x) { return x; }, ObjectRef<int>()), InvalidArgument);
   EXPECT_THROW((void)wait(std::vector<ObjectRef<int>>(1)), InvalidArgument);
   EXPECT_THROW((void)try_get(ObjectRef<int>()), InvalidArgument);

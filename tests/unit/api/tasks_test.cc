@@ -173,7 +173,11 @@ TEST_F(Tasks, ParallelForVisitsEachIndexOnce) {
   parallel_for(10, 1010, bind([](ActorHandle<Adder> to, int i) { get(to.call<&Adder::add>(i)); }, adder));
   EXPECT_EQ(get(adder.call<&Adder::total>()), (10 + 1009) * 1000L / 2);
   parallel_for(5, 5, [](int) { throw std::logic_error("must not run"); });
-  EXPECT_THROW(parallel_for(0, 10, [](int i) { if (i == 7) throw std::out_of_range("seven"); }), std::out_of_range);
+  EXPECT_THROW(parallel_for(0, 10,
+                            [](int i) {
+                              if (i == 7) throw std::out_of_range("seven");
+                            }),
+               std::out_of_range);
 }
 
 }  // namespace

@@ -63,7 +63,8 @@ TEST(CodecLayout, NumbersArePacked) {
 TEST(CodecLayout, TheWorkedExampleOfThePage) {
   const Buffer buffer = encode_together(true, string("hi"), vector<std::uint32_t>{1, 2});
   // true, count 2, "hi", count 2, 1 byte of padding (19 -> 20), 1, 2
-  const unsigned char expected[] = {1, 2, 0, 0, 0, 0, 0, 0, 0, 'h', 'i', 2, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0};
+  const unsigned char expected[] = {1, 2, 0, 0, 0, 0, 0, 0, 0, 'h', 'i', 2, 0, 0,
+                                    0, 0, 0, 0, 0, 0, 1, 0, 0, 0,   2,   0, 0, 0};
   ASSERT_EQ(buffer.size(), sizeof(expected));
   EXPECT_EQ(std::memcmp(buffer.data(), expected, sizeof(expected)), 0);
 }

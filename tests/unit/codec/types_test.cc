@@ -235,8 +235,8 @@ TEST(CodecTypes, Aggregates) {
   EXPECT_STREQ(named.name, "five");
   EXPECT_TRUE(named.used);
   expect_same(Person{"a", 40, Point{1, 2}, {Person{"b", 10, {}, {}}, Person{"c", 12, Point{}, {}}}});
-  const WithArrays arrays = round_trip(
-      WithArrays{{"a", "b", "c"}, {{1, 2, 3}, {4, 5, 6}}, {{1, 2}, {3, 4}}, {{{1}, {2, 3}}, {{}, {4}}}});
+  const WithArrays arrays =
+      round_trip(WithArrays{{"a", "b", "c"}, {{1, 2, 3}, {4, 5, 6}}, {{1, 2}, {3, 4}}, {{{1}, {2, 3}}, {{}, {4}}}});
   EXPECT_EQ(arrays.words[2], "c");
   EXPECT_EQ(arrays.grid[1][2], 6);
   EXPECT_EQ(arrays.points[1], (Point{3, 4}));
