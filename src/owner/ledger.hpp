@@ -72,6 +72,9 @@ class Ledger {
     return true;
   }
 
+  // A task that the caller completes itself.
+  void accept(Index task) { begin(task, Phase::kQueued, 0); }
+
   // A value that is there from the beginning.
   void put(Index object) { begin(object, Phase::kDone, 0); }
 

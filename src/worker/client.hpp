@@ -180,9 +180,8 @@ class Client : public detail::Backend {
   bool open_queue(LaneUse& use, std::uint32_t cells, detail::Failure& failure);
   bool wait_for_room(LaneUse& use, Lock& lock, detail::Failure& failure);
   Entry* prepare_call(const detail::TaskCall& call, EntryKind kind, Lock& lock, detail::Failure& failure);
-  void hand_in(Entry& e, std::int32_t retries);
+  void hand_in(Entry& e, std::int32_t retries, Entry* unready_actor = nullptr);
   bool build_parts(Entry& e);
-  LaneUse& lane_of(const Entry& e);
   void push(LaneUse& use, Index task);
   bool push_now(LaneUse& use, Index task);
   void ask_for_room(LaneUse& use);
@@ -255,6 +254,7 @@ class Client : public detail::Backend {
   std::unordered_map<std::uint64_t, Index> borrowed_by_key_;
   std::vector<Index> foreign_watch_;                             // borrowed, not done, and something here waits for it
   std::vector<std::shared_ptr<LaneUse>> lanes_;                  // by lane; classes only
+  std::vector<ActorUse*> actor_of_lane_ = std::vector<ActorUse*>(shm::kLanesMax);
   std::unordered_map<Index, std::unique_ptr<ActorUse>> actors_;  // by the entry of the handle
   std::unordered_map<std::uint64_t, std::shared_ptr<LaneUse>> classes_;  // by cpu units
   std::atomic<LaneUse*> one_cpu_{nullptr};

@@ -65,10 +65,11 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
     node_.tell(NodeQuestion::kReleaseActor, lane, generation);
     return nullptr;
   }
-  e->need_extra().actor = e->index + 1;
-  if (options != nullptr) e->extra->name = options->name;
+  e->lane = static_cast<std::uint16_t>(lane);
+  if (options != nullptr && !options->name.empty()) e->need_extra().name = options->name;
   record_of(*e).state.fetch_or(detail::kRecordNotify, std::memory_order_relaxed);
   use->actor = e->index;
+  actor_of_lane_[lane] = use.get();
   actors_[e->index] = std::move(use);
   hand_in(*e, 0);
   return &e->cell;
@@ -93,6 +94,7 @@ ActorUse* Client::actor_use(Entry& actor, Failure& failure) {
   } else if (!open_queue(use->lane, kActorQueueCells, failure)) {
     return nullptr;
   }
+  if (!use->is_ended) actor_of_lane_[use->lane.lane] = use.get();
   return actors_.emplace(actor.index, std::move(use)).first->second.get();
 }
 
@@ -106,26 +108,33 @@ RefCell* Client::call_actor(RefCell* cell, const TaskCall& call, Failure& failur
     give_back_arguments(call.arguments);
     return nullptr;
   }
-  Entry* const e = prepare_call(call, EntryKind::kTask, lock, failure);
-  if (e == nullptr) [[unlikely]]
-    return nullptr;
-  Extra& extra = e->need_extra();
-  extra.actor = actor.index + 1;
-  const bool must_wait =
-      !extra.dependencies.empty() || (actor.kind == EntryKind::kBorrowed && actor.node.phase != owner::Phase::kDone);
+  Entry* const e = prepare_call(call, EntryKind::kActorCall, lock, failure);
+  if (e == nullptr) [[unlikely]] return nullptr;
+  e->lane = static_cast<std::uint16_t>(use->lane.lane);
+  if (use->is_ended) [[unlikely]] {
+    ledger_.accept(e->index);
+    complete_with_error(e->index, actor_failure(*use, function_name(*e)));
+    ledger_.done(e->index, true);
+    return &e->cell;
+  }
+  // Another process's actor that is not there yet: its constructor is in a queue that we cannot get behind.
+  const bool is_unready = actor.kind == EntryKind::kBorrowed && actor.node.phase != owner::Phase::kDone;
+  const bool must_wait = is_unready || (e->extra != nullptr && !e->extra->dependencies.empty());
   if (must_wait || !use->held_back.empty()) [[unlikely]] {
-    extra.caller = this_caller();
-    const auto line = use->held_back.find(extra.caller);
+    const std::uint64_t caller = this_caller();
+    const auto line = use->held_back.find(caller);
     if (must_wait || (line != use->held_back.end() && !line->second.empty())) {
+      Extra& extra = e->need_extra();
+      extra.caller = caller;
       // The handle must stay until the call has been handed over.
       detail::count_up(cell);
       extra.held.push_back(cell);
       record_of(*e).state.fetch_or(detail::kRecordNotify, std::memory_order_relaxed);
       extra.is_held_back = true;
-      use->held_back[extra.caller].push_back({e->index, false});
+      use->held_back[caller].push_back({e->index, false});
     }
   }
-  hand_in(*e, 0);
+  hand_in(*e, 0, is_unready ? &actor : nullptr);
   return &e->cell;
 }
 
@@ -247,6 +256,7 @@ void Client::forget_actor(Entry& actor) {
     use.lane.shared.remove_submitter(me_);
   }
   if (actor.kind == EntryKind::kActor) node_.tell(NodeQuestion::kReleaseActor, use.lane.lane, use.lane.generation);
+  if (actor_of_lane_[use.lane.lane] == &use) actor_of_lane_[use.lane.lane] = nullptr;
   // The queue's memory is given back when this process ends: the actor's process may look at it for a moment longer.
   actors_.erase(found);
 }

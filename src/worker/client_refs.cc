@@ -34,7 +34,7 @@ RefName Client::name_of(const Entry& e) {
   const ObjectKey key =
       e.kind == EntryKind::kBorrowed ? e.key() : ObjectKey::make(me_, e.index, records_.at(e.index).generation);
   RefName name{{key.word, kIsName}};
-  const auto actor = actors_.empty() ? actors_.end() : actors_.find(e.index);
+  const auto actor = e.kind == EntryKind::kActor ? actors_.find(e.index) : actors_.end();
   if (actor != actors_.end()) {
     name.words[1] = kIsName | kIsActorName | std::uint64_t{actor->second->lane.lane} << 16 |
                     std::uint64_t{actor->second->lane.generation} << 32;
@@ -179,7 +179,7 @@ void Client::last_cell_dropped(Entry& e) {
       word = record.state.fetch_or(detail::kRecordNotify, std::memory_order_acq_rel);
     if (detail::is_done(word)) on_completed(e.index);
   }
-  if (!actors_.empty() && actors_.contains(e.index)) {
+  if (e.kind == EntryKind::kActor || (e.kind == EntryKind::kBorrowed && actors_.contains(e.index))) [[unlikely]] {
     actor_handle_dropped(e);
     return;
   }
@@ -380,30 +380,20 @@ void Client::fail_as(Index task, Index cause) {
   Entry& e = owned_.at(task);
   if (e.extra != nullptr && e.extra->is_held_back) {
     // Its caller's later calls no longer wait for it.
-    const auto use = actors_.find(e.extra->actor - 1);
-    if (use == actors_.end()) return;
-    auto& line = use->second->held_back[e.extra->caller];
+    ActorUse* const use = actor_of_lane_[e.lane];
+    if (use == nullptr) return;
+    auto& line = use->held_back[e.extra->caller];
     std::erase_if(line, [&](const ActorUse::Held& held) { return held.call == task; });
-    flush_held(*use->second, e.extra->caller);
+    flush_held(*use, e.extra->caller);
   }
 }
 
 void Client::fail_lost(Index task) {
   Entry& e = owned_.at(task);
   const std::string function = function_name(e);
-  if (e.extra != nullptr && e.extra->actor != 0) {
-    const auto use = actors_.find(e.extra->actor - 1);
-    if (use != actors_.end()) {
-      complete_with_error(task, actor_failure(*use->second, function));
-      return;
-    }
-  }
-  if (e.kind == EntryKind::kActor) {
-    const auto use = actors_.find(task);
-    if (use != actors_.end()) {
-      complete_with_error(task, actor_failure(*use->second, function));
-      return;
-    }
+  if (e.kind != EntryKind::kTask && actor_of_lane_[e.lane] != nullptr) {
+    complete_with_error(task, actor_failure(*actor_of_lane_[e.lane], function));
+    return;
   }
   RemoteFailure error;
   error.code = ErrorCode::kWorkerDied;

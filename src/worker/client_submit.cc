@@ -92,11 +92,6 @@ bool Client::open_queue(LaneUse& use, std::uint32_t cells, Failure& failure) {
 
 // ---- Queues
 
-LaneUse& Client::lane_of(const Entry& e) {
-  if (e.extra == nullptr || e.extra->actor == 0) return *lanes_[e.lane];
-  return actors_.at(e.extra->actor - 1)->lane;
-}
-
 // False: the queue is full.
 bool Client::push_now(LaneUse& use, Index task) {
   Record& record = records_.at(task);
@@ -263,17 +258,13 @@ Entry* Client::prepare_call(const TaskCall& call, EntryKind kind, Lock& lock, Fa
 }
 
 // Gives a prepared call to the ledger, which queues it as soon as what it needs is there.
-void Client::hand_in(Entry& e, std::int32_t retries) {
-  if (e.extra == nullptr || (e.extra->dependencies.empty() && e.extra->actor == 0)) [[likely]] {
+void Client::hand_in(Entry& e, std::int32_t retries, Entry* unready_actor) {
+  if (unready_actor == nullptr && (e.extra == nullptr || e.extra->dependencies.empty())) [[likely]] {
     ledger_.submit(e.index, retries);
     return;
   }
   std::vector<Index> needs;
-  if (e.extra->actor != 0) {
-    Entry& actor = entry(e.extra->actor - 1);
-    // Another process's actor that is not there yet: its constructor is in a queue that we cannot get behind.
-    if (actor.kind == EntryKind::kBorrowed) needs.push_back(actor.index);
-  }
+  if (unready_actor != nullptr) needs.push_back(unready_actor->index);
   for (const Dependency& dependency : e.extra->dependencies) needs.push_back(resolve(dependency.ref)->index);
   for (const Index need : needs) {
     Entry& other = entry(need);
@@ -334,16 +325,11 @@ bool Client::build_parts(Entry& e) {
 
 void Client::enqueue(Index task) {
   Entry& e = owned_.at(task);
-  if (e.extra == nullptr) [[likely]] {
-    push(*lanes_[e.lane], task);
-    return;
-  }
-  if (!e.extra->dependencies.empty()) {
+  if (e.extra != nullptr && !e.extra->dependencies.empty()) [[unlikely]] {
     for (const Dependency& dependency : e.extra->dependencies) {
       Entry& value = *resolve(dependency.ref);
       // Its result may hold references that this process has to adopt before it is passed on.
-      if (value.kind != EntryKind::kBorrowed &&
-          (record_of(value).state.load(std::memory_order_relaxed) & detail::kRecordHasRefs) != 0)
+      if (value.kind != EntryKind::kBorrowed && (record_of(value).state.load(std::memory_order_relaxed) & detail::kRecordHasRefs) != 0)
         adopt(value);
     }
     if (!build_parts(e)) {
@@ -351,25 +337,25 @@ void Client::enqueue(Index task) {
       return;
     }
   }
-  if (e.extra->actor != 0) {
-    ActorUse& use = *actors_.at(e.extra->actor - 1);
-    if (use.is_ended) {
-      complete_with_error(task, actor_failure(use, function_name(e)));
-      ledger_.done(task, true);
-      return;
-    }
-    if (e.extra->is_held_back) {
-      for (ActorUse::Held& held : use.held_back[e.extra->caller])
-        if (held.call == task) held.is_ready = true;
-      flush_held(use, e.extra->caller);
-      return;
-    }
-    use.last_call = task;
-    use.last_generation = e.body.generation;
-    push(use.lane, task);
+  if (e.kind == EntryKind::kTask) [[likely]] {
+    push(*lanes_[e.lane], task);
     return;
   }
-  push(*lanes_[e.lane], task);
+  ActorUse& use = *actor_of_lane_[e.lane];
+  if (use.is_ended) [[unlikely]] {
+    complete_with_error(task, actor_failure(use, function_name(e)));
+    ledger_.done(task, true);
+    return;
+  }
+  if (e.extra != nullptr && e.extra->is_held_back) [[unlikely]] {
+    for (ActorUse::Held& held : use.held_back[e.extra->caller])
+      if (held.call == task) held.is_ready = true;
+    flush_held(use, e.extra->caller);
+    return;
+  }
+  use.last_call = task;
+  use.last_generation = e.body.generation;
+  push(use.lane, task);
 }
 
 RefCell* Client::submit_task(const TaskCall& call, Failure& failure) {

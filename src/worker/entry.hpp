@@ -22,7 +22,8 @@ using detail::RefCell;
 using owner::Index;
 
 enum class EntryKind : std::uint8_t {
-  kTask,      // owned: a task's or actor call's result
+  kTask,      // owned: a task's result
+  kActorCall,  // owned: an actor call's result
   kObject,    // owned: put
   kActor,     // owned: the record of its constructor
   kBorrowed,  // another process's
@@ -43,7 +44,6 @@ struct Extra {
   bool is_adopted = false;                       // `contained` is complete
   bool is_held_back = false;                     // an actor call that is in its caller's line
   std::uint64_t caller = 0;                      // the thread that made the call
-  Index actor = 0;                               // calls: the actor's entry
 };
 
 struct alignas(64) Entry {
