@@ -77,6 +77,16 @@ class Executor {
     running_.leave();
   }
 
+  // Gives a task back that cannot run yet; its owner hears of it and queues it again when it can.
+  void hand_back(const Task& task) {
+    const Records records = control_.records_of(task.owner);
+    records.at(task.body.record).state.fetch_or(detail::kRecordReturned, std::memory_order_acq_rel);
+    RAYX_KILL_POINT("executor.hand_back.before_mark");
+    records.mark_completed(task.body.record);
+    records.call_owner();
+    running_.leave();
+  }
+
   // One turn of looking for work that found none: pauses, yields, in the end sleeps until the lane or the node calls.
   // `interrupted()` is asked once more before it sleeps: true if the process has something else to do.
   template <class Interrupted>

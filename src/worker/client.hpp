@@ -181,6 +181,8 @@ class Client : public detail::Backend {
   bool wait_for_room(LaneUse& use, Lock& lock, detail::Failure& failure);
   Entry* prepare_call(const detail::TaskCall& call, EntryKind kind, Lock& lock, detail::Failure& failure);
   void hand_in(Entry& e, std::int32_t retries, Entry* unready_actor = nullptr);
+  bool may_follow(const Entry& e);
+  void take_returned(Entry& e);
   bool build_parts(Entry& e);
   void push(LaneUse& use, Index task);
   bool push_now(LaneUse& use, Index task);
@@ -252,10 +254,11 @@ class Client : public detail::Backend {
   std::vector<Index> free_aliases_;
   std::uint32_t record_slabs_ = 0;
   std::unordered_map<std::uint64_t, Index> borrowed_by_key_;
-  std::vector<Index> foreign_watch_;                             // borrowed, not done, and something here waits for it
-  std::vector<std::shared_ptr<LaneUse>> lanes_;                  // by lane; classes only
+  std::vector<Index> foreign_watch_;                // borrowed, not done, and something here waits for it
+  std::unordered_multimap<Index, Index> returned_;  // what is awaited -> task that was given back
+  std::vector<std::shared_ptr<LaneUse>> lanes_;     // by lane; classes only
   std::vector<ActorUse*> actor_of_lane_ = std::vector<ActorUse*>(shm::kLanesMax);
-  std::unordered_map<Index, std::unique_ptr<ActorUse>> actors_;  // by the entry of the handle
+  std::unordered_map<Index, std::unique_ptr<ActorUse>> actors_;          // by the entry of the handle
   std::unordered_map<std::uint64_t, std::shared_ptr<LaneUse>> classes_;  // by cpu units
   std::atomic<LaneUse*> one_cpu_{nullptr};
   std::vector<PendingAdoption> pending_adoptions_;

@@ -109,7 +109,8 @@ RefCell* Client::call_actor(RefCell* cell, const TaskCall& call, Failure& failur
     return nullptr;
   }
   Entry* const e = prepare_call(call, EntryKind::kActorCall, lock, failure);
-  if (e == nullptr) [[unlikely]] return nullptr;
+  if (e == nullptr) [[unlikely]]
+    return nullptr;
   e->lane = static_cast<std::uint16_t>(use->lane.lane);
   if (use->is_ended) [[unlikely]] {
     ledger_.accept(e->index);

@@ -257,9 +257,49 @@ Entry* Client::prepare_call(const TaskCall& call, EntryKind kind, Lock& lock, Fa
   return e;
 }
 
+// Whether the call may be queued although values that it needs are not there: they are results of tasks that lie before it in
+// the same lane. Its executor finds them done when it comes to it, most often because it has just made them itself; if not, it
+// gives the call back. So a chain of tasks costs no message between its links.
+bool Client::may_follow(const Entry& e) {
+  constexpr std::size_t kNeedsMax = 4;
+  if (e.extra->dependencies.size() > kNeedsMax) return false;
+  for (const Dependency& dependency : e.extra->dependencies) {
+    const Entry& other = *resolve(dependency.ref);
+    if (other.kind == EntryKind::kBorrowed) return false;
+    const std::uint32_t word = record_of(other).state.load(std::memory_order_acquire);
+    if (detail::is_done(word)) {
+      if ((word & (detail::kRecordIsError | detail::kRecordHasRefs)) != 0) return false;
+      continue;
+    }
+    if (other.kind != EntryKind::kTask || other.lane != e.lane || other.node.phase != owner::Phase::kQueued)
+      return false;
+  }
+  return true;
+}
+
+// Tasks that an executor gave back, because what they need is not done.
+void Client::take_returned(Entry& e) {
+  records_.at(e.index).state.fetch_and(~std::uint32_t{detail::kRecordReturned}, std::memory_order_acq_rel);
+  for (const Dependency& dependency : e.extra->dependencies) {
+    Entry& other = *resolve(dependency.ref);
+    Record& record = record_of(other);
+    std::uint32_t word = record.state.load(std::memory_order_acquire);
+    if (!detail::is_done(word) && (word & detail::kRecordNotify) == 0)
+      word = record.state.fetch_or(detail::kRecordNotify, std::memory_order_acq_rel);
+    if (detail::is_done(word)) continue;
+    returned_.emplace(other.index, e.index);  // on_completed comes back
+    return;
+  }
+  ledger_.lost(e.index, false);
+}
+
 // Gives a prepared call to the ledger, which queues it as soon as what it needs is there.
 void Client::hand_in(Entry& e, std::int32_t retries, Entry* unready_actor) {
   if (unready_actor == nullptr && (e.extra == nullptr || e.extra->dependencies.empty())) [[likely]] {
+    ledger_.submit(e.index, retries);
+    return;
+  }
+  if (unready_actor == nullptr && e.kind == EntryKind::kTask && may_follow(e)) {
     ledger_.submit(e.index, retries);
     return;
   }
@@ -308,12 +348,17 @@ bool Client::build_parts(Entry& e) {
   for (const Dependency& dependency : extra.dependencies) {
     const Entry& value = *resolve(dependency.ref);
     const Record& record = record_of(value);
+    *part = {};
     part->position = dependency.position;
-    part->is_block =
-        (record.state.load(std::memory_order_acquire) & detail::kRecordStateMask) == detail::kRecordDoneBlock;
-    part->size = record.size;
+    const std::uint32_t state = record.state.load(std::memory_order_acquire) & detail::kRecordStateMask;
+    part->form = state == detail::kRecordDoneInline  ? PartForm::kInline
+                 : state == detail::kRecordDoneBlock ? PartForm::kBlock
+                                                     : PartForm::kPending;
     part->key = name_of(value).words[0];
-    std::memcpy(part->payload, record.payload, sizeof(part->payload));
+    if (part->form != PartForm::kPending) {
+      part->size = record.size;
+      std::memcpy(part->payload, record.payload, sizeof(part->payload));
+    }
     ++part;
   }
   extra.parts = {offset, size};
@@ -329,7 +374,8 @@ void Client::enqueue(Index task) {
     for (const Dependency& dependency : e.extra->dependencies) {
       Entry& value = *resolve(dependency.ref);
       // Its result may hold references that this process has to adopt before it is passed on.
-      if (value.kind != EntryKind::kBorrowed && (record_of(value).state.load(std::memory_order_relaxed) & detail::kRecordHasRefs) != 0)
+      if (value.kind != EntryKind::kBorrowed &&
+          (record_of(value).state.load(std::memory_order_relaxed) & detail::kRecordHasRefs) != 0)
         adopt(value);
     }
     if (!build_parts(e)) {

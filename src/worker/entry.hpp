@@ -22,12 +22,12 @@ using detail::RefCell;
 using owner::Index;
 
 enum class EntryKind : std::uint8_t {
-  kTask,      // owned: a task's result
+  kTask,       // owned: a task's result
   kActorCall,  // owned: an actor call's result
-  kObject,    // owned: put
-  kActor,     // owned: the record of its constructor
-  kBorrowed,  // another process's
-  kAlias,     // a second cell for an entry of this process: a cell's count is raised only by those who hold it
+  kObject,     // owned: put
+  kActor,      // owned: the record of its constructor
+  kBorrowed,   // another process's
+  kAlias,      // a second cell for an entry of this process: a cell's count is raised only by those who hold it
 };
 
 struct ActorUse;
@@ -91,9 +91,14 @@ struct CallBlock {
   BlockRef block;              // size 0: none
   alignas(8) std::byte inline_arguments[shm::kCellInlineBytes];
 };
+enum class PartForm : std::uint32_t {
+  kInline = 0,
+  kBlock = 1,
+  kPending = 2,  // was not done when the call was queued: the executor reads the record that `key` names
+};
 struct CallPart {
   std::uint32_t position;
-  std::uint32_t is_block;
+  PartForm form;
   std::uint64_t size;                                        // inline bytes
   std::uint64_t key;                                         // of the object, for a hold while its block is in use
   alignas(8) std::byte payload[detail::kRecordInlineBytes];  // bytes, or a BlockRef

@@ -75,14 +75,14 @@ void ExecutorLoop::leave() {
 
 // ---- One task
 
-bool ExecutorLoop::prepare(const shm::Executor::Task& task, Arguments& arguments, ExecContext& context,
-                           RemoteFailure& error) {
+ExecutorLoop::Ready ExecutorLoop::prepare(const shm::Executor::Task& task, Arguments& arguments, ExecContext& context,
+                                          RemoteFailure& error) {
   const shm::Arena& arena = client_.arena();
   const auto flags = static_cast<std::uint8_t>(task.body.function_and_flags >> 8);
   const auto refuse = [&](const char* what) {
     error.code = ErrorCode::kMalformed;
     error.message = std::string("rayx: a task's arguments are damaged: ") + what;
-    return false;
+    return Ready::kNo;
   };
   const auto set_block = [&](const BlockRef& block) {
     if (!arena.contains(block.offset, block.size)) return false;
@@ -94,11 +94,11 @@ bool ExecutorLoop::prepare(const shm::Executor::Task& task, Arguments& arguments
     if ((flags & shm::kTaskArgumentsInBlock) == 0) {
       context.arguments = task.body.arguments;
       context.arguments_size = std::min<std::uint64_t>(task.body.function_and_flags & 0xff, shm::kCellInlineBytes);
-      return true;
+      return Ready::kYes;
     }
     BlockRef block;
     std::memcpy(&block, task.body.arguments, sizeof(block));
-    return set_block(block) || refuse("their block lies outside the store");
+    return set_block(block) ? Ready::kYes : refuse("their block lies outside the store");
   }
   BlockRef where;
   std::memcpy(&where, task.body.arguments, sizeof(where));
@@ -114,25 +114,70 @@ bool ExecutorLoop::prepare(const shm::Executor::Task& task, Arguments& arguments
   }
   const auto* part = reinterpret_cast<const CallPart*>(&table + 1);
   for (std::uint32_t i = 0; i < table.parts; ++i, ++part) {
-    if (part->is_block == 0) {
+    const shm::ObjectKey key{part->key};
+    PartForm form = part->form;
+    const std::byte* payload = part->payload;
+    std::uint64_t size = part->size;
+    if (form == PartForm::kPending) {
+      if (key.owner() != task.owner || key.record() >= shm::kRecordsPerSlab * shm::kRecordSlabsMax)
+        return refuse("a part names no record");
+      const Record& record = control_.records_of(key.owner()).at(key.record());
+      if (!wait_for(task.owner, key, record)) return Ready::kNotYet;
+      const std::uint32_t state = record.state.load(std::memory_order_acquire);
+      payload = record.payload;
+      size = record.size;
+      form = (state & detail::kRecordStateMask) == detail::kRecordDoneBlock ? PartForm::kBlock : PartForm::kInline;
+      if ((state & detail::kRecordIsError) != 0) {  // the call fails as what it needs has failed
+        BlockRef block{};
+        if (form == PartForm::kBlock) std::memcpy(&block, payload, sizeof(block));
+        if (form == PartForm::kBlock && !arena.contains(block.offset, block.size))
+          return refuse("an error lies outside the store");
+        error = form == PartForm::kBlock
+                    ? detail::decode_failure({arena.address(block.offset), block.size})
+                    : detail::decode_failure({payload, std::min<std::uint64_t>(size, detail::kRecordInlineBytes)});
+        return Ready::kNo;
+      }
+    }
+    if (form == PartForm::kInline) {
       arguments.parts.push_back(
-          {part->payload, std::min<std::uint64_t>(part->size, detail::kRecordInlineBytes), part->position, nullptr});
+          {payload, std::min<std::uint64_t>(size, detail::kRecordInlineBytes), part->position, nullptr});
       continue;
     }
     BlockRef block;
-    std::memcpy(&block, part->payload, sizeof(block));
+    std::memcpy(&block, payload, sizeof(block));
     if (!arena.contains(block.offset, block.size)) return refuse("a value lies outside the store");
-    RefCell* const cell = client_.hold({part->key});
+    RefCell* const cell = client_.hold(key);
     if (cell == nullptr) {
       error.code = ErrorCode::kOwnerDied;
       error.message = "rayx: the process that owned an argument died, and the value with it";
-      return false;
+      return Ready::kNo;
     }
     arguments.held.push_back(cell);
     arguments.parts.push_back({arena.address(block.offset), block.size, part->position, cell});
   }
   context.parts = arguments.parts;
-  return true;
+  return Ready::kYes;
+}
+
+// Whether a value that was not there when the task was queued is there now, or in a moment. Its task was queued before, so it is
+// done, or running elsewhere, or is to be taken here.
+bool ExecutorLoop::wait_for(std::uint32_t owner, shm::ObjectKey key, const Record& record) {
+  constexpr std::uint32_t kPauses = 80;     // about 2 us
+  constexpr std::uint32_t kDepthMax = 256;  // of tasks that were taken for their results, one below the other
+  const auto is_done = [&] {
+    return record.generation == key.generation() && detail::is_done(record.state.load(std::memory_order_acquire));
+  };
+  if (is_done()) [[likely]]
+    return true;
+  const std::uint64_t queued_at = record.queued_at.load(std::memory_order_relaxed);
+  shm::Executor::Task task;
+  if (queued_at != 0 && queued_at >> 48 == lease_ && executor_.depth() < kDepthMax &&
+      executor_.take_at(owner, static_cast<std::uint32_t>(queued_at >> 48) - 1, queued_at & 0xffff'ffff'ffffull,
+                        task)) {
+    run(task);
+  }
+  for (std::uint32_t i = 0; i < kPauses && !is_done(); ++i) shm::cpu_relax();
+  return is_done();
 }
 
 void ExecutorLoop::run(const shm::Executor::Task& task) {
@@ -167,8 +212,13 @@ void ExecutorLoop::run(const shm::Executor::Task& task) {
   context.instance = instance_;
   {
     Arguments arguments;
-    if (!prepare(task, arguments, context, error)) [[unlikely]] {
-      error.function = info->name();
+    const Ready ready = prepare(task, arguments, context, error);
+    if (ready == Ready::kNotYet) [[unlikely]] {
+      executor_.hand_back(task);
+      return;
+    }
+    if (ready == Ready::kNo) [[unlikely]] {
+      if (error.function.empty()) error.function = info->name();
       publish_error(task, error);
       return;
     }

@@ -25,8 +25,10 @@ class ExecutorLoop final : public TaskRunner {
 
   void follow_lease();
   void leave();
-  bool prepare(const shm::Executor::Task& task, Arguments& arguments, detail::ExecContext& context,
-               detail::RemoteFailure& error);
+  enum class Ready : std::uint8_t { kYes, kNo, kNotYet };
+  Ready prepare(const shm::Executor::Task& task, Arguments& arguments, detail::ExecContext& context,
+                detail::RemoteFailure& error);
+  bool wait_for(std::uint32_t owner, shm::ObjectKey key, const Record& record);
   void publish_error(const shm::Executor::Task& task, const detail::RemoteFailure& error);
   void publish_bytes_as_error(const shm::Executor::Task& task, const std::vector<std::byte>& bytes);
   void publish(const shm::Executor::Task& task, detail::ExecContext& context);

@@ -22,6 +22,8 @@ enum RecordState : std::uint32_t {
   kRecordNotify = 0x20,        // the owner's bookkeeping wants to hear of it: completion bitmap and doorbell
   kRecordForeign = 0x40,       // processes other than the owner wait for it
   kRecordContinuation = 0x80,  // a task waits for this value and may be run next by the executor
+  // Flag of a pending record: its executor gave the task back, because what it needs is not done yet.
+  kRecordReturned = 0x800,
   // Flags that go with a done state.
   kRecordIsError = 0x100,  // the payload is an encoded error, not a value
   kRecordHasRefs = 0x200,  // the value contains references that the owner has to adopt

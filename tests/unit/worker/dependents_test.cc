@@ -1,0 +1,89 @@
+// Tasks whose arguments are results that are not there yet: queued behind them, given back when they come too early.
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <chrono>
+#include <rayx/rayx.hpp>
+#include <stdexcept>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+
+int add_one(int x) { return x + 1; }
+int add(int a, int b) { return a + b; }
+int slow(int x) {
+  const auto end = std::chrono::steady_clock::now() + 60ms;  // tidy: allow clock: a task that takes its time
+  while (std::chrono::steady_clock::now() < end) {           // tidy: allow clock: as above
+  }
+  return x;
+}
+int fail(int) { throw std::out_of_range("on purpose"); }
+std::vector<int> many(int n) { return std::vector<int>(static_cast<std::size_t>(n), n); }
+int sum(const std::vector<int>& values) {
+  int total = 0;
+  for (int value : values) total += value;
+  return total;
+}
+
+TEST(Dependents, AChainGivesTheSameAsItsLinksOneByOne) {
+  rayx::Runtime runtime = rayx::init();
+  for (int round = 0; round < 20; ++round) {
+    rayx::ObjectRef<int> value = rayx::remote<add_one>(0);
+    for (int i = 1; i < 300; ++i) value = rayx::remote<add_one>(value);
+    EXPECT_EQ(rayx::get(value), 300);
+  }
+}
+
+TEST(Dependents, ThatComeTooEarlyWaitAndOthersGoOn) {
+  rayx::Runtime runtime = rayx::init({.num_cpus = 2});
+  const rayx::ObjectRef<int> late = rayx::remote<slow>(5);
+  std::vector<rayx::ObjectRef<int>> waiting;
+  for (int i = 0; i < 500; ++i) waiting.push_back(rayx::remote<add>(late, i));
+  std::vector<rayx::ObjectRef<int>> others;
+  for (int i = 0; i < 500; ++i) others.push_back(rayx::remote<add_one>(i));
+  for (int i = 0; i < 500; ++i) EXPECT_EQ(rayx::get(others[static_cast<std::size_t>(i)]), i + 1);
+  EXPECT_FALSE(late.is_ready()) << "the others have waited for the slow task";
+  for (int i = 0; i < 500; ++i) EXPECT_EQ(rayx::get(waiting[static_cast<std::size_t>(i)]), i + 5);
+}
+
+TEST(Dependents, OfTwoSlowTasksRunWhenBothAreThere) {
+  rayx::Runtime runtime = rayx::init({.num_cpus = 2});
+  for (int round = 0; round < 3; ++round) {
+    const rayx::ObjectRef<int> a = rayx::remote<slow>(1);
+    const rayx::ObjectRef<int> b = rayx::remote<slow>(2);
+    const rayx::ObjectRef<int> both = rayx::remote<add>(a, b);
+    const rayx::ObjectRef<int> all = rayx::remote<add>(both, b);
+    EXPECT_EQ(rayx::get(all), 5);
+  }
+}
+
+TEST(Dependents, FailAsWhatTheyNeedHasFailed) {
+  rayx::Runtime runtime = rayx::init();
+  rayx::ObjectRef<int> value = rayx::remote<fail>(0);
+  for (int i = 0; i < 50; ++i) value = rayx::remote<add_one>(value);
+  EXPECT_THROW(rayx::get(value), std::out_of_range);
+}
+
+TEST(Dependents, ReadLargeValuesThatAreMadeWhileTheyAreQueued) {
+  rayx::Runtime runtime = rayx::init();
+  for (const int n : {1, 10, 11, 1'000, 9'000, 50'000}) {
+    const rayx::ObjectRef<std::vector<int>> values = rayx::remote<many>(n);
+    const rayx::ObjectRef<int> total = rayx::remote<sum>(values);
+    EXPECT_EQ(rayx::get(total), static_cast<int>(static_cast<unsigned>(n) * static_cast<unsigned>(n)));
+  }
+}
+
+TEST(Dependents, MayBeDroppedBeforeTheyRun) {
+  rayx::Runtime runtime = rayx::init();
+  for (int i = 0; i < 2'000; ++i) {
+    rayx::ObjectRef<int> value = rayx::remote<add_one>(i);
+    value = rayx::remote<add_one>(value);
+    value = rayx::remote<add_one>(value);
+    if (i % 100 == 0) EXPECT_EQ(rayx::get(value), i + 3);
+  }
+}
+
+}  // namespace
