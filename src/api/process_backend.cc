@@ -83,6 +83,8 @@ class DriverBackend final : private DriverParts, public worker::Client {
   DriverBackend(std::unique_ptr<node::Node> started, worker::FunctionNumbers functions, const Config& config)
       : DriverParts(std::move(started), std::move(functions), config), Client(client_config(*this, config)) {}
 
+  std::uint64_t store_used_bytes() noexcept override { return DriverParts::node->desk().leased_bytes(); }
+
   // The arena stays mapped as long as this object lives, which is as long as the process: the user may hold an Array in it.
   void shutdown() noexcept override {
     Client::shutdown();

@@ -227,6 +227,8 @@ class Backend {
   virtual RefCell* import_ref(const RefName& name, Failure& failure) = 0;
 
   virtual double cpus() const noexcept = 0;  // for automatic chunk sizes; 0 if the runtime has none
+  // Of the object store, by everybody, with the tables of the processes that use it; 0 if unknown.
+  virtual std::uint64_t store_used_bytes() noexcept { return 0; }
   // Ends what runs here; see RefCell for what becomes of the cells. Called once, not concurrently with anything.
   virtual void shutdown() noexcept = 0;
 

@@ -11,10 +11,10 @@
 
 namespace rayx {
 
-// A test with a runtime inside this process.
+// A test with a runtime: with processes, or inside this one where RAYX_LOCAL says so.
 class DoorTest : public testing::Test {
  protected:
-  Runtime runtime_ = init({.local = true, .num_cpus = 2, .store_bytes = 64 << 20});
+  Runtime runtime_ = init({.num_cpus = 2, .store_bytes = 64 << 20});
 };
 
 // What `body` throws as an E, as text; fails the test if it throws nothing or something else.
