@@ -43,7 +43,7 @@ Result<void> Node::open() {
   arena.store_bytes = config_.store_bytes;
   Result<shm::Arena> made = shm::Arena::create(arena);
   if (!made) return std::move(made).error();
-  arena_ = std::make_shared<const shm::Arena>(std::move(*made));
+  arena_ = std::make_shared<shm::Arena>(std::move(*made));
   control_ = shm::Control::create(arena_->segment(), kProcesses, kLanes);
   notes_ = shm::DeathNotes(arena_->segment(), kProcesses, kLanes);
   driver_ = *control_.add_process();
@@ -97,6 +97,14 @@ void Node::stop() {
   stopping_.store(true, std::memory_order_release);
   ring();
   thread_.join();
+  // What a user may still read stays mapped; descriptors are given back. Nobody rings any more: node_sleeps is 0.
+  fork_server_.reset();
+  workers_.clear();
+  server_out_.reset();
+  server_err_.reset();
+  epoll_.reset();
+  eventfd_.reset();
+  arena_->close_fd();
 }
 
 void Node::watch(int fd, std::uint64_t tag) {

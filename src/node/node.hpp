@@ -112,7 +112,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
 
   NodeConfig config_;
   base::SteadyClock clock_;
-  std::shared_ptr<const shm::Arena> arena_;
+  std::shared_ptr<shm::Arena> arena_;
   shm::Control control_;
   shm::DeathNotes notes_;
   std::unique_ptr<MemoryDesk> desk_;

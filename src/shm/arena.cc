@@ -176,6 +176,10 @@ Arena& Arena::operator=(Arena other) noexcept {
   return *this;
 }
 
+void Arena::close_fd() noexcept {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+}
+
 Arena::~Arena() {
   if (read_base_ != nullptr) ::munmap(read_base_, bytes_);
   if (write_base_ != nullptr) ::munmap(write_base_, bytes_);

@@ -71,6 +71,9 @@ class Arena {
     return offset >= control_bytes_ && offset <= bytes_ && bytes <= bytes_ - offset;
   }
 
+  // The mappings stay; nobody can attach any more. For a process that keeps reading after its runtime has ended.
+  void close_fd() noexcept;
+
   // The writable mapping from offset 0 to the end of the store.
   Segment segment() const noexcept { return Segment(write_base_, bytes_); }
   int fd() const noexcept { return fd_; }

@@ -119,7 +119,10 @@ class Executor {
 
   void accept(Source& source, const TaskQueue::Claim& claim, Task& task) {
     const TaskBody& body = claim.cell->body;
-    running_.enter({.owner = source.owner, .record = body.record, .generation = body.generation, .reserved = 0});
+    running_.enter({.owner = source.owner,
+                    .record = body.record,
+                    .generation = body.generation,
+                    .attempt = attempt_of(body.function_and_flags)});
     task.body = body;
     task.owner = source.owner;
     RAYX_KILL_POINT("running.copied");

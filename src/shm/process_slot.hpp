@@ -33,7 +33,7 @@ struct RunningEntry {
   std::uint32_t owner;       // process slot of the submitter
   std::uint32_t record;      // of the result
   std::uint32_t generation;  // of that record
-  std::uint32_t reserved;
+  std::uint32_t attempt;     // of the task; see attempt_of
 };
 static_assert(sizeof(RunningEntry) == 16);
 

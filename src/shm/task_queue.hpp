@@ -26,11 +26,23 @@ inline constexpr std::size_t kCellInlineBytes = 40;
 
 // What a task is, as its executor needs it. 48 bits of function name a thunk: module << 36 | offset in the module.
 struct TaskBody {
-  std::uint64_t function_and_flags;  // function << 16 | flags (TaskFlags) << 8 | inline argument bytes
+  std::uint64_t function_and_flags;  // function << 16 | attempt << 10 | flags (TaskFlags) << 8 | inline argument bytes
   std::uint32_t record;              // index of the result's record in the submitter's region
   std::uint32_t generation;          // of that record
   std::byte arguments[kCellInlineBytes];
 };
+
+// How often its owner has queued the task, modulo 64. What a dead process had of an earlier attempt is not the owner's business
+// any more: it has been taken back before.
+inline constexpr std::uint32_t kAttemptShift = 10;
+inline constexpr std::uint64_t kAttemptMask = 0x3f;
+constexpr std::uint32_t attempt_of(std::uint64_t function_and_flags) noexcept {
+  return static_cast<std::uint32_t>(function_and_flags >> kAttemptShift & kAttemptMask);
+}
+constexpr std::uint64_t next_attempt(std::uint64_t function_and_flags) noexcept {
+  const std::uint64_t attempt = (attempt_of(function_and_flags) + 1) & kAttemptMask;
+  return (function_and_flags & ~(kAttemptMask << kAttemptShift)) | attempt << kAttemptShift;
+}
 
 enum TaskFlags : std::uint8_t {
   kTaskArgumentsInBlock = 1,  // `arguments` holds a BlockRef

@@ -151,6 +151,11 @@ class Client : public detail::Backend {
 
  private:
   using Lock = std::unique_lock<OwnerMutex>;
+  struct RetiredQueue {
+    shm::Offset extent;
+    std::uint32_t lane;
+    std::uint32_t generation;
+  };
   struct PendingAdoption {
     shm::ObjectKey record;
     std::vector<RefCell*> cells;
@@ -178,6 +183,7 @@ class Client : public detail::Backend {
   // client_submit.cc
   std::shared_ptr<LaneUse> find_class(double cpus, detail::Failure& failure);
   bool open_queue(LaneUse& use, std::uint32_t cells, detail::Failure& failure);
+  shm::Offset take_retired_queue();
   bool wait_for_room(LaneUse& use, Lock& lock, detail::Failure& failure);
   Entry* prepare_call(const detail::TaskCall& call, EntryKind kind, Lock& lock, detail::Failure& failure);
   void hand_in(Entry& e, std::int32_t retries, Entry* unready_actor = nullptr);
@@ -262,6 +268,7 @@ class Client : public detail::Backend {
   std::unordered_map<std::uint64_t, std::shared_ptr<LaneUse>> classes_;  // by cpu units
   std::atomic<LaneUse*> one_cpu_{nullptr};
   std::vector<PendingAdoption> pending_adoptions_;
+  std::vector<RetiredQueue> retired_queues_;
   std::map<std::uint32_t, std::uint32_t>
       orphan_owners_;  // dead slot -> generation base; blocks of theirs are kept here
   std::atomic<std::size_t> backlogged_{0};

@@ -255,10 +255,10 @@ void Client::forget_actor(Entry& actor) {
   if (use.lane.queue_extent != shm::kNoOffset) {
     control_.slot(me_).queue_of_lane[use.lane.lane].store(shm::kNoOffset, std::memory_order_release);
     use.lane.shared.remove_submitter(me_);
+    retired_queues_.push_back({use.lane.queue_extent, use.lane.lane, use.lane.generation});
   }
   if (actor.kind == EntryKind::kActor) node_.tell(NodeQuestion::kReleaseActor, use.lane.lane, use.lane.generation);
   if (actor_of_lane_[use.lane.lane] == &use) actor_of_lane_[use.lane.lane] = nullptr;
-  // The queue's memory is given back when this process ends: the actor's process may look at it for a moment longer.
   actors_.erase(found);
 }
 

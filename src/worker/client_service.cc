@@ -148,22 +148,30 @@ void Client::take_back_from(std::uint32_t dead) {
     bool had_begun;
   };
   std::map<Index, Held> held;
+  const auto is_current = [&](Index index, std::uint32_t attempt) {
+    return shm::attempt_of(owned_.at(index).body.function_and_flags) == attempt;
+  };
   const auto claims = [&](LaneUse& use) {
-    use.queue.take_claims_of(dead, [&](const shm::TaskBody& body) { held[body.record] = {body.generation, false}; });
+    use.queue.take_claims_of(dead, [&](const shm::TaskBody& body) {
+      if (is_current(body.record, shm::attempt_of(body.function_and_flags)))
+        held[body.record] = {body.generation, false};
+    });
   };
   for (const auto& use : lanes_)
     if (use != nullptr) claims(*use);
   for (const auto& [actor, use] : actors_)
     if (use->lane.queue.is_open()) claims(use->lane);
   shm::RunningStack(control_.slot(dead)).visit(me_, [&](const shm::RunningEntry& entry) {
-    held[entry.record] = {entry.generation, true};
+    if (is_current(entry.record, entry.attempt)) held[entry.record] = {entry.generation, true};
   });
   for (const auto& [index, what] : held) {
     Entry& e = owned_.at(index);
     Record& record = records_.at(index);
     if (e.node.phase == owner::Phase::kUnused || record.generation != what.generation) continue;
     const std::uint32_t word = record.state.load(std::memory_order_acquire);
-    if (detail::is_done(word)) {
+    if ((word & detail::kRecordReturned) != 0) {
+      on_completed(index);  // it was giving the task back
+    } else if (detail::is_done(word)) {
       // It was published; what may be missing is that somebody was told.
       shm::futex_wake(record.state, INT32_MAX);
       on_completed(index);

@@ -82,12 +82,28 @@ std::shared_ptr<LaneUse> Client::find_class(double cpus, Failure& failure) {
 }
 
 bool Client::open_queue(LaneUse& use, std::uint32_t cells, Failure& failure) {
-  use.queue_extent = lease_table(shm::TaskQueue::bytes_for(cells), failure);
+  use.queue_extent = cells == kActorQueueCells ? take_retired_queue() : shm::kNoOffset;
+  if (use.queue_extent == shm::kNoOffset) use.queue_extent = lease_table(shm::TaskQueue::bytes_for(cells), failure);
   if (use.queue_extent == shm::kNoOffset) return false;
   use.queue = shm::TaskQueue::create(arena_->writable(use.queue_extent), cells, me_);
   use.pushed.assign(cells, {});
   control_.publish_queue(me_, use.lane, use.queue_extent);
   return true;
+}
+
+// The memory of a queue to an actor whose process is gone, so that nobody looks at it any more.
+shm::Offset Client::take_retired_queue() {
+  for (std::size_t i = 0; i < retired_queues_.size(); ++i) {
+    const RetiredQueue queue = retired_queues_[i];
+    const shm::LaneState& lane = control_.lane(queue.lane).state();
+    if (lane.generation.load(std::memory_order_acquire) == queue.generation &&
+        lane.members.load(std::memory_order_acquire) != 0)
+      continue;
+    retired_queues_[i] = retired_queues_.back();
+    retired_queues_.pop_back();
+    return queue.extent;
+  }
+  return shm::kNoOffset;
 }
 
 // ---- Queues
@@ -364,12 +380,13 @@ bool Client::build_parts(Entry& e) {
   extra.parts = {offset, size};
   std::memcpy(e.body.arguments, &extra.parts, sizeof(extra.parts));
   e.body.function_and_flags =
-      (e.body.function_and_flags & ~std::uint64_t{0xffff}) | std::uint64_t{shm::kTaskArgumentsInParts} << 8;
+      (e.body.function_and_flags & ~std::uint64_t{0x3ff}) | std::uint64_t{shm::kTaskArgumentsInParts} << 8;
   return true;
 }
 
 void Client::enqueue(Index task) {
   Entry& e = owned_.at(task);
+  e.body.function_and_flags = shm::next_attempt(e.body.function_and_flags);
   if (e.extra != nullptr && !e.extra->dependencies.empty()) [[unlikely]] {
     for (const Dependency& dependency : e.extra->dependencies) {
       Entry& value = *resolve(dependency.ref);

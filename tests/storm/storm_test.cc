@@ -74,7 +74,7 @@ class Killer {
       std::vector<pid_t> servers;
       std::vector<pid_t> workers;
       for (const rayx::kit::ProcessInfo& process : rayx::kit::list_processes()) {
-        if (process.parent == ::getpid() && process.state != 'Z' && process.name.starts_with("rayx"))
+        if (process.parent == ::getpid() && process.state != 'Z' && process.name.starts_with("rayx:"))
           servers.push_back(process.pid);
       }
       for (const rayx::kit::ProcessInfo& process : rayx::kit::list_processes()) {
@@ -183,7 +183,7 @@ TEST(Storm, OfKillsChangesNoResultAndLeavesNothing) {
   EXPECT_GE(kills, 10 * seconds);
   EXPECT_EQ(open_descriptors(), descriptors);
   for (const rayx::kit::ProcessInfo& process : rayx::kit::list_processes()) {
-    EXPECT_FALSE(process.parent == ::getpid() && process.name.starts_with("rayx"))
+    EXPECT_FALSE(process.parent == ::getpid() && process.name.starts_with("rayx:"))
         << process.pid << " is left, state " << process.state;
   }
 }

@@ -3,11 +3,11 @@
 
 run.py INCLUDE_DIR COMPILER...    compiles each case below with each compiler; exits 1 and prints what came if a case differs.
 """
-import os
-import re
-import subprocess
+import pathlib
 import sys
-import tempfile
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+from compile_case import compile_source
 
 HEADERS = """
 #include <rayx/codec.hpp>
@@ -62,44 +62,37 @@ USES = {
 }
 
 
-def compile_case(compiler, include, folder, declarations, use):
-    path = os.path.join(folder, "case.cc")
-    with open(path, "w") as file:
-        file.write(f"{HEADERS}\n{declarations}\n{use}\n")
-    answer = subprocess.run(compiler.split() + ["-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-I", include, path],
-                            capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
-    errors = [line for line in answer.stderr.splitlines() if re.search(r"(^|\s)(fatal )?error:", line)]
-    return answer.returncode, errors, answer.stderr
+def compile_case(compiler, include, declarations, use):
+    return compile_source(compiler, include, f"{HEADERS}\n{declarations}\n{use}\n")
 
 
 def main():
     include, compilers = sys.argv[1], sys.argv[2:]
     failures = runs = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for compiler in compilers:
-            _, declarations, name = GOOD
-            for kind in ("encode", "decode"):
-                code, _, text = compile_case(compiler, include, folder, declarations, USES[kind].format(t=name))
-                if code != 0:
-                    print(f"{compiler}: a good type does not compile ({kind}):\n{text}")
-                    failures += 1
-            # All traits in one file: none is an error by itself.
-            traits = "\n".join(f"namespace n{i} {{ {case[1]}\n{USES['trait'].format(t=case[2])} }}"
-                               for i, case in enumerate(CASES) if case[0] != "inside a class of its own")
-            code, _, text = compile_case(compiler, include, folder, traits, "")
+    for compiler in compilers:
+        _, declarations, name = GOOD
+        for kind in ("encode", "decode"):
+            code, _, text = compile_case(compiler, include, declarations, USES[kind].format(t=name))
             if code != 0:
-                print(f"{compiler}: a trait is not false or is an error itself:\n{text}")
+                print(f"{compiler}: a good type does not compile ({kind}):\n{text}")
                 failures += 1
-            for case, declarations, name, message in CASES:
-                for kind in ("encode", "decode"):
-                    # Wherever decode is reached by a parameter's view, the value itself is refused.
-                    code, errors, text = compile_case(compiler, include, folder, declarations, USES[kind].format(t=name))
-                    runs += 1
-                    wanted = "a view" if (case == "mutable span" and kind == "decode") else message
-                    if code == 0 or len(errors) != 1 or "rayx: " not in errors[0] or wanted not in errors[0]:
-                        print(f"{compiler}: {case} ({kind}): wanted one error line with 'rayx: ' and '{wanted}', got "
-                              f"{len(errors)}:\n{text or '(it compiled)'}")
-                        failures += 1
+        # All traits in one file: none is an error by itself.
+        traits = "\n".join(f"namespace n{i} {{ {case[1]}\n{USES['trait'].format(t=case[2])} }}"
+                           for i, case in enumerate(CASES) if case[0] != "inside a class of its own")
+        code, _, text = compile_case(compiler, include, traits, "")
+        if code != 0:
+            print(f"{compiler}: a trait is not false or is an error itself:\n{text}")
+            failures += 1
+        for case, declarations, name, message in CASES:
+            for kind in ("encode", "decode"):
+                # Wherever decode is reached by a parameter's view, the value itself is refused.
+                code, errors, text = compile_case(compiler, include, declarations, USES[kind].format(t=name))
+                runs += 1
+                wanted = "a view" if (case == "mutable span" and kind == "decode") else message
+                if code == 0 or len(errors) != 1 or "rayx: " not in errors[0] or wanted not in errors[0]:
+                    print(f"{compiler}: {case} ({kind}): wanted one error line with 'rayx: ' and '{wanted}', got "
+                          f"{len(errors)}:\n{text or '(it compiled)'}")
+                    failures += 1
     print(f"compile_fail: {runs} runs, {failures} failures")
     return 1 if failures else 0
 

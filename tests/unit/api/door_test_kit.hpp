@@ -6,6 +6,7 @@
 
 #include <rayx/rayx.hpp>
 
+#include <cstdlib>
 #include <functional>
 #include <string>
 
@@ -16,6 +17,12 @@ class DoorTest : public testing::Test {
  protected:
   Runtime runtime_ = init({.num_cpus = 2, .store_bytes = 64 << 20});
 };
+
+// Whether everything runs inside this process.
+inline bool is_local() {
+  const char* const local = std::getenv("RAYX_LOCAL");
+  return local != nullptr && std::string_view(local) == "1";
+}
 
 // What `body` throws as an E, as text; fails the test if it throws nothing or something else.
 template <class E>

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""A wrong call gives exactly one error line. It begins with "rayx:", says which argument, and the few lines around it name what
+was called and the user's own line.
+
+run.py INCLUDE_DIR COMPILER...    compiles each case below with each compiler; exits 1 and prints what came if a case differs.
+"""
+import concurrent.futures
+import os
+import pathlib
+import sys
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+from compile_case import compile_source
+
+# What every case may use.
+DECLARATIONS = """
+#include <rayx/rayx.hpp>
+#include <functional>
+#include <fstream>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+int square(int x) { return x * x; }
+int add(int a, int b) { return a + b; }
+void increase(int& x) { ++x; }
+void fill(std::span<int>) {}
+int read(const int* x) { return *x; }
+struct Node { int value; Node* next; };
+int first(Node n) { return n.value; }
+struct Named { std::string_view name; };
+std::size_t length(Named n) { return n.name.size(); }
+int apply(std::function<int(int)> f, int x) { return f(x); }
+int run(int (*f)(int), int x) { return f(x); }
+void write(std::ofstream) {}
+int* leak() { return nullptr; }
+int& global() { static int x; return x; }
+std::string_view view() { return {}; }
+std::span<const int> part() { return {}; }
+std::vector<int*> leaks() { return {}; }
+std::ofstream file() { return {}; }
+struct Counter {
+  explicit Counter(int start, std::string name = {}) : n(start) { (void)name; }
+  int add(int k) { return n += k; }
+  void into(int& out) { out = n; }
+  const int& peek() const { return n; }
+  int n;
+};
+struct Other { int get() { return 0; } };
+struct NotMine { NotMine(const NotMine&) = default; private: int* p = nullptr; };
+int take(int) { return 0; }
+struct Functor { int k; int operator()(int x) const { return x + k; } };
+"""
+TOO = "the call has {} arguments than the function has parameters"
+
+# (name, statement, part of the message, what was called as the compiler spells it)
+CASES = [
+    ("wrong type", 'rayx::remote<square>("text");', "rayx: argument 1 cannot be converted", "square"),
+    ("wrong second type", 'rayx::remote<add>(1, std::string());', "rayx: argument 2 cannot be converted", "add"),
+    ("too few", "rayx::remote<add>(1);", "rayx: argument 2 is missing: " + TOO.format("fewer"), "add"),
+    ("none at all", "rayx::remote<square>();", "rayx: argument 1 is missing", "square"),
+    ("too many", "rayx::remote<square>(1, 2);", "rayx: argument 2 is one too many: " + TOO.format("more"), "square"),
+    ("options are not an argument", "rayx::remote<square>(rayx::TaskOptions{});", "rayx: argument 1 is missing", "square"),
+    ("capture by value", "int k = 1; rayx::remote([k](int x) { return x + k; }, 1);", "rayx: the function object has captures", None),
+    ("capture by reference", "int k = 1; rayx::remote([&k] { ++k; });", "rayx: the function object has captures", None),
+    ("members", "rayx::remote(Functor{3}, 1);", "rayx: the function object has captures or members", "Functor"),
+    ("captures in bind", "int k = 1; rayx::bind([k](int x) { return x + k; });", "rayx: the function object has captures", None),
+    ("function pointer", "rayx::remote(&square, 1);", "rayx: a function is named at compile time", None),
+    ("not a function", "rayx::remote(3, 1);", "rayx: this cannot be called as a task", None),
+    ("generic lambda", 'rayx::remote([](auto a, int b) { return a + b; }, 1, "b");', "rayx: this cannot be called", None),
+    ("mutable reference", "int x = 1; rayx::remote<increase>(x);", "rayx: argument 1 goes to a parameter that is a non-const reference", "increase"),
+    ("mutable span", "rayx::remote<fill>(std::vector<int>(3));", "rayx: argument 1 goes to a parameter that is a non-const reference or std::span", "fill"),
+    ("pointer", "int x = 1; rayx::remote<read>(&x);", "rayx: argument 1 goes to a parameter that is or holds a pointer", "read"),
+    ("pointer inside", "rayx::remote<first>(Node{});", "rayx: argument 1 goes to a parameter that is or holds a pointer", "first"),
+    ("view inside", "rayx::remote<length>(Named{});", "rayx: argument 1 goes to a parameter that holds a view", "length"),
+    ("function object", "rayx::remote<apply>([](int x) { return x; }, 1);", "rayx: argument 1 goes to a parameter that is or holds a function", "apply"),
+    ("function pointer argument", "rayx::remote<run>(&square, 1);", "rayx: argument 1 goes to a parameter that is or holds", "run"),
+    ("stream", "rayx::remote<write>(std::ofstream());", "rayx: argument 1 goes to a parameter of a class that cannot be encoded", "write"),
+    ("other reference", "rayx::remote<square>(rayx::ObjectRef<std::string>());", "rayx: argument 1 is an ObjectRef of a type that does not convert", "square"),
+    ("reference to nothing", "rayx::remote<square>(rayx::ObjectRef<void>());", "rayx: argument 1 is an ObjectRef", "square"),
+    ("result pointer", "rayx::remote<leak>();", "rayx: the result is or holds a pointer into the worker's memory", "leak"),
+    ("result reference", "rayx::remote<global>();", "rayx: the result is a reference into the worker's memory", "global"),
+    ("result view", "rayx::remote<view>();", "rayx: the result is or holds a view into the worker's memory", "view"),
+    ("result span", "rayx::remote<part>();", "rayx: the result is or holds a view into the worker's memory", "part"),
+    ("result with pointers", "rayx::remote<leaks>();", "rayx: the result is or holds a pointer", "leaks"),
+    ("result stream", "rayx::remote<file>();", "rayx: the result's class cannot be encoded", "file"),
+    ("constructor's arguments", 'rayx::actor<Counter>("x");', "rayx: the actor's class has no constructor that takes these arguments", "Counter"),
+    ("constructor's arguments missing", "rayx::actor<Counter>();", "rayx: the actor's class has no constructor", "Counter"),
+    ("constructor's pointer", "int x = 1; rayx::actor<NotMine>(&x);", "rayx: argument 1 goes to a parameter that is or holds a pointer", "NotMine"),
+    ("method of another class", "rayx::ActorHandle<Counter>().call<&Other::get>();", "rayx: this is not a method of the actor's class", "Other::get"),
+    ("function for a method", "rayx::ActorHandle<Counter>().call<&square>(1);", "rayx: this is not a method of the actor's class", "square"),
+    ("method's argument", 'rayx::ActorHandle<Counter>().call<&Counter::add>("x");', "rayx: argument 1 cannot be converted", "Counter::add"),
+    ("method's arguments missing", "rayx::ActorHandle<Counter>().call<&Counter::add>();", "rayx: argument 1 is missing", "Counter::add"),
+    ("method's out parameter", "int x = 1; rayx::ActorHandle<Counter>().call<&Counter::into>(x);", "rayx: argument 1 goes to a parameter that is a non-const", "Counter::into"),
+    ("method's result", "rayx::ActorHandle<Counter>().call<&Counter::peek>();", "rayx: the result is a reference", "Counter::peek"),
+    ("put a pointer", "int x = 1; rayx::put(&x);", "rayx: put: argument 1 is or holds a pointer", None),
+    ("put a view", "rayx::put(std::vector<std::string_view>());", "rayx: put: argument 1 is or holds a view", None),
+    ("put a closure", "int k = 1; rayx::put([k] { return k; });", "rayx: put: argument 1 is or holds a function", None),
+    ("put a stream", "std::ofstream f; rayx::put(f);", "rayx: put: argument 1 is of a class that cannot be encoded", None),
+    ("map's function", "rayx::map<square>(std::vector<std::string>());", "rayx: argument 1 cannot be converted", "square"),
+    ("map's bound value", 'rayx::map(rayx::bind<add>("x"), std::vector<int>());', "rayx: argument 1 cannot be converted", "add"),
+    ("parallel_for's function", "rayx::parallel_for<add>(0, 10);", "rayx: argument 2 is missing", "add"),
+]
+# Nothing wrong: the runner itself and the declarations work.
+GOOD = """auto r = rayx::remote<square>(3); auto c = rayx::actor<Counter>(1); (void)c.call<&Counter::add>(r);
+(void)rayx::remote<take>(rayx::TaskOptions{}, 1); (void)rayx::map<square>(std::vector<int>{1}); (void)rayx::get(r);"""
+
+# clang prints two more: its count of errors, and the source of each note.
+LINES_MAX = {"g++": 10, "clang": 12}
+
+
+def source(statement):
+    return f"{DECLARATIONS}\nvoid user() {{\n  {statement}\n}}\n"
+
+
+def check(compiler, include, case):
+    name, statement, message, called = case
+    code, errors, text = compile_source(compiler, include, source(statement))
+    lines = [line for line in text.splitlines() if "warning:" not in line]
+    lines_max = LINES_MAX["clang" if "clang" in compiler else "g++"]
+    problems = []
+    if code == 0:
+        problems.append("it compiled")
+    if len(errors) != 1:
+        problems.append(f"{len(errors)} error lines instead of 1")
+    elif ": " + message not in errors[0]:
+        problems.append(f"the error does not say {message!r}")
+    if called is not None and called not in text.split("error:")[0] + "".join(l for l in lines if "note:" in l or "required from" in l):
+        problems.append(f"nothing names {called!r}")
+    if len(lines) > lines_max:
+        problems.append(f"{len(lines)} lines, at most {lines_max} are allowed")
+    return f"{compiler}: {name}: {'; '.join(problems)}\n{statement}\n{text}" if problems else None
+
+
+def main():
+    include, compilers = sys.argv[1], sys.argv[2:]
+    failures = []
+    for compiler in compilers:
+        code, _, text = compile_source(compiler, include, source(GOOD))
+        if code != 0:
+            failures.append(f"{compiler}: right calls do not compile:\n{text}")
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        jobs = [pool.submit(check, compiler, include, case) for compiler in compilers for case in CASES]
+        failures += [failure for failure in (job.result() for job in jobs) if failure]
+    print("\n".join(failures))
+    print(f"door_compile_fail: {len(jobs)} runs, {len(failures)} failures")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
