@@ -1,11 +1,14 @@
 // rayx: tasks, actors and shared objects across processes. The one header that a program includes.
 #pragma once
 
+// First, so that the error line of a wrong call does not come with the way to it through other headers.
+#include <rayx/detail/call_report.hpp>
+#include <rayx/objects.hpp>
+
 #include <rayx/actor.hpp>
 #include <rayx/array.hpp>
 #include <rayx/errors.hpp>
 #include <rayx/object_ref.hpp>
-#include <rayx/objects.hpp>
 #include <rayx/options.hpp>
 #include <rayx/parallel.hpp>
 #include <rayx/register_exception.hpp>

@@ -99,7 +99,7 @@ class Ledger {
     Node& node = world_.node(object);
     RAYX_DCHECK(node.phase != Phase::kUnused && !node.is_dropped, "an object was dropped twice", object);
     node.is_dropped = true;
-    if (node.phase == Phase::kDone || node.phase == Phase::kBorrowed) free_if_unused(object);
+    if (node.phase == Phase::kDone || node.phase == Phase::kBorrowed || RAYX_PLANTED_BUG(110)) free_if_unused(object);
   }
 
   // The name of a dropped object came back while another process held it.

@@ -60,9 +60,9 @@ void Scheduler::blocked(WorkerId id, base::TimeNs now_ns) {
   found->second.is_blocked = true;
   found->second.blocked_at = ++blocked_;
   const auto lane = lanes_.find(*found->second.lane);
-  if (lane != lanes_.end()) free_ += lane->second.units;
+  if (lane != lanes_.end() && !RAYX_PLANTED_BUG(208)) free_ += lane->second.units;
   decide(now_ns);
-  look_for_deadlock();
+  if (!RAYX_PLANTED_BUG(210)) look_for_deadlock();
 }
 
 void Scheduler::resumed(WorkerId id, base::TimeNs now_ns) {
@@ -181,9 +181,26 @@ void Scheduler::take_back(Units needed, LaneId for_lane, base::TimeNs now_ns) {
   }
 }
 
+// The limit of workers is reached: one that serves another lane changes over, best one that has nothing to do there.
+void Scheduler::take_back_worker(LaneId for_lane, base::TimeNs now_ns) {
+  std::optional<WorkerId> busy;
+  for (auto& [id, worker] : workers_) {
+    if (worker.is_actor || worker.is_blocked || !worker.lane) continue;
+    if (worker.is_revoked) return;  // it is coming
+    if (worker.lane == for_lane) continue;
+    if (effects_.is_asleep(id) && !effects_.has_work(*worker.lane)) return revoke(id, worker);
+    if (now_ns - worker.granted_ns < kQuantum_ns) {
+      next_deadline_ns_ = std::min(next_deadline_ns_, worker.granted_ns + kQuantum_ns);
+    } else if (!busy || worker.granted_ns < workers_.at(*busy).granted_ns) {
+      busy = id;
+    }
+  }
+  if (busy) revoke(*busy, workers_.at(*busy));
+}
+
 // One executor more for the lane, if it can be had. False: it has to wait.
 bool Scheduler::serve(LaneId id, Lane& lane, base::TimeNs now_ns) {
-  if (free_ < lane.units) {
+  if (free_ < lane.units && !RAYX_PLANTED_BUG(209)) {
     take_back(lane.units, id, now_ns);
     return false;
   }
@@ -194,7 +211,10 @@ bool Scheduler::serve(LaneId id, Lane& lane, base::TimeNs now_ns) {
     return true;
   }
   const std::optional<WorkerId> worker = free_worker();
-  if (!worker) return false;
+  if (!worker) {
+    take_back_worker(id, now_ns);
+    return false;
+  }
   give(*worker, workers_.at(*worker), id, lane, now_ns);
   return true;
 }

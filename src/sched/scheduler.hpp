@@ -95,6 +95,7 @@ class Scheduler {
   std::uint32_t active_in(LaneId id) const;
   std::optional<WorkerId> free_worker();
   void take_back(Units needed, LaneId for_lane, base::TimeNs now_ns);
+  void take_back_worker(LaneId for_lane, base::TimeNs now_ns);
   void revoke(WorkerId id, Worker& worker);
   void give(WorkerId id, Worker& worker, LaneId lane_id, const Lane& lane, base::TimeNs now_ns);
   Units returning() const;

@@ -2,6 +2,8 @@
 // its signature, its name, and how it is called in the worker.
 #pragma once
 
+#include <string>
+
 #include <rayx/detail/backend.hpp>
 #include <rayx/detail/function_name.hpp>
 #include <rayx/detail/signature.hpp>
@@ -9,7 +11,8 @@
 
 namespace rayx::detail {
 
-// ObjectRef<T> stands for its T where the parameters are not known (generic lambdas, constructors).
+// What an argument is passed as where the parameters are not known (generic lambdas, constructors): ObjectRef<T> stands for its
+// T, and a string literal is a string.
 template <class T>
 struct AwaitedType {
   using Type = T;
@@ -17,6 +20,14 @@ struct AwaitedType {
 template <class T>
 struct AwaitedType<ObjectRef<T>> {
   using Type = T;
+};
+template <>
+struct AwaitedType<const char*> {
+  using Type = std::string;
+};
+template <>
+struct AwaitedType<char*> {
+  using Type = std::string;
 };
 template <class A>
 using Awaited = typename AwaitedType<std::decay_t<A>>::Type;

@@ -164,14 +164,17 @@ TEST_F(Objects, ArraysAreReadWhereTheyWereBuilt) {
   const int* const built_at = builder.data();
   const ObjectRef<Array<int>> ref = put(std::move(builder));
   const Array<int> array = get(ref);
-  if (is_local()) EXPECT_EQ(array.data(), built_at);  // else it is built in a writable mapping of the same memory
+  if (is_local()) {  // else it is built in a writable mapping of the same memory
+    EXPECT_EQ(array.data(), built_at);
+  }
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(array.data()) % 64, 0u);
   EXPECT_EQ(array.size(), 1000u);
   EXPECT_EQ(array[999], 999);
   const auto address = [](std::span<const int> values) { return reinterpret_cast<std::uint64_t>(values.data()); };
-  if (is_local())
+  if (is_local()) {
     EXPECT_EQ(get(remote(address, ref)), reinterpret_cast<std::uint64_t>(built_at))
         << "a span parameter is in place too";
+  }
   EXPECT_THROW((void)put(std::move(builder)), InvalidArgument) << "it was put before";
   EXPECT_THROW((void)array.at(1000), std::out_of_range);
 }

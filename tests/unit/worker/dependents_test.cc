@@ -82,7 +82,9 @@ TEST(Dependents, MayBeDroppedBeforeTheyRun) {
     rayx::ObjectRef<int> value = rayx::remote<add_one>(i);
     value = rayx::remote<add_one>(value);
     value = rayx::remote<add_one>(value);
-    if (i % 100 == 0) EXPECT_EQ(rayx::get(value), i + 3);
+    if (i % 100 == 0) {
+      EXPECT_EQ(rayx::get(value), i + 3);
+    }
   }
 }
 
