@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::uint64_t kStepsMax = 200'000;
 // So often others may be given a lease while a lane with work has no executor at all.
-constexpr int kGrantsMax = 12;
+constexpr int kGrantsMax = 16;
 constexpr sched::Units kOne = sched::kUnitsOfOneCpu;
 
 }  // namespace
@@ -121,7 +121,7 @@ Index Simulator::submit(Owner& owner, int depth, bool may_need) {
   object.retries = retries;
   std::vector<Index> needs;
   if (may_need && !held_.empty()) {
-    for (std::uint32_t n = pick(3); n > 0; --n) needs.push_back(held_[pick(static_cast<std::uint32_t>(held_.size()))]);
+    for (std::uint32_t n = pick(4); n > 0; --n) needs.push_back(held_[pick(static_cast<std::uint32_t>(held_.size()))]);
   }
   object.needs = needs;
   for (const Index need : needs) {

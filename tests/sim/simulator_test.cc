@@ -1,6 +1,7 @@
 // The deciders hold under any order of events, and the simulator would notice if they did not.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <iostream>
 
 #include "base/planted_bug.hpp"
@@ -15,9 +16,12 @@ constexpr int kPlanted[] = {101, 102, 103, 104, 105, 106, 107, 108, 109, 110,
                             201, 202, 203, 204, 205, 206, 207, 208, 209, 210};
 static_assert(std::size(kPlanted) == 20);
 
+// The same seeds in every run, so that a change is judged by the same cases; RAYX_SEED gives others.
+std::uint64_t first_seed() { return std::getenv("RAYX_SEED") == nullptr ? 1 : kit::seed(); }
+
 TEST(Simulator, FindsNothingInAThousandSeeds) {
   base::g_planted_bug = 0;
-  const std::uint64_t first = kit::seed();
+  const std::uint64_t first = first_seed();
   Outcome sum;
   for (std::uint64_t seed = first; seed < first + kSeeds; ++seed) {
     const Outcome outcome = Simulator(seed).run();
@@ -45,7 +49,7 @@ TEST(Simulator, RepeatsASeedExactly) {
 class PlantedBug : public testing::TestWithParam<int> {};
 TEST_P(PlantedBug, IsFoundWithinAThousandSeeds) {
   base::g_planted_bug = GetParam();
-  const std::uint64_t first = kit::seed();
+  const std::uint64_t first = first_seed();
   std::uint64_t seed = first;
   Outcome outcome;
   for (; seed < first + kSeeds && outcome.problem.empty(); ++seed) outcome = Simulator(seed).run();
