@@ -120,9 +120,14 @@ class Control {
     ProcessSlot& slot = slots_[dead];
     RAYX_CHECK(may_follow(slot.life.load(std::memory_order_relaxed), ProcessLife::kDead),
                "death of a process that is not live", dead);
-    slot.life.store(ProcessLife::kDead, std::memory_order_seq_cst);
-    const std::uint64_t version = header_->membership_version.fetch_add(1, std::memory_order_seq_cst) + 1;
+    // In this order: whoever sees the new version must see the death that it counts, or he would say that he has handled a death
+    // that he never looked at. The node is the only writer.
+    const std::uint64_t version = header_->membership_version.load(std::memory_order_relaxed) + 1;
     header_->death_version[dead].store(version, std::memory_order_seq_cst);
+    RAYX_KILL_POINT("control.announce_death.before_life");
+    slot.life.store(ProcessLife::kDead, std::memory_order_seq_cst);
+    RAYX_KILL_POINT("control.announce_death.before_version");
+    header_->membership_version.store(version, std::memory_order_seq_cst);
     for (std::uint32_t i = 0; i < header_->lanes; ++i) {
       if (lanes_[i].version.load(std::memory_order_relaxed) == 0 &&
           lanes_[i].members.load(std::memory_order_relaxed) == 0)
