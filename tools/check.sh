@@ -107,6 +107,13 @@ $quick || step 'warnings are errors, clang++-15' warnings_as_errors "$clang" cla
 step "ASan and UBSan, ${suites[*]}" sanitized asan address,undefined "${suites[@]}"
 step "TSan, ${suites[*]}" sanitized tsan thread "${suites[@]}"
 
+storm() {
+  configure_build release
+  compile_build release tests/storm/storm_test
+  RAYX_STORM_SECONDS=60 build/release/tests/storm/storm_test
+}
+$quick || step 'a storm of 60 s' storm
+
 if [[ ${#failed[@]} -gt 0 ]]; then
   printf 'check: %d failed: %s\n' "${#failed[@]}" "$(IFS=';'; echo "${failed[*]}")"
   exit 1
