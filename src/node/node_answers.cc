@@ -72,6 +72,7 @@ void Node::answer(std::uint32_t asker, NodeCall& call) {
       shm::NodeAnswerer::forget(call);
       const auto worker = workers_.find(asker);
       if (worker == workers_.end() || worker->second.lane == 0) return;
+      if (worker->second.is_dismissed) return;  // its end says the rest, and has to know whose lane it was
       const shm::Lane lane = control_.lane(worker->second.lane - 1);
       for (int member = 0; member < 64; ++member)
         if ((lane.state().members.load(std::memory_order_relaxed) >> member & 1) != 0 &&

@@ -295,6 +295,8 @@ bool Client::may_follow(const Entry& e) {
 
 // Tasks that an executor gave back, because what they need is not done.
 void Client::take_returned(Entry& e) {
+  // The attempt is over: if its executor dies before it has forgotten the task, nothing is to be taken back.
+  e.body.function_and_flags = shm::next_attempt(e.body.function_and_flags);
   records_.at(e.index).state.fetch_and(~std::uint32_t{detail::kRecordReturned}, std::memory_order_acq_rel);
   for (const Dependency& dependency : e.extra->dependencies) {
     Entry& other = *resolve(dependency.ref);

@@ -56,7 +56,9 @@ struct Adder {
 class Killer {
  public:
   explicit Killer(std::uint64_t seed) : random_(seed), thread_([this] { run(); }) {}
+  ~Killer() { stop(); }
   int stop() {
+    if (!thread_.joinable()) return kills_;
     {
       const std::lock_guard lock(mutex_);
       is_stopping_ = true;
