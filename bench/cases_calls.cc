@@ -108,16 +108,25 @@ std::uint64_t sleep_20_ms() {
   return stamp(0);
 }
 
-// Three workers that are awake and want tasks, and the driver: four processes that want a CPU. Before each burst three tasks
-// that sleep make sure that all three have just been at work.
-void tasks_3_workers_sync() {
-  const rayx::Runtime runtime = init_with_cpus(3);
-  const double us = median_of(21, [] {
+// Until three tasks that sleep ran on three workers. The machine may take a CPU away for longer than they sleep, then two
+// workers do the work of three; that is tried again, a few times.
+void wake_three_workers() {
+  constexpr int kTries = 10;
+  for (int attempt = 0; attempt < kTries; ++attempt) {
     std::vector<rayx::ObjectRef<std::uint64_t>> sleepers;
     for (int i = 0; i < 3; ++i) sleepers.push_back(rayx::remote<sleep_20_ms>());
     std::set<std::uint32_t> pids;
     for (const std::uint64_t result : rayx::get(sleepers)) pids.insert(pid_of(result));
-    check(same_process_allowed || pids.size() == 3, "three tasks that sleep did not run on three workers");
+    if (same_process_allowed || pids.size() == 3) return;
+  }
+  check(false, "three tasks that sleep did not run on three workers");
+}
+
+// Three workers that are awake and want tasks, and the driver: four processes that want a CPU.
+void tasks_3_workers_sync() {
+  const rayx::Runtime runtime = init_with_cpus(3);
+  const double us = median_of(21, [] {
+    wake_three_workers();
     return sync_us(1, kSubmitTask);
   });
   report("tasks_3_workers_sync", "us", us);

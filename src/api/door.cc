@@ -97,7 +97,7 @@ Result<ValueView> try_await_value(RefCell* cell, DeadlineNs deadline, Duration t
   }
   if (!view.is_error) return view;
   RemoteFailure remote = decode_failure({view.data, view.size});
-  if (remote.code != ErrorCode::kTaskFailed) return Error{remote.code, std::move(remote.message)};
+  if (remote.code != ErrorCode::kTaskFailed) return Error{remote.code, with_stack(remote)};
   return Error{remote.code, "rayx: task " + remote.function + " threw " + remote.type + ": " + remote.message};
 }
 

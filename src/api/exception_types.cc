@@ -18,6 +18,7 @@
 #include <typeinfo>
 #include <variant>
 
+#include "observe/frames.hpp"
 #include "rayx/detail/remote_failure.hpp"
 #include "rayx/errors.hpp"
 
@@ -303,8 +304,14 @@ RemoteFailure actor_died_of_constructor(const RemoteFailure& cause, std::string_
   return died;
 }
 
+std::string with_stack(const RemoteFailure& failure) {
+  std::string stack = observe::symbolise(observe::decode_frames(failure.stack));
+  if (stack.ends_with('\n')) stack.pop_back();
+  return stack.empty() ? failure.message : failure.message + "\nIts stack:\n" + stack;
+}
+
 void throw_failure(RemoteFailure failure) {
-  if (failure.code != ErrorCode::kTaskFailed) throw_error({failure.code, std::move(failure.message)});
+  if (failure.code != ErrorCode::kTaskFailed) throw_error({failure.code, with_stack(failure)});
   if (const ExceptionType* known = find_type(failure.type_key)) known->throw_again(failure);
   std::string text = "rayx: task " + failure.function + " threw " + failure.type + ": " + failure.message +
                      "; the type cannot be rebuilt here: rayx::register_exception<" + failure.type +

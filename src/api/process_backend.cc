@@ -88,6 +88,8 @@ class DriverBackend final : private DriverParts, public worker::Client {
   // The arena stays mapped as long as this object lives, which is as long as the process: the user may hold an Array in it.
   void shutdown() noexcept override {
     Client::shutdown();
+    DriverParts::node->desk().close();
+    DriverParts::asker.close();
     DriverParts::node->stop();
   }
 };

@@ -29,6 +29,8 @@ Result<store::Lease> MemoryDesk::lease(store::LeaseRequest request) {
       if (found.outcome == store::LeaseOutcome::kGranted) return found.lease;
       return Error{ErrorCode::kStoreFull, books_.full_text(request.bytes)};
     }
+    if (is_closed_)
+      return Error{ErrorCode::kShuttingDown, "rayx: the runtime was shut down while a writer waited for memory"};
     if (request.deadline_ns == base::kNever) {
       answered_.wait(lock);
       continue;
@@ -43,6 +45,12 @@ Result<store::Lease> MemoryDesk::lease(store::LeaseRequest request) {
     keep_local(out);
     answers_.insert(answers_.end(), out.begin(), out.end());
   }
+}
+
+void MemoryDesk::close() {
+  std::lock_guard lock(mutex_);
+  is_closed_ = true;
+  answered_.notify_all();
 }
 
 bool MemoryDesk::release(shm::Offset offset, bool& wake_node) {

@@ -36,6 +36,9 @@ class MemoryDesk {
     for (const store::LeaseAnswer& each : out) answer(each);
   }
 
+  // Threads of this process that wait for memory get an error, now and later.
+  void close();
+
   // Whoever owns the extent or has emptied the slab. False: no lease begins there. Answers of workers that waited for memory
   // are kept until the node's loop asks for them by `take_answers`; true in `wake_node` says that there are some.
   bool release(shm::Offset offset, bool& wake_node);
@@ -100,6 +103,7 @@ class MemoryDesk {
   std::uint64_t next_ticket_ = 0;
   std::map<std::uint64_t, store::LeaseAnswer> local_answers_;
   std::vector<store::LeaseAnswer> answers_;
+  bool is_closed_ = false;
 };
 
 }  // namespace rayx::node

@@ -14,15 +14,8 @@
 namespace rayx::node {
 namespace {
 
-enum Tag : std::uint64_t {
-  kEventFd = 1,
-  kForkServer,
-  kServerOut,
-  kServerErr,
-  kStdout,
-  kWorkerOut = 1ull << 32,
-  kWorkerErr = 2ull << 32
-};
+// Of descriptors in the epoll set, besides those of workers.
+enum Tag : std::uint64_t { kEventFd = 1, kForkServer, kServerOut, kServerErr };
 
 constexpr base::TimeNs kMs = 1'000'000;
 constexpr std::chrono::seconds kReadyTimeout{30};
@@ -87,6 +80,8 @@ Result<void> Node::open() {
 Node::~Node() { stop(); }
 
 void Node::ring() {
+  const std::lock_guard lock(ring_mutex_);
+  if (!eventfd_) return;
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(eventfd_.get(), &one, sizeof(one));
 }
@@ -97,13 +92,16 @@ void Node::stop() {
   stopping_.store(true, std::memory_order_release);
   ring();
   thread_.join();
-  // What a user may still read stays mapped; descriptors are given back. Nobody rings any more: node_sleeps is 0.
+  // What a user may still read stays mapped; descriptors are given back. Nobody rings any more: the asker is closed.
   fork_server_.reset();
   workers_.clear();
   server_out_.reset();
   server_err_.reset();
   epoll_.reset();
-  eventfd_.reset();
+  {
+    const std::lock_guard lock(ring_mutex_);
+    eventfd_.reset();
+  }
   arena_->close_fd();
 }
 
@@ -177,7 +175,10 @@ void Node::on_readable(std::uint64_t tag) {
   observe::OutputWriter& to = is_out ? out_ : err_;
   if (!fd || to.is_congested()) return;
   observe::LinePrefixer& lines = is_out ? *worker.out_lines : *worker.err_lines;
-  if (lines.drain(fd.get(), to) == observe::LinePrefixer::Drained::kClosed) fd.reset();
+  if (lines.drain(fd.get(), to) == observe::LinePrefixer::Drained::kClosed) {
+    lines.finish(to);
+    fd.reset();
+  }
   if (lines.has_partial() && flush_partial_ns_ == base::kNever) flush_partial_ns_ = clock_.now_ns() + 100 * kMs;
 }
 
@@ -193,6 +194,23 @@ void Node::flush_output() {
   const bool is_err_done = err_.flush();
   // Whoever reads our output is slow: look again soon. Workers' pipes are not read meanwhile, so nothing is lost.
   if (!is_out_done || !is_err_done) look_again_ns_ = std::min(look_again_ns_, clock_.now_ns() + 5 * kMs);
+  if (is_out_paused_ != out_.is_congested() || is_err_paused_ != err_.is_congested()) listen_to_workers();
+}
+
+// A pipe that is not read would wake the loop again and again.
+void Node::listen_to_workers() {
+  is_out_paused_ = out_.is_congested();
+  is_err_paused_ = err_.is_congested();
+  const auto listen = [this](const process::UniqueFd& fd, std::uint64_t tag, bool is_paused) {
+    epoll_event event{};
+    event.events = is_paused ? 0u : EPOLLIN;
+    event.data.u64 = tag;
+    if (fd) ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd.get(), &event);
+  };
+  for (const auto& [slot, worker] : workers_) {
+    listen(worker.out, kWorkerOut | slot, is_out_paused_);
+    listen(worker.err, kWorkerErr | slot, is_err_paused_);
+  }
 }
 
 void Node::run() {

@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -85,8 +86,9 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   // node_workers.cc
   bool start_fork_server();
   void spawn(std::uint32_t slot);
-  void drain(WorkerProcess& worker, std::uint32_t slot, bool to_the_end);
+  void drain_rest(WorkerProcess& worker);
   void flush_output();
+  void listen_to_workers();
   void bury();
   bool can_bury(std::uint32_t slot, const WorkerProcess& worker);
   bool is_live(const store::Lease& lease);
@@ -124,6 +126,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   std::unique_ptr<observe::LinePrefixer> server_out_lines_;
   std::unique_ptr<observe::LinePrefixer> server_err_lines_;
   process::UniqueFd eventfd_;
+  std::mutex ring_mutex_;  // a thread of the driver may ring while stop() closes it
   process::UniqueFd epoll_;
   observe::OutputWriter out_{1};
   observe::OutputWriter err_{2};
@@ -136,6 +139,8 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   std::unordered_map<std::uint64_t, shm::NodeCall*> leases_asked_;  // by ticket
   base::TimeNs look_again_ns_ = base::kNever;
   base::TimeNs flush_partial_ns_ = base::kNever;
+  bool is_out_paused_ = false;  // its reader is slow, so the workers' pipes are not read
+  bool is_err_paused_ = false;
   base::TimeNs start_again_ns_ = base::kNever;
   int failed_starts_ = 0;
   bool server_is_ready_ = false;

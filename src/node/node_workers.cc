@@ -16,8 +16,6 @@ namespace {
 
 constexpr base::TimeNs kMs = 1'000'000;
 constexpr base::TimeNs kLookAgain_ns = 20 * kMs;
-constexpr std::uint64_t kWorkerOut = 1ull << 32;
-constexpr std::uint64_t kWorkerErr = 2ull << 32;
 
 }  // namespace
 
@@ -98,6 +96,7 @@ void Node::on_worker_started(process::WorkerStarted started) {
   worker.err_lines = std::make_unique<observe::LinePrefixer>(worker.name, worker.pid, observe::wants_colour(2));
   if (worker.out) watch(worker.out.get(), kWorkerOut | slot);
   if (worker.err) watch(worker.err.get(), kWorkerErr | slot);
+  if (is_out_paused_ || is_err_paused_) listen_to_workers();
 }
 
 void Node::on_worker_failed(std::uint64_t slot_word, Error error) {
@@ -110,19 +109,13 @@ void Node::on_worker_failed(std::uint64_t slot_word, Error error) {
   announce_death(slot, found->second);
 }
 
-void Node::drain(WorkerProcess& worker, std::uint32_t, bool to_the_end) {
-  using Drained = observe::LinePrefixer::Drained;
-  const auto empty = [&](process::UniqueFd& fd, observe::LinePrefixer* lines, observe::OutputWriter& to) {
-    if (!fd || lines == nullptr) return;
-    while (lines->drain(fd.get(), to) == Drained::kMore) {
-    }
-    if (to_the_end) {
-      lines->finish(to);
-      fd.reset();
-    }
+void Node::drain_rest(WorkerProcess& worker) {
+  const auto take = [](process::UniqueFd& fd, observe::LinePrefixer* lines, observe::OutputWriter& to) {
+    if (fd && lines != nullptr) lines->drain_rest(fd.get(), to);
+    fd.reset();
   };
-  empty(worker.out, worker.out_lines.get(), out_);
-  empty(worker.err, worker.err_lines.get(), err_);
+  take(worker.out, worker.out_lines.get(), out_);
+  take(worker.err, worker.err_lines.get(), err_);
 }
 
 void Node::write_note(std::uint32_t slot, const WorkerProcess& worker, const std::string& how) {
@@ -130,10 +123,14 @@ void Node::write_note(std::uint32_t slot, const WorkerProcess& worker, const std
   std::string text = how;
   std::string stack;
   const auto& report = *static_cast<const observe::CrashReport*>(notes_.crash_report(slot));
-  if (const auto crash = observe::read_crash_report(report, generation)) stack = observe::encode_frames(crash->frames);
+  if (const auto crash = observe::read_crash_report(report, generation)) {
+    stack = observe::encode_frames(crash->frames);
+    text += observe::cause_of(*crash);
+  }
   for (const auto* lines : {worker.err_lines.get(), worker.out_lines.get()}) {
     if (lines == nullptr || lines->last_lines().empty()) continue;
     text += "\nIts last lines:\n" + observe::indent_lines(lines->last_lines());
+    if (text.ends_with('\n')) text.pop_back();
     break;
   }
   notes_.write(slot, generation, worker.pid, text, stack);
@@ -143,7 +140,7 @@ void Node::on_worker_exit(const process::WorkerExit& exit) {
   const auto slot = static_cast<std::uint32_t>(exit.slot);
   const auto found = workers_.find(slot);
   if (found == workers_.end() || found->second.stage == Stage::kDead) return;
-  drain(found->second, slot, true);
+  drain_rest(found->second);
   std::string how = process::describe(exit.status);
   if (!exit.entered) how += " in a static constructor of the program, before rayx could use it";
   write_note(slot, found->second, how);

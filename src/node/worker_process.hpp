@@ -13,6 +13,10 @@
 
 namespace rayx::node {
 
+// Tags of its pipes in the node's epoll set; the slot is added.
+inline constexpr std::uint64_t kWorkerOut = 1ull << 32;
+inline constexpr std::uint64_t kWorkerErr = 2ull << 32;
+
 struct WorkerProcess {
   enum class Stage : std::uint8_t {
     kWanted,  // the fork server is not there, or has not answered

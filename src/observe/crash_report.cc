@@ -32,9 +32,7 @@ std::optional<Crash> read_crash_report(const CrashReport& report, std::uint32_t 
   return crash;
 }
 
-namespace {
-
-std::string what_happened(const Crash& crash) {
+std::string cause_of(const Crash& crash) {
   if (crash.code <= 0 || crash.code == SI_KERNEL)
     return {};  // sent by a process, or an address the CPU does not report
   switch (crash.signal) {
@@ -48,13 +46,11 @@ std::string what_happened(const Crash& crash) {
   }
 }
 
-}  // namespace
-
 std::string describe(const Crash& crash) {
   const char* name = ::sigabbrev_np(crash.signal);
   const char* text = ::sigdescr_np(crash.signal);
-  return fmt::format("signal {} (SIG{}, {}){}\n{}", crash.signal, name ? name : "?", text ? text : "?",
-                     what_happened(crash), symbolise(crash.frames));
+  return fmt::format("signal {} (SIG{}, {}){}\n{}", crash.signal, name ? name : "?", text ? text : "?", cause_of(crash),
+                     symbolise(crash.frames));
 }
 
 }  // namespace rayx::observe

@@ -64,6 +64,8 @@ struct Crash {
 };
 std::optional<Crash> read_crash_report(const CrashReport& report, std::uint32_t generation);
 
+// ", null pointer (address 0x10)": what the fault was, as a continuation of the signal's name; empty where the signal says all.
+std::string cause_of(const Crash& crash);
 // "signal 11 (SIGSEGV, Segmentation fault), address 0x10 is not mapped" and the numbered frames, on lines of their own.
 std::string describe(const Crash& crash);
 

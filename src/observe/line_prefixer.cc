@@ -92,6 +92,20 @@ LinePrefixer::Drained LinePrefixer::drain(int fd, OutputWriter& out, std::size_t
   return Drained::kMore;
 }
 
+void LinePrefixer::drain_rest(int fd, OutputWriter& out) {
+  char buffer[16 * 1024];
+  // Whoever inherited the pipe from the dead could write for ever.
+  constexpr std::size_t kPipeBytesMax = 1 << 20;
+  for (std::size_t read_bytes = 0; read_bytes < kPipeBytesMax;) {
+    const ssize_t bytes = ::read(fd, buffer, sizeof(buffer));
+    if (bytes < 0 && errno == EINTR) continue;
+    if (bytes <= 0) break;
+    feed({buffer, static_cast<std::size_t>(bytes)}, out);
+    read_bytes += static_cast<std::size_t>(bytes);
+  }
+  finish(out);
+}
+
 std::string indent_lines(const std::deque<std::string>& lines) {
   std::string text;
   for (const std::string& line : lines) text += "    " + line + '\n';

@@ -35,6 +35,8 @@ class LinePrefixer {
   enum class Drained { kEmpty, kMore, kClosed };
   // Reads what a non-blocking descriptor has, at most `budget_bytes`.
   Drained drain(int fd, OutputWriter& out, std::size_t budget_bytes = 256 * 1024);
+  // All that the pipe of a process that has ended holds, and what was kept back; also if `out` is congested: it is little.
+  void drain_rest(int fd, OutputWriter& out);
 
   // The last lines, oldest first, without prefix and line end; long ones are cut, and say so.
   const std::deque<std::string>& last_lines() const { return kept_; }

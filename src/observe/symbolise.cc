@@ -162,6 +162,12 @@ bool is_outside(std::string_view function) {
   return is_one_of(function, kNames);
 }
 
+// The templates of the public headers that lie between the runtime and the user's function. Debug information names functions
+// without their namespace, so the file tells.
+bool is_ours(const Line& line) {
+  return line.function.starts_with("rayx::") || line.file.find("rayx/detail/") != std::string::npos;
+}
+
 void trim(std::vector<Line>& lines) {
   // Only at the ends; a callback into the user's code from deep inside a library stays whole. Frames without a name (a C library
   // without symbols) belong to the run of reporting frames that they stand in.
@@ -177,7 +183,7 @@ void trim(std::vector<Line>& lines) {
       break;
     }
   }
-  while (last > first && lines[last - 1].function.starts_with("rayx::")) --last;
+  while (last > first && is_ours(lines[last - 1])) --last;
   if (last == first) return;  // nothing of the user's: show all of it
   lines.erase(lines.begin() + static_cast<std::ptrdiff_t>(last), lines.end());
   lines.erase(lines.begin(), lines.begin() + static_cast<std::ptrdiff_t>(first));

@@ -323,6 +323,9 @@ void ForkServer::orphan_workers(ForkServerEvents& events) {
   outgoing_.clear();
   std::vector<std::uint64_t> failed;
   for (auto& [slot, worker] : workers_) {
+    // What a worker has started itself is in its group, and the fork server is no longer there to end it. The kernel does not give
+    // out a number again as long as a group has it; an empty group's comes back only after all others.
+    if (worker.pid > 0) ::kill(-worker.pid, SIGKILL);
     if (worker.pid < 0) {
       failed.push_back(slot);
     } else if (worker.pidfd) {

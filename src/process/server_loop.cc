@@ -363,6 +363,7 @@ class Server {
 }  // namespace
 
 void run_fork_server(int control, pid_t driver, int oom_score_adj) {
+  ::prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);  // the thread that started this may end; the driver's end closes the socket
   // Never destroyed: both the server and its forked workers leave by _exit.
   static Server* server = new Server(control, driver, oom_score_adj);
   server->run();

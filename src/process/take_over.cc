@@ -108,7 +108,9 @@ bool look_at_environment() {
                  kTakeOverVariable, text.c_str(), reason);
     return false;
   }
-  if (request.first.kind == MessageKind::kWork) die_with_parent(request.parent);
+  // The fork server too, until it listens to the driver: a constructor of the program may never end. The thread that started it
+  // waits for that.
+  die_with_parent(request.parent);
   accepted = request;
   return true;
 }

@@ -205,7 +205,7 @@ class Client : public detail::Backend {
   void look_at_actor_ends();
   void actor_handle_dropped(Entry& actor);
   void forget_actor(Entry& actor);
-  detail::RemoteFailure actor_failure(const ActorUse& use, std::string_view function);
+  detail::RemoteFailure actor_failure(const ActorUse& use, const Entry& call);
 
   // client_refs.cc
   void drop_locked(RefCell* cell);
@@ -225,6 +225,7 @@ class Client : public detail::Backend {
   bool run_inline(Entry& e, Attendance& attendance);
 
   // client_service.cc
+  static detail::Failure shut_down_failure(const char* what);
   void ensure_service();
   void serve();
   bool drive();  // under the lock; whether there was anything to do

@@ -114,7 +114,7 @@ RefCell* Client::call_actor(RefCell* cell, const TaskCall& call, Failure& failur
   e->lane = static_cast<std::uint16_t>(use->lane.lane);
   if (use->is_ended) [[unlikely]] {
     ledger_.accept(e->index);
-    complete_with_error(e->index, actor_failure(*use, function_name(*e)));
+    complete_with_error(e->index, actor_failure(*use, *e));
     ledger_.done(e->index, true);
     return &e->cell;
   }
@@ -191,7 +191,7 @@ void Client::look_at_actor_ends() {
         Entry& call = owned_.at(held.call);
         call.extra->is_held_back = false;
         if (!held.is_ready) continue;  // comes to `enqueue` when its argument is there
-        complete_with_error(held.call, actor_failure(*use, function_name(call)));
+        complete_with_error(held.call, actor_failure(*use, call));
         ledger_.done(held.call, true);
       }
     }
@@ -199,11 +199,13 @@ void Client::look_at_actor_ends() {
   }
 }
 
-RemoteFailure Client::actor_failure(const ActorUse& use, std::string_view function) {
+// What `call` of the actor, or its constructor, ends with.
+RemoteFailure Client::actor_failure(const ActorUse& use, const Entry& call) {
   RemoteFailure error;
   error.code = ErrorCode::kActorDied;
-  error.function = function;
-  std::string name(function.substr(0, function.find("::")));
+  error.function = function_name(call);
+  std::string name = error.function;
+  if (call.kind == EntryKind::kActorCall) name.erase(std::min(name.rfind("::"), name.size()));
   const Entry& actor = entry(use.actor);
   if (actor.extra != nullptr && !actor.extra->name.empty()) name = actor.extra->name;
   std::string how = "its process is gone";
@@ -222,7 +224,7 @@ RemoteFailure Client::actor_failure(const ActorUse& use, std::string_view functi
     error.stack.assign(note.stack, std::min<std::size_t>(note.stack_bytes, sizeof(note.stack)));
   }
   error.message =
-      "rayx: actor " + name + " died: " + how + ". Its calls are not tried again; make a new one with rayx::actor<T>()";
+      "rayx: actor " + name + " died: " + how + "\nIts calls are not tried again; make a new one with rayx::actor<T>()";
   return error;
 }
 

@@ -291,6 +291,8 @@ ValueView Client::view_of(const Entry& e) const {
   const Record& record = record_of(e);
   const std::uint32_t state = record.state.load(std::memory_order_acquire);
   ValueView view;
+  if (!detail::is_done(state)) [[unlikely]]
+    return view;  // the runtime was shut down after somebody saw that it was done
   view.is_error = (state & detail::kRecordIsError) != 0;
   view.has_refs = (state & detail::kRecordHasRefs) != 0;
   if ((state & detail::kRecordStateMask) == detail::kRecordDoneBlock) {
@@ -307,16 +309,18 @@ ValueView Client::view_of(const Entry& e) const {
   return view;
 }
 
-bool Client::read(RefCell* ref, ValueView& view, Failure&) {
+bool Client::read(RefCell* ref, ValueView& view, Failure& failure) {
   const std::uint32_t state = ref->record.load(std::memory_order_relaxed)->state.load(std::memory_order_acquire);
   if ((state & (detail::kRecordHasRefs | detail::kRecordAdopted)) == detail::kRecordHasRefs) [[unlikely]] {
     Lock lock(mutex_);
     Entry& e = *resolve(ref);
     if (e.kind != EntryKind::kBorrowed) adopt(e);
   }
-  const Entry& e = *Entry::of(ref);
-  view = view_of(e);
-  return true;
+  view = view_of(*Entry::of(ref));
+  if (view.data != nullptr) [[likely]]
+    return true;
+  failure = shut_down_failure("get");
+  return false;
 }
 
 // Takes counts on the references inside a result, so that its executor may let go of them.
@@ -392,7 +396,7 @@ void Client::fail_lost(Index task) {
   Entry& e = owned_.at(task);
   const std::string function = function_name(e);
   if (e.kind != EntryKind::kTask && actor_of_lane_[e.lane] != nullptr) {
-    complete_with_error(task, actor_failure(*actor_of_lane_[e.lane], function));
+    complete_with_error(task, actor_failure(*actor_of_lane_[e.lane], e));
     return;
   }
   RemoteFailure error;
@@ -408,9 +412,8 @@ void Client::fail_lost(Index task) {
       error.stack.assign(note.stack, std::min<std::size_t>(note.stack_bytes, sizeof(note.stack)));
     }
   }
-  error.message =
-      "rayx: the worker that ran " + function + " died: process " + std::to_string(error.pid) + " " + how +
-      "\nIt was tried as often as TaskOptions::max_retries allows. Look at the cause above, or allow more retries";
+  error.message = "rayx: the worker that ran " + function + " died: process " + std::to_string(error.pid) + " " + how +
+                  "\nIt was tried as often as TaskOptions::max_retries allows. Repair the cause, or allow more retries";
   complete_with_error(task, error);
 }
 

@@ -263,6 +263,14 @@ bool Client::is_needed() {
          !borrowed_by_key_.empty();
 }
 
+detail::Failure Client::shut_down_failure(const char* what) {
+  return std::make_unique<Error>(
+      Error{ErrorCode::kShuttingDown,
+            std::string("rayx: ") + what +
+                ": the runtime was shut down meanwhile, and the result went with it. Keep the Runtime "
+                "until all results are there"});
+}
+
 void Client::shutdown() noexcept {
   {
     const std::lock_guard lock(service_mutex_);
@@ -277,6 +285,18 @@ void Client::shutdown() noexcept {
     service_.join();
   }
   Lock lock(mutex_);
+  // Threads that wait see that it is over: those that sleep are woken, and whoever is about to sleep finds another word.
+  const auto wake_waiters = [this](EntryPool& pool) {
+    for (std::size_t i = 0; i < pool.size(); ++i) {
+      Record* const record = pool.at(i).cell.record.load(std::memory_order_relaxed);
+      if (record == nullptr || (record->state.load(std::memory_order_acquire) & detail::kRecordWaiters) == 0) continue;
+      record->state.fetch_and(~std::uint32_t{detail::kRecordWaiters}, std::memory_order_seq_cst);
+      shm::futex_wake(record->state, INT32_MAX);
+    }
+  };
+  wake_waiters(owned_);
+  wake_waiters(borrowed_);
+  bump_epoch();
   for (std::size_t i = 0; i < owned_.size(); ++i)
     owned_.at(i).cell.record.store(&detail::kRecordOfNoRuntime, std::memory_order_relaxed);
   for (std::size_t i = 0; i < borrowed_.size(); ++i)

@@ -173,6 +173,10 @@ bool Client::wait_for_room(LaneUse& use, Lock& lock, Failure& failure) {
   const base::TimeNs deadline = clock.now_ns() + submit_timeout_.count();
   shm::Backoff backoff;
   while (use.backlog.size() >= kBacklogMax) {
+    if (stopping_.load(std::memory_order_relaxed)) {
+      failure = shut_down_failure("remote");
+      return false;
+    }
     drive();
     if (use.backlog.size() < kBacklogMax) break;
     const std::uint32_t epoch = epoch_.load(std::memory_order_acquire);
@@ -408,7 +412,7 @@ void Client::enqueue(Index task) {
   }
   ActorUse& use = *actor_of_lane_[e.lane];
   if (use.is_ended) [[unlikely]] {
-    complete_with_error(task, actor_failure(use, function_name(e)));
+    complete_with_error(task, actor_failure(use, e));
     ledger_.done(task, true);
     return;
   }

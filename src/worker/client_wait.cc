@@ -128,7 +128,13 @@ WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) 
       std::uint32_t word = record->state.load(std::memory_order_acquire);
       if (!detail::is_done(word) &&
           ((word & detail::kRecordWaiters) != 0 ||
-           record->state.compare_exchange_strong(word, word | detail::kRecordWaiters, std::memory_order_acq_rel))) {
+           record->state.compare_exchange_strong(word, word | detail::kRecordWaiters, std::memory_order_seq_cst))) {
+        if (stopping_.load(std::memory_order_seq_cst)) {
+          failure = shut_down_failure("get");
+          outcome = WaitState::kFailed;
+          attendance.begin();
+          break;
+        }
         shm::futex_wait(record->state, word | detail::kRecordWaiters, left);
       }
       attendance.begin();
@@ -212,6 +218,12 @@ WaitState Client::wait_many(std::span<RefCell* const> refs, std::size_t count, D
       if (!detail::is_done(word) && (word & flag) == 0) record.state.fetch_or(flag, std::memory_order_seq_cst);
     }
     attendance.end();
+    if (stopping_.load(std::memory_order_seq_cst) && !enough()) {
+      epoch_sleepers_.fetch_sub(1, std::memory_order_relaxed);
+      failure = shut_down_failure("wait");
+      outcome = WaitState::kFailed;
+      break;
+    }
     if (!enough()) shm::futex_wait(epoch_, epoch, left);
     epoch_sleepers_.fetch_sub(1, std::memory_order_relaxed);
     attendance.begin();

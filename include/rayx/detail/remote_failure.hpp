@@ -44,6 +44,8 @@ RemoteFailure decode_failure(std::span<const std::byte> bytes);
 RemoteFailure describe_current_exception(std::string_view function);
 // What an actor's record and calls hold when its constructor failed with `cause`.
 RemoteFailure actor_died_of_constructor(const RemoteFailure& cause, std::string_view class_name);
+// The message, and where a process crashed if that is known, in numbered lines. Reads debug information: some 10 ms.
+std::string with_stack(const RemoteFailure& failure);
 // Throws what the failure stands for: RemoteError<E>, TaskError, WorkerDied, ...
 [[noreturn]] void throw_failure(RemoteFailure failure);
 [[noreturn]] void throw_failure(std::span<const std::byte> bytes);

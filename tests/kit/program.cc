@@ -1,0 +1,144 @@
+#include "kit/program.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "base/check.hpp"
+#include "base/clock.hpp"
+#include "base/deadline.hpp"
+#include "kit/process_tree.hpp"
+
+extern char** environ;
+
+namespace rayx::kit {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr auto kPatience = 30s;  // for what takes milliseconds, on a busy machine
+
+std::string make_mark() {
+  static int count = 0;
+  return "RAYX_KIT_PROGRAM=" + std::to_string(::getpid()) + "-" + std::to_string(base::SteadyClock().now_ns()) + "-" +
+         std::to_string(++count);
+}
+
+bool carries(pid_t pid, const std::string& mark) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/environ", std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  return text.find(mark) != std::string::npos;
+}
+
+}  // namespace
+
+struct Program::Pipes {
+  int out[2];
+  int err[2];
+  Pipes() {
+    RAYX_CHECK(::pipe2(out, O_CLOEXEC) == 0 && ::pipe2(err, O_CLOEXEC) == 0,
+               "pipe failed in a test:", std::strerror(errno));
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  }
+};
+
+Program::Program(const std::string& path, const Options& options) : Program(path, options, Pipes()) {}
+
+Program::Program(const std::string& path, const Options& options, const Pipes& pipes)
+    : mark_(make_mark()), child_([&]() -> int {
+        ::setpgid(0, 0);
+        const int nothing = ::open("/dev/null", O_RDONLY);
+        ::dup2(nothing, 0);
+        ::dup2(pipes.out[1], 1);
+        ::dup2(pipes.err[1], 2);
+        std::vector<std::string> environment = options.environment;
+        environment.push_back(mark_);
+        for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
+        std::vector<std::string> arguments = {path};
+        arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
+        std::vector<char*> argv;
+        std::vector<char*> envp;
+        for (std::string& argument : arguments) argv.push_back(argument.data());
+        for (std::string& entry : environment) envp.push_back(entry.data());
+        argv.push_back(nullptr);
+        envp.push_back(nullptr);
+        ::execve(path.c_str(), argv.data(), envp.data());
+        std::fprintf(stderr, "cannot start %s: %s\n", path.c_str(), std::strerror(errno));
+        return 127;
+      }) {
+  ::setpgid(child_.pid(), child_.pid());  // both do it: neither can be late
+  ::close(pipes.out[1]);
+  ::close(pipes.err[1]);
+  out_.fd = pipes.out[0];
+  err_.fd = pipes.err[0];
+}
+
+Program::~Program() {
+  child_.kill(SIGKILL);
+  child_.wait(kPatience);
+  for (const pid_t pid : descendants()) ::kill(pid, SIGKILL);
+  everything_is_gone();
+  if (out_.fd >= 0) ::close(out_.fd);
+  if (err_.fd >= 0) ::close(err_.fd);
+}
+
+void Program::kill_group(int signal_number) { ::kill(-child_.pid(), signal_number); }
+
+template <class Done>
+bool Program::read_while(Done done) {
+  const base::Deadline deadline(kPatience);
+  while (!done()) {
+    if (deadline.has_passed() || (out_.fd < 0 && err_.fd < 0)) return false;
+    pollfd entries[2] = {{out_.fd, POLLIN, 0}, {err_.fd, POLLIN, 0}};
+    ::poll(entries, 2, deadline.left_ms());
+    Stream* const streams[2] = {&out_, &err_};
+    for (int i = 0; i < 2; ++i) {
+      if (entries[i].revents == 0) continue;
+      char buffer[1 << 16];
+      const ssize_t bytes = ::read(streams[i]->fd, buffer, sizeof(buffer));
+      if (bytes > 0) streams[i]->text.append(buffer, static_cast<std::size_t>(bytes));
+      if (bytes == 0) ::close(std::exchange(streams[i]->fd, -1));
+    }
+  }
+  return true;
+}
+
+bool Program::read_until(const std::string& text) {
+  return read_while([&] { return out_.text.find(text) != std::string::npos; });
+}
+
+std::optional<ExitStatus> Program::wait() {
+  read_while([&] { return out_.fd < 0 && err_.fd < 0; });
+  return child_.wait(kPatience);
+}
+
+std::vector<pid_t> Program::descendants() const {
+  std::vector<pid_t> found;
+  for (const ProcessInfo& process : list_processes())
+    if (process.pid != pid() && process.pid != ::getpid() && carries(process.pid, mark_)) found.push_back(process.pid);
+  return found;
+}
+
+bool Program::everything_is_gone() {
+  const base::Deadline deadline(kPatience);
+  for (;;) {
+    // Orphans are children of this process now. Those of other tests' programs are gone: tests come one after the other.
+    siginfo_t info{};
+    while (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) info.si_pid = 0;
+    const bool has_children = ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
+    if (!has_children && descendants().empty()) return true;
+    if (deadline.has_passed()) return false;
+    ::poll(nullptr, 0, 1);
+  }
+}
+
+}  // namespace rayx::kit
