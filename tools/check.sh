@@ -96,7 +96,12 @@ sanitized() {
   ${run[@]+"${run[@]}"} tools/run_tests.sh "build/check-$name" --timeout-multiplier 3 "$@"
 }
 
-suites=(--suite unit)
+fuzz() {
+  tools/run_tests.sh build/check-clang --suite fuzz
+}
+
+# Real processes too: workers and the fork server run with the same sanitizer.
+suites=(--suite unit --suite examples --suite cluster --suite storm)
 $quick && suites=(--suite core)
 
 step 'format' format
@@ -104,6 +109,7 @@ step 'headers alone, g++' headers_alone g++
 step 'headers alone, clang++-15' headers_alone "$clang"
 step 'warnings are errors, g++' warnings_as_errors g++ gcc
 $quick || step 'warnings are errors, clang++-15' warnings_as_errors "$clang" clang
+$quick || step 'fuzzing, libFuzzer' fuzz
 step "ASan and UBSan, ${suites[*]}" sanitized asan address,undefined "${suites[@]}"
 step "TSan, ${suites[*]}" sanitized tsan thread "${suites[@]}"
 

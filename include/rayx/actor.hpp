@@ -11,8 +11,12 @@ void check_options(const ActorOptions& options);
 
 template <class T, class... Args>
 struct ActorMaker {
-  static constexpr Finding kFinding = find_problem<ConstructorCallee<T>, Args...>();
-  static constexpr bool kMakes = ConstructorCallee<T>::template kMakes<Args...>;
+  static consteval Finding find() {
+    constexpr Finding kFound = find_problem<ConstructorCallee<T>, Args...>();
+    if (kFound.problem != Problem::kNone || ConstructorCallee<T>::template kMakes<Args...>) return kFound;
+    return {Problem::kNotConstructible, 0};
+  }
+  static constexpr Finding kFinding = find();
   static RefCell* make(const Args&... args) { return make_with(nullptr, args...); }
   static RefCell* make_with(const ActorOptions* options, const Args&... args) {
     return Call<ConstructorCallee<T>, Args...>::make(
@@ -60,7 +64,7 @@ class [[nodiscard]] ActorHandle {
     using Ref = typename detail::CallResult<Callee, std::decay_t<const Args>...>::Type;
     constexpr detail::Finding kFound = find<kMethod, std::decay_t<const Args>...>();
     if constexpr (kFound.problem != detail::Problem::kNone) {
-      detail::report<kFound.problem, kFound.position>();
+#include <rayx/detail/call_report.inc>
       return Ref();
     } else {
       detail::RefCell* const actor = detail::RefAccess::cell(ref_);
@@ -92,11 +96,7 @@ template <class T, class... Args>
 ActorHandle<T> actor(const Args&... args) {
   using Maker = detail::ActorMaker<T, std::decay_t<const Args>...>;
   if constexpr (constexpr detail::Finding kFound = Maker::kFinding; kFound.problem != detail::Problem::kNone) {
-    detail::report<kFound.problem, kFound.position>();
-    return {};
-  } else if constexpr (!Maker::kMakes) {
-    // Depends on T, or clang would instantiate it for every program.
-    detail::report<Maker::kMakes ? detail::Problem::kNone : detail::Problem::kNotConstructible, 0>();
+#include <rayx/detail/call_report.inc>
     return {};
   } else {
     return detail::RefAccess::adopt<ActorHandle<T>>(Maker::make(args...));

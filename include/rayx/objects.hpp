@@ -58,20 +58,7 @@ TupleElement<T> get_element(const ObjectRef<T>& ref, DeadlineNs deadline, Durati
 }
 
 template <class T>
-constexpr void check_put() {
-  constexpr Problem kOfValue = problem_of_encoding(codec::problem_of<T>());
-  static_assert(kOfValue != Problem::kPointer,
-                "rayx: put: argument 1 is or holds a pointer or reference, which means nothing in another process. Put "
-                "the value");
-  static_assert(kOfValue != Problem::kView,
-                "rayx: put: argument 1 is or holds a view into other memory. Put a container or rayx::Array");
-  static_assert(kOfValue != Problem::kFunctionValue,
-                "rayx: put: argument 1 is or holds a function or a lambda with captures. Put the values that it needs");
-  static_assert(
-      kOfValue != Problem::kNotEncodable,
-      "rayx: put: argument 1 is of a class that cannot be encoded. Make it a plain aggregate, or add the function "
-      "rayx_serialize(archive, value) beside it (docs/design/codec.md)");
-}
+inline constexpr Problem kPutProblem = problem_of_encoding(codec::problem_of<T>());
 
 // The type of the object that put makes: string literals become strings.
 template <class A>
@@ -87,7 +74,21 @@ template <class A>
 ObjectRef<detail::PutValue<A>> put(const A& value) {
   using Value = detail::PutValue<A>;
   if constexpr (!codec::is_encodable_v<Value>) {
-    detail::check_put<Value>();
+    using detail::Problem;
+    constexpr Problem kOfValue = detail::kPutProblem<Value>;
+    static_assert(
+        kOfValue != Problem::kPointer,
+        "rayx: put: argument 1 is or holds a pointer or reference, which means nothing in another process. Put "
+        "the value");
+    static_assert(kOfValue != Problem::kView,
+                  "rayx: put: argument 1 is or holds a view into other memory. Put a container or rayx::Array");
+    static_assert(
+        kOfValue != Problem::kFunctionValue,
+        "rayx: put: argument 1 is or holds a function or a lambda with captures. Put the values that it needs");
+    static_assert(
+        kOfValue != Problem::kNotEncodable,
+        "rayx: put: argument 1 is of a class that cannot be encoded. Make it a plain aggregate, or add the function "
+        "rayx_serialize(archive, value) beside it (docs/design/codec.md)");
     return {};
   } else {
     detail::Backend& backend = detail::require_backend("put");

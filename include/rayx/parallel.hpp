@@ -44,55 +44,52 @@ struct ForChunk {
   }
 };
 
+// The results of a function over items, in order; nothing for void.
+template <class Callee, class Item, class... Bound>
+struct MapCall {
+  static constexpr Finding kFinding = find_problem<Callee, Bound..., Item>();
+  using R = typename CallResult<Callee, Bound..., Item>::Type::Value;
+  using Results = std::conditional_t<std::is_void_v<R>, void, std::vector<R>>;
+};
+
 template <class Callee, class Item, class... Bound>
 auto map_chunks(const std::vector<Item>& items, const ChunkOptions& options, const Bound&... bound) {
-  using R = typename CallResult<Callee, Bound..., Item>::Type::Value;
-  constexpr Finding kFound = find_problem<Callee, Bound..., Item>();
-  if constexpr (kFound.problem != Problem::kNone) {
-    report<kFound.problem, kFound.position>();
-    if constexpr (!std::is_void_v<R>) return std::vector<R>();
+  using R = typename MapCall<Callee, Item, Bound...>::R;
+  const std::size_t chunk = chunk_size(items.size(), options.chunk);
+  std::vector<decltype(remote(MapChunk<Callee, R, Item, Awaited<Bound>...>{}, options.task, items, bound...))> parts;
+  for (std::size_t at = 0; at < items.size(); at += chunk) {
+    const auto end = std::min(items.size(), at + chunk);
+    parts.push_back(remote(MapChunk<Callee, R, Item, Awaited<Bound>...>{}, options.task,
+                           std::vector<Item>(items.begin() + static_cast<std::ptrdiff_t>(at),
+                                             items.begin() + static_cast<std::ptrdiff_t>(end)),
+                           bound...));
+  }
+  if constexpr (std::is_void_v<R>) {
+    get(parts);
   } else {
-    const std::size_t chunk = chunk_size(items.size(), options.chunk);
-    std::vector<decltype(remote(MapChunk<Callee, R, Item, Awaited<Bound>...>{}, options.task, items, bound...))> parts;
-    for (std::size_t at = 0; at < items.size(); at += chunk) {
-      const auto end = std::min(items.size(), at + chunk);
-      parts.push_back(remote(MapChunk<Callee, R, Item, Awaited<Bound>...>{}, options.task,
-                             std::vector<Item>(items.begin() + static_cast<std::ptrdiff_t>(at),
-                                               items.begin() + static_cast<std::ptrdiff_t>(end)),
-                             bound...));
+    std::vector<R> results;
+    results.reserve(items.size());
+    for (auto& part : parts) {
+      std::vector<R> values = get(part);
+      std::move(values.begin(), values.end(), std::back_inserter(results));
+      part = {};
     }
-    if constexpr (std::is_void_v<R>) {
-      get(parts);
-    } else {
-      std::vector<R> results;
-      results.reserve(items.size());
-      for (auto& part : parts) {
-        std::vector<R> values = get(part);
-        std::move(values.begin(), values.end(), std::back_inserter(results));
-        part = {};
-      }
-      return results;
-    }
+    return results;
   }
 }
 
 template <class Callee, class Index, class... Bound>
 void for_chunks(Index first, Index last, const ChunkOptions& options, const Bound&... bound) {
-  constexpr Finding kFound = find_problem<Callee, Bound..., Index>();
-  if constexpr (kFound.problem != Problem::kNone) {
-    report<kFound.problem, kFound.position>();
-  } else {
-    if (!(first < last)) return;
-    const auto count = static_cast<std::size_t>(last - first);
-    const std::size_t chunk = chunk_size(count, options.chunk);
-    std::vector<ObjectRef<void>> parts;
-    for (std::size_t at = 0; at < count; at += chunk) {
-      parts.push_back(remote(ForChunk<Callee, Index, Awaited<Bound>...>{}, options.task,
-                             static_cast<Index>(first + static_cast<Index>(at)),
-                             static_cast<Index>(first + static_cast<Index>(std::min(count, at + chunk))), bound...));
-    }
-    get(parts);
+  if (!(first < last)) return;
+  const auto count = static_cast<std::size_t>(last - first);
+  const std::size_t chunk = chunk_size(count, options.chunk);
+  std::vector<ObjectRef<void>> parts;
+  for (std::size_t at = 0; at < count; at += chunk) {
+    parts.push_back(remote(ForChunk<Callee, Index, Awaited<Bound>...>{}, options.task,
+                           static_cast<Index>(first + static_cast<Index>(at)),
+                           static_cast<Index>(first + static_cast<Index>(std::min(count, at + chunk))), bound...));
   }
+  get(parts);
 }
 
 }  // namespace detail
@@ -101,34 +98,67 @@ void for_chunks(Index first, Index last, const ChunkOptions& options, const Boun
 // first error in order. fn is a function (map<fn>(items)), a captureless lambda, or bind() of one with its first values.
 template <auto kFunction, class Item>
 auto map(const std::vector<Item>& items, const ChunkOptions& options = {}) {
-  return detail::map_chunks<detail::CalleeOf<kFunction>>(items, options);
+  using Call = detail::MapCall<detail::CalleeOf<kFunction>, Item>;
+  if constexpr (constexpr detail::Finding kFound = Call::kFinding; kFound.problem != detail::Problem::kNone) {
+#include <rayx/detail/call_report.inc>
+    return typename Call::Results();
+  } else {
+    return detail::map_chunks<detail::CalleeOf<kFunction>>(items, options);
+  }
 }
 template <class F, class Item>
   requires detail::kIsStateless<F>
 auto map(const F&, const std::vector<Item>& items, const ChunkOptions& options = {}) {
-  return detail::map_chunks<detail::ObjectCallee<F>>(items, options);
+  using Call = detail::MapCall<detail::ObjectCallee<F>, Item>;
+  if constexpr (constexpr detail::Finding kFound = Call::kFinding; kFound.problem != detail::Problem::kNone) {
+#include <rayx/detail/call_report.inc>
+    return typename Call::Results();
+  } else {
+    return detail::map_chunks<detail::ObjectCallee<F>>(items, options);
+  }
 }
 template <class Callee, class... Values, class Item>
 auto map(const Bound<Callee, Values...>& bound, const std::vector<Item>& items, const ChunkOptions& options = {}) {
-  return std::apply([&](const Values&... values) { return detail::map_chunks<Callee>(items, options, values...); },
-                    bound.values);
+  using Call = detail::MapCall<Callee, Item, Values...>;
+  if constexpr (constexpr detail::Finding kFound = Call::kFinding; kFound.problem != detail::Problem::kNone) {
+#include <rayx/detail/call_report.inc>
+    return typename Call::Results();
+  } else {
+    return std::apply([&](const Values&... values) { return detail::map_chunks<Callee>(items, options, values...); },
+                      bound.values);
+  }
 }
 
 // fn(i) for each i in [first, last), as tasks of several steps each. Returns when all are done; throws the first error in order. fn
 // runs in other processes: it cannot write into the caller's memory. Results go through map, actors or the store.
 template <auto kFunction, class Index>
 void parallel_for(Index first, Index last, const ChunkOptions& options = {}) {
-  detail::for_chunks<detail::CalleeOf<kFunction>>(first, last, options);
+  if constexpr (constexpr detail::Finding kFound = detail::find_problem<detail::CalleeOf<kFunction>, Index>();
+                kFound.problem != detail::Problem::kNone) {
+#include <rayx/detail/call_report.inc>
+  } else {
+    detail::for_chunks<detail::CalleeOf<kFunction>>(first, last, options);
+  }
 }
 template <class Index, class F>
   requires detail::kIsStateless<F>
 void parallel_for(Index first, Index last, const F&, const ChunkOptions& options = {}) {
-  detail::for_chunks<detail::ObjectCallee<F>>(first, last, options);
+  if constexpr (constexpr detail::Finding kFound = detail::find_problem<detail::ObjectCallee<F>, Index>();
+                kFound.problem != detail::Problem::kNone) {
+#include <rayx/detail/call_report.inc>
+  } else {
+    detail::for_chunks<detail::ObjectCallee<F>>(first, last, options);
+  }
 }
 template <class Index, class Callee, class... Values>
 void parallel_for(Index first, Index last, const Bound<Callee, Values...>& bound, const ChunkOptions& options = {}) {
-  std::apply([&](const Values&... values) { detail::for_chunks<Callee>(first, last, options, values...); },
-             bound.values);
+  if constexpr (constexpr detail::Finding kFound = detail::find_problem<Callee, Values..., Index>();
+                kFound.problem != detail::Problem::kNone) {
+#include <rayx/detail/call_report.inc>
+  } else {
+    std::apply([&](const Values&... values) { detail::for_chunks<Callee>(first, last, options, values...); },
+               bound.values);
+  }
 }
 
 }  // namespace rayx

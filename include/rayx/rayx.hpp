@@ -2,7 +2,8 @@
 #pragma once
 
 // First, so that the error line of a wrong call does not come with the way to it through other headers.
-#include <rayx/detail/call_report.hpp>
+#include <rayx/remote.hpp>
+
 #include <rayx/objects.hpp>
 
 #include <rayx/actor.hpp>
@@ -12,6 +13,5 @@
 #include <rayx/options.hpp>
 #include <rayx/parallel.hpp>
 #include <rayx/register_exception.hpp>
-#include <rayx/remote.hpp>
 #include <rayx/result.hpp>
 #include <rayx/runtime.hpp>

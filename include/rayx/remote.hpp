@@ -1,7 +1,7 @@
 // Tasks: functions that run in another process.
 #pragma once
 
-#include <rayx/detail/call_report.hpp>
+#include <rayx/detail/call_plan.hpp>
 #include <rayx/detail/invoke.hpp>
 #include <rayx/objects.hpp>
 
@@ -91,7 +91,7 @@ template <auto kFunction, class... Args>
 auto remote(const Args&... args) {
   using Caller = detail::TaskCaller<detail::CalleeOf<kFunction>, std::decay_t<const Args>...>;
   if constexpr (constexpr detail::Finding kFound = Caller::kFinding; kFound.problem != detail::Problem::kNone) {
-    detail::report<kFound.problem, kFound.position>();
+#include <rayx/detail/call_report.inc>
     return typename Caller::Ref();
   } else {
     return Caller::call(args...);
@@ -103,14 +103,14 @@ auto remote(const Args&... args) {
 template <class F, class... Args>
   requires(!detail::kIsBound<F> && !std::is_same_v<F, TaskOptions>)
 auto remote(const F&, const Args&... args) {
-  if constexpr (constexpr detail::Finding kTarget = detail::find_target_problem<std::decay_t<const F>>();
-                kTarget.problem != detail::Problem::kNone) {
-    detail::report<kTarget.problem, kTarget.position>();
+  if constexpr (constexpr detail::Finding kFound = detail::find_target_problem<std::decay_t<const F>>();
+                kFound.problem != detail::Problem::kNone) {
+#include <rayx/detail/call_report.inc>
     return ObjectRef<void>();
   } else {
     using Caller = detail::TaskCaller<detail::ObjectCallee<F>, std::decay_t<const Args>...>;
     if constexpr (constexpr detail::Finding kFound = Caller::kFinding; kFound.problem != detail::Problem::kNone) {
-      detail::report<kFound.problem, kFound.position>();
+#include <rayx/detail/call_report.inc>
       return typename Caller::Ref();
     } else {
       return Caller::call(args...);
@@ -121,7 +121,7 @@ template <class Callee, class... Values, class... Args>
 auto remote(const Bound<Callee, Values...>& bound, const Args&... args) {
   using Caller = detail::TaskCaller<Callee, Values..., std::decay_t<const Args>...>;
   if constexpr (constexpr detail::Finding kFound = Caller::kFinding; kFound.problem != detail::Problem::kNone) {
-    detail::report<kFound.problem, kFound.position>();
+#include <rayx/detail/call_report.inc>
     return typename Caller::Ref();
   } else {
     return std::apply([&](const Values&... values) { return Caller::call(values..., args...); }, bound.values);
@@ -131,7 +131,7 @@ template <class Callee, class... Values, class... Args>
 auto remote(const Bound<Callee, Values...>& bound, const TaskOptions& options, const Args&... args) {
   using Caller = detail::TaskCaller<Callee, TaskOptions, Values..., std::decay_t<const Args>...>;
   if constexpr (constexpr detail::Finding kFound = Caller::kFinding; kFound.problem != detail::Problem::kNone) {
-    detail::report<kFound.problem, kFound.position>();
+#include <rayx/detail/call_report.inc>
     return typename Caller::Ref();
   } else {
     return std::apply([&](const Values&... values) { return Caller::call(options, values..., args...); }, bound.values);
@@ -147,7 +147,9 @@ auto bind(Values&&... values) {
 template <class F, class... Values>
 auto bind(const F&, Values&&... values) {
   constexpr detail::Finding kFound = detail::find_target_problem<std::decay_t<const F>>();
-  if constexpr (kFound.problem != detail::Problem::kNone) detail::report<kFound.problem, kFound.position>();
+  if constexpr (kFound.problem != detail::Problem::kNone) {
+#include <rayx/detail/call_report.inc>
+  }
   return Bound<detail::ObjectCallee<std::decay_t<const F>>, std::decay_t<Values>...>{{std::forward<Values>(values)...}};
 }
 

@@ -5,6 +5,7 @@
 
 #include "api/inside_task.hpp"
 #include "base/check.hpp"
+#include "rayx/actor.hpp"
 #include "rayx/detail/ref_codec.hpp"
 #include "rayx/detail/ref_count.hpp"
 #include "rayx/detail/remote_failure.hpp"

@@ -295,7 +295,9 @@ RemoteFailure actor_died_of_constructor(const RemoteFailure& cause, std::string_
   RemoteFailure died = cause;
   died.code = ErrorCode::kActorDied;
   died.message = "rayx: actor " + std::string(class_name) + " died: its constructor ";
-  if (cause.code == ErrorCode::kTaskFailed) {
+  if (cause.code == ErrorCode::kTaskFailed && cause.function != class_name) {
+    died.message += "needed the result of " + cause.function + ", which threw " + cause.type + ": " + cause.message;
+  } else if (cause.code == ErrorCode::kTaskFailed) {
     died.message += "threw " + cause.type + ": " + cause.message;
   } else {
     died.message += "could not run: " + cause.message;

@@ -273,14 +273,15 @@ RefCell* LocalBackend::submit_task(const TaskCall& call, Failure& failure) {
 
 // ---- Actors
 
-RefCell* LocalBackend::create_actor(const TaskCall& call, const ActorOptions*, Failure& failure) {
+RefCell* LocalBackend::create_actor(const TaskCall& call, const ActorOptions* options, Failure& failure) {
   if (refuse_when_stopping(call, failure)) return nullptr;
   void* instance = nullptr;
   LocalNode* const node = run(call, instance);
   auto actor = std::make_unique<LocalActor>();
   actor->instance = instance;
   actor->destroy = call.function->destroy;
-  actor->class_name = call.function->name();
+  const bool is_named = options != nullptr && !options->name.empty();
+  actor->class_name = is_named ? options->name : call.function->name();
   const ValueView view = view_of(*node);
   if (view.is_error) {
     const RemoteFailure died = actor_died_of_constructor(decode_failure({view.data, view.size}), actor->class_name);
@@ -319,7 +320,7 @@ bool LocalBackend::kill_actor(RefCell* cell, Failure&) {
   RAYX_CHECK(actor != nullptr, "the reference is not an actor's");
   const std::lock_guard lock(actor->mutex);
   if (!actor->died_of.empty()) return true;
-  actor->died_of = "rayx: actor " + std::string(actor->class_name) +
+  actor->died_of = "rayx: actor " + actor->class_name +
                    " died: rayx::kill() ended it. Its calls are not tried again; make a new one with rayx::actor<T>()";
   if (actor->running == 0) end_actor(*actor);
   return true;

@@ -15,7 +15,7 @@ struct LocalActor {
   std::recursive_mutex mutex;  // one call at a time; an actor may call itself
   void* instance = nullptr;
   void (*destroy)(void*) = nullptr;
-  std::string_view class_name;
+  std::string class_name;
   std::string died_of;  // empty: alive
   int running = 0;      // calls on the stack, which keep the instance
 };

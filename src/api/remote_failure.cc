@@ -59,6 +59,12 @@ RemoteFailure decode_failure(std::span<const std::byte> bytes) {
     (failure.*field).assign(reinterpret_cast<const char*>(bytes.data()) + at, there);
     at += there;
   }
+  if (failure.code == ErrorCode::kOwnerDied && failure.message.empty()) {
+    failure.message =
+        "rayx: the object is lost: the process that owned it died before the value was there. What a worker submits or "
+        "puts is "
+        "its own; submit it again, or do so in the driver, which lives as long as the program";
+  }
   return failure;
 }
 

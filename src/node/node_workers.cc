@@ -354,10 +354,12 @@ void Node::report_worker_limit(sched::WorkerId id) {
   const std::uint64_t record = call.arguments[1];
   reply(call, shm::NodeAnswer::kWorkerLimit, static_cast<std::uint64_t>(config_.max_workers));
   scheduler_->resumed(id, clock_.now_ns());
-  // It sleeps on the record that it waits for, or on its own count of completions.
+  // It sleeps on the record that it waits for, or on its own count of completions; or it is about to, and finds another word.
   if (owner < kProcesses && record != UINT32_MAX) {
-    shm::futex_wake(control_.records_of(static_cast<std::uint32_t>(owner)).at(static_cast<std::uint32_t>(record)).state,
-                    INT32_MAX);
+    std::atomic<std::uint32_t>& state =
+        control_.records_of(static_cast<std::uint32_t>(owner)).at(static_cast<std::uint32_t>(record)).state;
+    state.fetch_and(~std::uint32_t{detail::kRecordWaiters}, std::memory_order_seq_cst);
+    shm::futex_wake(state, INT32_MAX);
   } else {
     control_.call_service(id);
   }

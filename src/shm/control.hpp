@@ -99,7 +99,7 @@ class Control {
       ProcessSlot& slot = slots_[i];
       slot.generation.fetch_add(1, std::memory_order_relaxed);
       slot.deaths_handled.store(UINT64_MAX, std::memory_order_relaxed);
-      slot.attendance.store(kAttended, std::memory_order_relaxed);
+      slot.attendance.reset();
       slot.run_word.store(0, std::memory_order_relaxed);
       slot.life.store(ProcessLife::kLive, std::memory_order_release);
       if (header_->processes_used.load(std::memory_order_relaxed) <= i)
@@ -148,10 +148,7 @@ class Control {
   }
 
   // Wakes the service thread of process `index`, whether or not it says that it sleeps.
-  void call_service(std::uint32_t index) const noexcept {
-    slots_[index].attendance.store(kAttended, std::memory_order_seq_cst);
-    futex_wake(slots_[index].attendance, INT32_MAX);
-  }
+  void call_service(std::uint32_t index) const noexcept { slots_[index].attendance.call(); }
 
   // Whether a death is unknown to process `me`: cheap, for its service thread.
   bool has_deaths_for(std::uint32_t me) const noexcept {

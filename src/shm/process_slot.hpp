@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "base/kill_point.hpp"
+#include "shm/attendance.hpp"
 #include "shm/hold_table.hpp"
 #include "shm/layout.hpp"
 #include "shm/node_calls.hpp"
@@ -54,7 +55,7 @@ struct alignas(kCacheLineBytes) ProcessSlot {
   std::atomic<std::uint64_t> lane_version_seen;
 
   // Line 2: who looks after completions that carry kRecordNotify.
-  alignas(kCacheLineBytes) std::atomic<std::uint32_t> attendance;     // Attendance; a service thread sleeps on it
+  alignas(kCacheLineBytes) Attendance attendance;
   alignas(kCacheLineBytes) std::atomic<std::uint64_t> completed_top;  // bit g: completed_slabs[g] may hold bits
   std::atomic<std::uint64_t> completed_slabs[kRecordSlabsMax / 64];   // bit s: slab 64 g + s has completed records
 
@@ -73,11 +74,6 @@ static_assert(std::is_standard_layout_v<ProcessSlot>);
 
 // A lease that says: finish what you run, end your actor, and leave.
 inline constexpr std::uint32_t kLeaseLeave = UINT32_MAX;
-
-enum Attendance : std::uint32_t {
-  kUnattended = 0,  // the service thread sleeps: whoever leaves work wakes it
-  kAttended = 1,    // a thread is awake and looks at the completion bitmap again before it goes
-};
 
 // The executor's log of what it has taken. Plain stores to its own lines: nobody else reads them while it lives.
 class RunningStack {

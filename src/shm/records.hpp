@@ -90,14 +90,7 @@ class Records {
   }
 
   // Wakes the owner's service thread if nobody attends.
-  void call_owner() const noexcept {
-    std::uint32_t expected = kUnattended;
-    if (slot_->attendance.load(std::memory_order_seq_cst) != kUnattended) return;
-    if (slot_->attendance.compare_exchange_strong(expected, kAttended, std::memory_order_seq_cst)) {
-      RAYX_KILL_POINT("owner.call.before_futex");
-      futex_wake(slot_->attendance, INT32_MAX);
-    }
-  }
+  void call_owner() const noexcept { slot_->attendance.call_if_unattended(); }
 
   // Owner: hands each completed record's index to `visit` and clears its bit. One thread of the owner at a time.
   template <class Visit>
@@ -141,8 +134,7 @@ class Records {
     const std::uint32_t used = slots_used_->load(std::memory_order_acquire);
     for (std::uint32_t i = 0; i < used; ++i) {
       if (all_slots_[i].life.load(std::memory_order_acquire) != ProcessLife::kLive) continue;
-      all_slots_[i].attendance.store(kAttended, std::memory_order_seq_cst);
-      futex_wake(all_slots_[i].attendance, INT32_MAX);
+      all_slots_[i].attendance.call();
     }
   }
 

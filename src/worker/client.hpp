@@ -221,8 +221,8 @@ class Client : public detail::Backend {
   detail::RefName name_of(const Entry& e);
 
   // client_wait.cc
-  class Attendance;
-  bool run_inline(Entry& e, Attendance& attendance);
+  class Attending;
+  bool run_inline(Entry& e, Attending& attendance);
 
   // client_service.cc
   static detail::Failure shut_down_failure(const char* what);
@@ -232,6 +232,7 @@ class Client : public detail::Backend {
   bool has_work() const noexcept;
   void on_completed(Index index);
   void take_back_from(std::uint32_t dead);
+  void owner_has_died(Entry& e);
   void look_at_foreign();
   void release_adopted();
   void bump_epoch();

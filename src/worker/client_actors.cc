@@ -118,8 +118,13 @@ RefCell* Client::call_actor(RefCell* cell, const TaskCall& call, Failure& failur
     ledger_.done(e->index, true);
     return &e->cell;
   }
-  // Another process's actor that is not there yet: its constructor is in a queue that we cannot get behind.
-  const bool is_unready = actor.kind == EntryKind::kBorrowed && actor.node.phase != owner::Phase::kDone;
+  // An actor that is not there yet: its constructor waits for an argument, or it is another process's and in a queue that we
+  // cannot get behind. Or one that will never be there, because an argument of its constructor has failed.
+  const owner::Phase phase = actor.node.phase;
+  const bool is_unready =
+      actor.kind == EntryKind::kBorrowed
+          ? phase != owner::Phase::kDone
+          : phase == owner::Phase::kWaiting || (phase == owner::Phase::kDone && actor.node.is_error);
   const bool must_wait = is_unready || (e->extra != nullptr && !e->extra->dependencies.empty());
   if (must_wait || !use->held_back.empty()) [[unlikely]] {
     const std::uint64_t caller = this_caller();

@@ -132,7 +132,12 @@ Entry* Client::borrow(ObjectKey key, const RefName& name) {
   borrowed_by_key_[key.word] = index;
   ledger_.borrow(index);
   const std::uint32_t word = record.state.load(std::memory_order_acquire);
-  if (detail::is_done(word)) ledger_.done(index, (word & detail::kRecordIsError) != 0);
+  if (detail::is_done(word)) {
+    ledger_.done(index, (word & detail::kRecordIsError) != 0);
+  } else if (slot.life.load(std::memory_order_seq_cst) == shm::ProcessLife::kDead) {
+    owner_has_died(e);
+    ledger_.done(index, true);
+  }
   return &e;
 }
 
@@ -380,8 +385,10 @@ void Client::complete_with_error(Index task, const RemoteFailure& error) {
 
 void Client::fail_as(Index task, Index cause) {
   const ValueView view = view_of(entry(cause));
-  complete_with_error(task, detail::decode_failure({view.data, view.size}));
+  RemoteFailure error = detail::decode_failure({view.data, view.size});
   Entry& e = owned_.at(task);
+  if (e.kind == EntryKind::kActor) error = detail::actor_died_of_constructor(error, function_name(e));
+  complete_with_error(task, error);
   if (e.extra != nullptr && e.extra->is_held_back) {
     // Its caller's later calls no longer wait for it.
     ActorUse* const use = actor_of_lane_[e.lane];

@@ -41,7 +41,7 @@ void Client::ensure_service() {
   const std::lock_guard lock(service_mutex_);
   if (has_service_.load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed)) return;
   control_.begin_owning(me_);
-  control_.slot(me_).attendance.store(shm::kAttended, std::memory_order_seq_cst);
+  control_.slot(me_).attendance.begin();
   service_ = std::thread([this] { serve(); });
   has_service_.store(true, std::memory_order_release);
 }
@@ -55,8 +55,9 @@ void Client::attend_now() {
 }
 
 void Client::serve() {
-  shm::ProcessSlot& slot = control_.slot(me_);
-  while (!stopping_.load(std::memory_order_acquire)) {
+  shm::Attendance& attendance = control_.slot(me_).attendance;
+  while (!stopping_.load(std::memory_order_seq_cst)) {
+    const std::uint32_t before = attendance.word();
     {
       Lock lock(mutex_);
       drive();
@@ -67,17 +68,17 @@ void Client::serve() {
     }
     bump_epoch();
     // Nobody attends from here on, unless a thread that waits does.
-    std::uint32_t word = slot.attendance.load(std::memory_order_seq_cst);
+    std::uint32_t word = attendance.word();
     if (attendees_.load(std::memory_order_seq_cst) == 0) {
-      slot.attendance.store(shm::kUnattended, std::memory_order_seq_cst);
-      word = shm::kUnattended;
+      word = attendance.end();
       if (attendees_.load(std::memory_order_seq_cst) != 0) {
-        slot.attendance.store(shm::kAttended, std::memory_order_seq_cst);
-        word = shm::kAttended;
+        attendance.begin();
+        word = attendance.word();
       }
     }
-    if (word == shm::kUnattended && (has_work() || stopping_.load(std::memory_order_acquire))) continue;
-    shm::futex_wait(slot.attendance, word, base::kNever);
+    const bool is_called = shm::Attendance::was_called(before, word) || stopping_.load(std::memory_order_seq_cst);
+    if (is_called || (!shm::Attendance::is_attended(word) && has_work())) continue;
+    attendance.sleep(word);
   }
 }
 
@@ -140,6 +141,32 @@ void Client::on_completed(Index index) {
   }
 }
 
+// Nobody will complete the record of the borrowed `e` any more: its cells get one that is done, and their waiters see it.
+void Client::owner_has_died(Entry& e) {
+  static Record* const owner_died = [] {
+    auto* dead_record = new Record{.state = detail::kRecordDoneInline | detail::kRecordIsError,
+                                   .generation = 0,
+                                   .queued_at = 0,
+                                   .size = 1,  // the code alone; decode_failure knows the text
+                                   .reserved = 0,
+                                   .payload = {}};
+    detail::RemoteFailure error;
+    error.code = ErrorCode::kOwnerDied;
+    encode(error, dead_record->payload, dead_record->size);
+    return dead_record;
+  }();
+  Record& record = record_of(e);
+  e.cell.record.store(owner_died, std::memory_order_seq_cst);
+  if (e.aliases != 0) {
+    for (std::size_t i = 0; i < aliases_.size(); ++i)
+      if (aliases_.at(i).target() == &e) aliases_.at(i).cell.record.store(owner_died, std::memory_order_seq_cst);
+  }
+  std::erase(foreign_watch_, e.index);
+  // Who sleeps is woken, and who is about to sleep finds another word.
+  record.state.fetch_and(~std::uint32_t{detail::kRecordWaiters}, std::memory_order_seq_cst);
+  shm::futex_wake(record.state, INT32_MAX);
+}
+
 // What the dead process had claimed or begun of this process's tasks, and what this process has of the dead one's.
 void Client::take_back_from(std::uint32_t dead) {
   dying_ = dead;
@@ -190,23 +217,8 @@ void Client::take_back_from(std::uint32_t dead) {
       ledger_.done(index, (record.state.load(std::memory_order_relaxed) & detail::kRecordIsError) != 0);
       continue;
     }
-    static Record* const owner_died = [] {
-      detail::RemoteFailure error;
-      error.code = ErrorCode::kOwnerDied;
-      error.message = "owner died";
-      auto* dead_record = new Record{.state = detail::kRecordDoneInline | detail::kRecordIsError,
-                                     .generation = 0,
-                                     .queued_at = 0,
-                                     .size = 0,
-                                     .reserved = 0,
-                                     .payload = {}};
-      dead_record->size = static_cast<std::uint32_t>(std::min(encoded_size(error), detail::kRecordInlineBytes));
-      encode(error, dead_record->payload, dead_record->size);
-      return dead_record;
-    }();
-    e.cell.record.store(owner_died, std::memory_order_release);
+    owner_has_died(e);
     ledger_.done(index, true);
-    shm::futex_wake(record.state, INT32_MAX);
   }
   orphan_owners_[dead] = generation_base(control_.slot(dead).generation.load(std::memory_order_relaxed));
   std::erase_if(orphan_owners_, [&](const auto& orphan) {

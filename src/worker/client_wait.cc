@@ -17,24 +17,24 @@ constexpr std::uint32_t kTurnsBetweenLooks = 16;
 }  // namespace
 
 // While one of these lives, this thread looks after what is completed, and nobody wakes the service thread for it.
-class Client::Attendance {
+class Client::Attending {
  public:
-  explicit Attendance(Client& client) : client_(client) { begin(); }
-  ~Attendance() { end(); }
-  Attendance(const Attendance&) = delete;
-  Attendance& operator=(const Attendance&) = delete;
+  explicit Attending(Client& client) : client_(client) { begin(); }
+  ~Attending() { end(); }
+  Attending(const Attending&) = delete;
+  Attending& operator=(const Attending&) = delete;
 
   void begin() {
     if (is_on_) return;
     is_on_ = true;
     if (client_.attendees_.fetch_add(1, std::memory_order_seq_cst) == 0)
-      client_.control_.slot(client_.me_).attendance.store(shm::kAttended, std::memory_order_seq_cst);
+      client_.control_.slot(client_.me_).attendance.begin();
   }
   void end() {
     if (!is_on_) return;
     is_on_ = false;
     if (client_.attendees_.fetch_sub(1, std::memory_order_seq_cst) != 1) return;
-    client_.control_.slot(client_.me_).attendance.store(shm::kUnattended, std::memory_order_seq_cst);
+    client_.control_.slot(client_.me_).attendance.end();
     // Whoever completed something before this store has called nobody.
     if (client_.has_work()) client_.control_.call_service(client_.me_);
   }
@@ -51,7 +51,7 @@ class Client::Attendance {
 };
 
 // A task that waits runs what it waits for itself, if nobody has begun it and it needs no more CPUs than this executor holds.
-bool Client::run_inline(Entry& e, Attendance& attendance) {
+bool Client::run_inline(Entry& e, Attending& attendance) {
   Record& record = record_of(e);
   const std::uint64_t queued_at = record.queued_at.load(std::memory_order_relaxed);
   if (queued_at == 0) return false;
@@ -84,7 +84,7 @@ WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) 
   NodeAsker::Pending blocked = nullptr;
   WaitState outcome = WaitState::kReady;
   {
-    Attendance attendance(*this);
+    Attending attendance(*this);
     shm::Backoff backoff;
     std::uint32_t turn = 0;
     while (!is_done()) {
@@ -132,10 +132,13 @@ WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) 
         if (stopping_.load(std::memory_order_seq_cst)) {
           failure = shut_down_failure("get");
           outcome = WaitState::kFailed;
-          attendance.begin();
           break;
         }
-        shm::futex_wait(record->state, word | detail::kRecordWaiters, left);
+        // Its owner may just have died: then the cell has another record, which is done. Or the node has said that the wait is in
+        // vain. Both clear the flag afterwards, so that who comes by here too early does not sleep.
+        const bool is_vain = blocked != nullptr && NodeAsker::is_answered(blocked);
+        if (ref->record.load(std::memory_order_seq_cst) == record && !is_vain)
+          shm::futex_wait(record->state, word | detail::kRecordWaiters, left);
       }
       attendance.begin();
       backoff.reset();
@@ -171,7 +174,7 @@ WaitState Client::wait_many(std::span<RefCell* const> refs, std::size_t count, D
   const bool inside = in_executor();
   NodeAsker::Pending blocked = nullptr;
   WaitState outcome = WaitState::kReady;
-  Attendance attendance(*this);
+  Attending attendance(*this);
   shm::Backoff backoff;
   std::uint32_t turn = 0;
   while (!enough()) {
@@ -193,6 +196,8 @@ WaitState Client::wait_many(std::span<RefCell* const> refs, std::size_t count, D
       outcome = enough() ? WaitState::kReady : WaitState::kTimedOut;
       break;
     }
+    // Whatever is completed from here on, or answered by the node, raises the epoch, through the service thread.
+    const std::uint32_t epoch = epoch_.load(std::memory_order_seq_cst);
     if (inside && blocked == nullptr) {
       blocked = node_.begin(NodeQuestion::kBlocked, me_, UINT32_MAX);
     } else if (blocked != nullptr && NodeAsker::is_answered(blocked)) {
@@ -207,8 +212,6 @@ WaitState Client::wait_many(std::span<RefCell* const> refs, std::size_t count, D
         break;
       }
     }
-    // Whatever is completed from here on raises the epoch, through the service thread.
-    const std::uint32_t epoch = epoch_.load(std::memory_order_seq_cst);
     epoch_sleepers_.fetch_add(1, std::memory_order_seq_cst);
     for (RefCell* ref : refs) {
       Record& record = *ref->record.load(std::memory_order_acquire);

@@ -207,7 +207,8 @@ class Owner {
     while (!in_flight_.empty()) take_oldest();
     const LaneState& lane = control_.lane(kLane).state();
     for (int turn = 0; turn < 2000; ++turn) {
-      if (lane.sleeping.load() == lane.members.load() && control_.slot(me_).attendance.load() == kUnattended) break;
+      if (lane.sleeping.load() == lane.members.load() && !Attendance::is_attended(control_.slot(me_).attendance.word()))
+        break;
       ::sched_yield();
     }
   }
@@ -297,11 +298,11 @@ class Owner {
       }
       if (worked) backoff.reset();
       if (worked || backoff.wait_once()) continue;
-      slot.attendance.store(kUnattended, std::memory_order_seq_cst);
+      const std::uint32_t unattended = slot.attendance.end();
       RAYX_KILL_POINT("test.owner.unattended");
       if (!records_.has_completed() && !control_.has_deaths_for(me_) && !stopping_.load())
-        futex_wait(slot.attendance, kUnattended, base::kNever);
-      slot.attendance.store(kAttended, std::memory_order_seq_cst);
+        slot.attendance.sleep(unattended);
+      slot.attendance.begin();
       backoff.reset();
     }
   }
@@ -517,7 +518,7 @@ class World {
               (participant->role == Role::kOwner ? " owner" : " executor") + (participant->gone ? " gone" : "") +
               " done " + std::to_string(shared_->participants[participant->slot].done.load()) + " depth " +
               std::to_string(slot.running_depth.load()) + " run_word " + std::to_string(slot.run_word.load()) +
-              " attendance " + std::to_string(slot.attendance.load());
+              " attendance " + std::to_string(slot.attendance.word());
     }
     LaneState& lane = memory_.control.lane(kLane).state();
     return text + "\n  searching " + std::to_string(lane.searching.load()) + " sleeping " +
