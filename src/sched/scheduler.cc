@@ -93,8 +93,8 @@ void Scheduler::died(WorkerId id, bool had_started, base::TimeNs now_ns) {
         }
       } else if (!RAYX_PLANTED_BUG(204)) {
         // Whoever submits asks again when it finds nobody; what is queued already is looked at here.
+        if (!lane->second.is_wanting) lane->second.asked_at = ++asked_;
         lane->second.is_wanting = true;
-        lane->second.asked_at = ++asked_;
       }
     }
   }
@@ -126,7 +126,8 @@ std::optional<WorkerId> Scheduler::free_worker() {
   return id;
 }
 
-void Scheduler::give(WorkerId id, Worker& worker, LaneId lane_id, const Lane& lane, base::TimeNs now_ns) {
+void Scheduler::give(WorkerId id, Worker& worker, LaneId lane_id, Lane& lane, base::TimeNs now_ns) {
+  lane.asked_at = ++asked_;  // what it wants more comes after those who have asked meanwhile
   worker.lane = lane_id;
   worker.granted_ns = now_ns;
   worker.is_actor = lane.is_actor;
@@ -232,14 +233,20 @@ void Scheduler::decide(base::TimeNs now_ns) {
       lane.asked_at = ++asked_;
     }
   }
-  std::vector<LaneId> wanting;
+  // Who has nobody comes before who wants more; then in the order of asking.
+  struct Wanting {
+    bool has_executor;
+    std::uint64_t asked_at;
+    LaneId id;
+    auto operator<=>(const Wanting&) const = default;
+  };
+  std::vector<Wanting> wanting;
   for (const auto& [id, lane] : lanes_)
-    if (lane.is_wanting) wanting.push_back(id);
-  std::sort(wanting.begin(), wanting.end(),
-            [&](LaneId a, LaneId b) { return lanes_.at(a).asked_at < lanes_.at(b).asked_at; });
+    if (lane.is_wanting) wanting.push_back({active_in(id) > 0, lane.asked_at, id});
+  std::sort(wanting.begin(), wanting.end());
 
   bool someone_waits = false;
-  for (const LaneId id : wanting) {
+  for (const auto& [has_executor, asked_at, id] : wanting) {
     Lane& lane = lanes_.at(id);
     if (lane.is_actor) {
       if (someone_waits && lane.units > 0) continue;

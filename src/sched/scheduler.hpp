@@ -97,7 +97,7 @@ class Scheduler {
   void take_back(Units needed, LaneId for_lane, base::TimeNs now_ns);
   void take_back_worker(LaneId for_lane, base::TimeNs now_ns);
   void revoke(WorkerId id, Worker& worker);
-  void give(WorkerId id, Worker& worker, LaneId lane_id, const Lane& lane, base::TimeNs now_ns);
+  void give(WorkerId id, Worker& worker, LaneId lane_id, Lane& lane, base::TimeNs now_ns);
   Units returning() const;
   void look_for_deadlock();
 

@@ -28,7 +28,7 @@ Simulator::Simulator(std::uint64_t seed) : random_(seed) {
     lanes_.push_back(Lane{units, false, false, 0, {}});
     scheduler_->add_class(1, units);
   }
-  to_submit_ = 5 + static_cast<int>(pick(40));
+  to_submit_ = 5 + static_cast<int>(pick(pick(4) == 0 ? 200 : 40));
   kills_left_ = static_cast<int>(pick(6));
 }
 
