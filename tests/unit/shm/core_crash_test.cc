@@ -99,7 +99,7 @@ void kill_at_every_point(Role victim, Mode mode) {
   for (const auto& [name, count] : points) {
     bool killed = false;
     // Points that are passed rarely may not be reached in one run; the first passing of them is tried again.
-    for (int attempt = 0; attempt < 6 && !killed; ++attempt) {
+    for (int attempt = 0; attempt < 30 && !killed; ++attempt) {
       Plan plan;
       plan.mode = mode;
       plan.victim = victim;
