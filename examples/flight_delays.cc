@@ -16,7 +16,7 @@
 namespace {
 
 constexpr std::size_t kPartRows = 1'000'000;
-constexpr std::size_t kPartsInFlight = 8;  // so many lie in the store; the others wait for their room
+constexpr std::size_t kPartsInFlight = 12;  // so many lie in the store; the others wait for their room
 
 // Upper bounds of the classes in which delays are counted, in minutes. The last class has none.
 constexpr std::array<int, 27> kBounds = {-15, -10, -5,  0,   5,   10,  15,  20,  25,  30,  40,  50,  60,  75,
@@ -209,7 +209,7 @@ void run(std::size_t rows, const std::filesystem::path& path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::size_t rows = 60'000'000;
+  std::size_t rows = 240'000'000;
   std::filesystem::path path;
   try {
     for (int i = 1; i < argc; ++i) {
