@@ -40,6 +40,7 @@ struct Line {
   int line = 0;
   std::string module;
   std::uint64_t offset = 0;
+  bool is_inlined = false;  // the name was found in that of the function it was inlined into
 };
 
 std::string demangle(const char* name) {
@@ -168,6 +169,28 @@ bool is_ours(const Line& line) {
   return line.function.starts_with("rayx::") || line.file.find("rayx/detail/") != std::string::npos;
 }
 
+// Without debug information a user's function that was inlined has left no frame, but the template that calls it is named after it:
+// "rayx::detail::Thunk<rayx::detail::FunctionCallee<&ns::work>, ...>::call(...)" gives "ns::work". Empty: not such a template.
+std::string inlined_callee(std::string_view function) {
+  if (!function.starts_with("rayx::detail::")) return {};
+  std::size_t begin = std::string_view::npos;
+  for (const std::string_view callee : {"FunctionCallee<", "MethodCallee<", "ConstructorCallee<", "ObjectCallee<"}) {
+    const std::size_t found = function.find(callee);
+    if (found < begin) begin = found + callee.size();
+  }
+  if (begin == std::string_view::npos) return {};
+  std::size_t end = begin;
+  for (int depth = 0; end < function.size() && (depth > 0 || function[end] != '>'); ++end) {
+    depth += function[end] == '<' || function[end] == '(' || function[end] == '{';
+    depth -= function[end] == '>' || function[end] == ')' || function[end] == '}';
+  }
+  std::string_view callee = function.substr(begin, end - begin);
+  if (const std::size_t method = callee.rfind(", &"); method != std::string_view::npos)
+    callee.remove_prefix(method + 2);
+  if (callee.starts_with('&')) callee.remove_prefix(1);
+  return std::string(callee);
+}
+
 void trim(std::vector<Line>& lines) {
   // Only at the ends; a callback into the user's code from deep inside a library stays whole. Frames without a name (a C library
   // without symbols) belong to the run of reporting frames that they stand in.
@@ -183,7 +206,17 @@ void trim(std::vector<Line>& lines) {
       break;
     }
   }
+  const std::size_t outside = last;
   while (last > first && is_ours(lines[last - 1])) --last;
+  for (std::size_t i = last; i < outside; ++i) {
+    std::string callee = inlined_callee(lines[i].function);
+    if (callee.empty() || !lines[i].file.empty()) continue;
+    if (last > first && lines[last - 1].function.starts_with(callee)) break;  // it has a frame of its own
+    lines[i].function = std::move(callee);
+    lines[i].is_inlined = true;
+    std::swap(lines[last++], lines[i]);
+    break;
+  }
   if (last == first) return;  // nothing of the user's: show all of it
   lines.erase(lines.begin() + static_cast<std::ptrdiff_t>(last), lines.end());
   lines.erase(lines.begin(), lines.begin() + static_cast<std::ptrdiff_t>(first));
@@ -223,7 +256,8 @@ std::string symbolise(std::span<const Frame> frames) {
     const std::string module = line.module.empty() ? "?" : line.module.substr(line.module.rfind('/') + 1);
     const std::string function = line.function.empty() ? "?" : line.function;
     if (line.file.empty()) {
-      text += fmt::format("{:>4}. {} ({}+0x{:x})\n", i + 1, function, module, line.offset);
+      text += fmt::format("{:>4}. {}{} ({}+0x{:x})\n", i + 1, function, line.is_inlined ? ", inlined," : "", module,
+                          line.offset);
     } else {
       text += fmt::format("{:>4}. {} at {}:{}\n", i + 1, function, line.file, line.line);
     }

@@ -26,6 +26,14 @@ TEST(WorkerDied, NamesSignalFunctionProcessStackAndLastLines) {
   EXPECT_THAT(text, HasSubstr("and the next task gives 1"));
 }
 
+// A function that was inlined has left no frame, and nothing but its caller's name tells of it.
+TEST(WorkerDied, NamesTheFunctionWithoutDebugInformation) {
+  const std::string text = Scenario({"died", "null"}, {}, Scenario::Build::kWithoutLines).result();
+  EXPECT_THAT(text, ContainsRegex(
+                        "Its stack:\n   1\\. .*crash_by_null.* \\(cluster_scenarios_without_lines\\+0x[0-9a-f]+\\)\n"));
+  EXPECT_THAT(text, Not(HasSubstr("rayx::")));
+}
+
 TEST(WorkerDied, ByAbort) {
   EXPECT_THAT(Scenario({"died", "abort"}).result(),
               AllOf(ContainsRegex("call_abort died: process [0-9]+ was killed by signal 6 \\(SIGABRT"),

@@ -14,8 +14,12 @@ namespace rayx::cluster_test {
 
 class Scenario : public kit::Program {
  public:
-  explicit Scenario(std::vector<std::string> arguments, std::vector<std::string> environment = {})
-      : Program(path(), {std::move(arguments), std::move(environment)}) {}
+  // As its author debugs it (kWithLines), or as it is shipped.
+  enum class Build { kWithLines, kWithoutLines };
+  explicit Scenario(std::vector<std::string> arguments, std::vector<std::string> environment = {},
+                    Build build = Build::kWithLines)
+      : Program(path(build == Build::kWithLines ? "RAYX_SCENARIOS" : "RAYX_SCENARIOS_WITHOUT_LINES"),
+                {std::move(arguments), std::move(environment)}) {}
 
   // Its stdout, after it has ended well and left nothing.
   std::string result() {
@@ -29,9 +33,9 @@ class Scenario : public kit::Program {
   }
 
  private:
-  static std::string path() {
-    const char* const path = std::getenv("RAYX_SCENARIOS");
-    return path == nullptr ? "RAYX_SCENARIOS is not set" : path;
+  static std::string path(const char* variable) {
+    const char* const path = std::getenv(variable);
+    return path == nullptr ? std::string(variable) + " is not set" : path;
   }
 };
 
