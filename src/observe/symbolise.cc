@@ -128,7 +128,8 @@ bool is_one_of(std::string_view function, std::span<const std::string_view> name
 
 // How the thread came from the fault or throw to the one who took the stack: of no use to the user.
 bool is_reporting(std::string_view function) {
-  static constexpr std::array<std::string_view, 19> kNames = {"__clang_call_terminate",
+  static constexpr std::array<std::string_view, 20> kNames = {"__clang_call_terminate",
+                                                              "__gxx_personality_v0",
                                                               "rayx_capture_*",
                                                               "_Unwind_*",
                                                               "__cxa_throw",
