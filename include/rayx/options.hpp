@@ -25,6 +25,9 @@ struct Config {
   std::optional<std::uint64_t> store_bytes = {};
   // RAYX_MAX_WORKERS, 1 to 64. Default 64. Processes that run tasks, those that wait for others included. Actors do not count.
   std::optional<int> max_workers = {};
+  // RAYX_MAX_PENDING_TASKS, 1 to 100,000,000. Default 1,000,000. The queue that workers pull from holds 4,096 tasks (512 calls of an
+  // actor); those beyond wait in the process that submitted them, so many for each value of num_cpus and for each actor.
+  std::optional<int> max_pending_tasks = {};
   // RAYX_SUBMIT_TIMEOUT_MS, default 60,000. How long a call waits when the queue of pending tasks is full; then QueueFull.
   std::optional<Duration> submit_timeout = {};
   // RAYX_STORE_TIMEOUT_MS, default 10,000. How long a writer waits when the object store is full; then OutOfMemory.

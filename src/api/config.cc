@@ -96,6 +96,11 @@ Result<Config> resolve_config(const Config& config) {
   if (!workers) return workers.error();
   resolved.max_workers = static_cast<int>(*workers);
 
+  const auto pending =
+      resolve({"max_pending_tasks", "RAYX_MAX_PENDING_TASKS", 1, 100'000'000}, config.max_pending_tasks, 1'000'000);
+  if (!pending) return pending.error();
+  resolved.max_pending_tasks = static_cast<int>(*pending);
+
   if (config.submit_timeout == kForever) {
     resolved.submit_timeout = kForever;
   } else {

@@ -73,10 +73,8 @@ Backend& require_backend_of(const RefCell* cell, const char* what) {
 }
 
 DeadlineNs deadline_after(Duration timeout) noexcept {
-  if (timeout == kForever) return kNever;
   if (timeout <= Duration::zero()) return kPoll;
-  const DeadlineNs now = base::SteadyClock().now_ns();
-  return timeout.count() > kNever - now ? kNever : now + timeout.count();
+  return base::deadline_ns(base::SteadyClock().now_ns(), timeout);
 }
 
 Result<ValueView> try_await_value(RefCell* cell, DeadlineNs deadline, Duration timeout, const char* what) {

@@ -37,7 +37,7 @@ class DeskMemory final : public worker::MemorySource {
     request.bytes = bytes;
     request.is_slab = is_slab;
     const base::TimeNs now = base::SteadyClock().now_ns();
-    request.deadline_ns = may_wait ? now + timeout_.count() : now;
+    request.deadline_ns = may_wait ? base::deadline_ns(now, timeout_) : now;
     Result<store::Lease> lease = node_.desk().lease(request);
     if (!lease) return std::move(lease).error();
     return worker::LeasedMemory{lease->extent.offset, lease->serial};
@@ -75,6 +75,7 @@ worker::ClientConfig client_config(DriverParts& parts, const Config& config) {
   client.asker = &parts.asker;
   client.cpus = *config.num_cpus;
   client.submit_timeout = *config.submit_timeout;
+  client.pending_max = *config.max_pending_tasks;
   return client;
 }
 
@@ -109,14 +110,16 @@ std::unique_ptr<Backend> make_process_backend(const Config& config, Failure& fai
   node_config.max_workers = *config.max_workers;
   node_config.store_timeout = *config.store_timeout;
   node_config.modules = numbers.encode();
-  node_config.worker_config = [cpus = *config.num_cpus, timeout = *config.submit_timeout](
-                                  std::uint32_t slot, shm::Offset modules, std::uint64_t bytes) {
+  node_config.worker_config = [cpus = *config.num_cpus, timeout = *config.submit_timeout,
+                               pending_max = *config.max_pending_tasks](std::uint32_t slot, shm::Offset modules,
+                                                                        std::uint64_t bytes) {
     worker::WorkerConfig worker;
     worker.slot = slot;
     worker.processes = node::Node::kProcesses;
     worker.lanes = node::Node::kLanes;
     worker.cpus = cpus;
     worker.submit_timeout_ns = timeout.count();
+    worker.pending_max = pending_max;
     worker.modules = modules;
     worker.modules_bytes = bytes;
     return std::string(reinterpret_cast<const char*>(&worker), sizeof(worker));

@@ -9,6 +9,11 @@ namespace rayx::base {
 using TimeNs = std::int64_t;  // Nanoseconds since an arbitrary start; never goes back.
 inline constexpr TimeNs kNever = INT64_MAX;
 
+// When a wait that begins at `now` and may take `timeout` is over. kNever for a time-out that lies beyond what can be counted.
+constexpr TimeNs deadline_ns(TimeNs now, std::chrono::nanoseconds timeout) {
+  return timeout.count() > kNever - now ? kNever : now + timeout.count();
+}
+
 class Clock {
  public:
   virtual ~Clock() = default;

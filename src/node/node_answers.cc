@@ -109,7 +109,7 @@ void Node::lease(std::uint32_t asker, NodeCall& call, bool is_slab) {
   request.bytes = is_slab ? shm::kSlabBytes : call.arguments[0];
   request.is_slab = is_slab;
   const base::TimeNs now = clock_.now_ns();
-  request.deadline_ns = call.arguments[1] == 0 ? now : now + config_.store_timeout.count();
+  request.deadline_ns = call.arguments[1] == 0 ? now : base::deadline_ns(now, config_.store_timeout);
   leases_asked_[request.ticket] = &call;
   desk_->request(request, [&](const store::LeaseAnswer& given) {
     const auto asked = leases_asked_.find(given.ticket);

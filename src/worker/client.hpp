@@ -39,7 +39,6 @@ namespace rayx::worker {
 
 inline constexpr std::uint32_t kClassQueueCells = 4096;
 inline constexpr std::uint32_t kActorQueueCells = 512;
-inline constexpr std::size_t kBacklogMax = 1'000'000;  // tasks that wait in private memory for room in a queue
 
 // One lane as this process submits to it.
 struct LaneUse {
@@ -83,6 +82,7 @@ struct ClientConfig {
   NodeAsker* asker = nullptr;
   double cpus = 1;
   std::chrono::nanoseconds submit_timeout = std::chrono::seconds(60);
+  std::size_t pending_max = 1'000'000;  // tasks of one lane that wait in private memory for room in its queue
 };
 
 // Runs a task that was taken. The executor's loop.
@@ -172,6 +172,7 @@ class Client : public detail::Backend {
   bool in_executor() const noexcept { return executor_ != nullptr && std::this_thread::get_id() == executor_thread_; }
 
   // client_memory.cc
+  Result<LeasedMemory> lease(std::uint64_t slab_or_bytes, bool may_wait);
   bool allocate(std::uint64_t size, bool may_wait, Lock* lock, detail::Failure& failure, shm::Offset& offset);
   void free_block(const BlockRef& block, const shm::BlockOwner& owner);
   void rename_block(const BlockRef& block, const shm::BlockOwner& owner);
@@ -247,6 +248,7 @@ class Client : public detail::Backend {
   NodeAsker& node_;
   const double cpus_;
   const std::chrono::nanoseconds submit_timeout_;
+  const std::size_t pending_max_;
   const std::uint32_t first_generation_;
   const pid_t pid_ = ::getpid();
 

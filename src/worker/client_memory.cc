@@ -3,6 +3,7 @@
 #include <string>
 
 #include "worker/client.hpp"
+#include "worker/lent_cpu.hpp"
 
 namespace rayx::worker {
 
@@ -14,8 +15,22 @@ namespace {
 constexpr std::uint32_t kSlabsKeptEmpty = 4;
 // Record tables: the first is small, for a quick start; further ones hold many slabs.
 constexpr std::uint32_t kRecordSlabsStep = 32;
+constexpr std::uint64_t kSlab = 0;
 
 }  // namespace
+
+// A slab, or an extent of so many bytes. Inside a task that may wait, the CPU is lent: those who would free memory may need it.
+Result<LeasedMemory> Client::lease(std::uint64_t slab_or_bytes, bool may_wait) {
+  const auto ask = [&](bool waits) {
+    return slab_or_bytes == kSlab ? memory_->lease_slab(waits) : memory_->lease_extent(slab_or_bytes, waits);
+  };
+  if (!may_wait || !in_executor()) return ask(may_wait);
+  Result<LeasedMemory> leased = ask(false);
+  if (leased || leased.error().code != ErrorCode::kStoreFull) return leased;
+  LentCpu lent(node_);
+  lent.lend(me_, LentCpu::kNoRecord);
+  return ask(true);
+}
 
 bool Client::allocate(std::uint64_t size, bool may_wait, Lock* lock, Failure& failure, shm::Offset& offset) {
   const shm::BlockOwner nobody{me_, 0, 0};
@@ -26,7 +41,7 @@ bool Client::allocate(std::uint64_t size, bool may_wait, Lock* lock, Failure& fa
         return true;
       // While it waits for memory, others must be able to free some.
       if (lock != nullptr && may_wait) lock->unlock();
-      Result<LeasedMemory> leased = memory_->lease_slab(may_wait);
+      Result<LeasedMemory> leased = lease(kSlab, may_wait);
       if (lock != nullptr && may_wait) lock->lock();
       if (!leased) {
         failure = std::make_unique<Error>(std::move(leased).error());
@@ -36,7 +51,7 @@ bool Client::allocate(std::uint64_t size, bool may_wait, Lock* lock, Failure& fa
     }
   }
   if (lock != nullptr && may_wait) lock->unlock();
-  Result<LeasedMemory> leased = memory_->lease_extent(size + kExtentHeaderBytes, may_wait);
+  Result<LeasedMemory> leased = lease(size + kExtentHeaderBytes, may_wait);
   if (lock != nullptr && may_wait) lock->lock();
   if (!leased) {
     failure = std::make_unique<Error>(std::move(leased).error());

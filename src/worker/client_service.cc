@@ -27,6 +27,7 @@ Client::Client(const ClientConfig& config)
       node_(*config.asker),
       cpus_(config.cpus),
       submit_timeout_(config.submit_timeout),
+      pending_max_(config.pending_max),
       first_generation_(generation_base(control_.slot(config.me).generation.load(std::memory_order_relaxed))),
       slabs_(config.arena->segment(), config.me),
       holds_(config.arena->segment(), control_.slot(config.me).holds) {

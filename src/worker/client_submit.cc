@@ -4,6 +4,7 @@
 
 #include "base/clock.hpp"
 #include "worker/client.hpp"
+#include "worker/lent_cpu.hpp"
 
 namespace rayx::worker {
 
@@ -167,38 +168,50 @@ void Client::ask_for_executors(LaneUse& use) {
 }
 
 bool Client::wait_for_room(LaneUse& use, Lock& lock, Failure& failure) {
-  if (use.backlog.size() < kBacklogMax) [[likely]]
+  if (use.backlog.size() < pending_max_) [[likely]]
     return true;
   const base::SteadyClock clock;
-  const base::TimeNs deadline = clock.now_ns() + submit_timeout_.count();
+  const base::TimeNs deadline = base::deadline_ns(clock.now_ns(), submit_timeout_);
+  // Inside a task the CPU that it holds may be the one on which the queue would be worked off.
+  LentCpu lent(node_);
   shm::Backoff backoff;
-  while (use.backlog.size() >= kBacklogMax) {
+  for (;;) {
     if (stopping_.load(std::memory_order_relaxed)) {
       failure = shut_down_failure("remote");
-      return false;
+      break;
     }
     drive();
-    if (use.backlog.size() < kBacklogMax) break;
+    if (use.backlog.size() < pending_max_) break;
+    if (clock.now_ns() >= deadline) {
+      failure = std::make_unique<Error>(
+          Error{ErrorCode::kQueueFull,
+                "rayx: " + std::to_string(use.backlog.size() + use.queue.capacity()) +
+                    " tasks of this process are pending, which is the limit, and there was no room within " +
+                    std::to_string(submit_timeout_.count() / 1'000'000) +
+                    " ms. get() results before more is submitted, or raise Config::max_pending_tasks "
+                    "(RAYX_MAX_PENDING_TASKS) or Config::submit_timeout (RAYX_SUBMIT_TIMEOUT_MS)"});
+      break;
+    }
     const std::uint32_t epoch = epoch_.load(std::memory_order_acquire);
     lock.unlock();
+    bool is_vain = false;
     if (!backoff.wait_once()) {
-      epoch_sleepers_.fetch_add(1, std::memory_order_seq_cst);
+      is_vain = in_executor() && !lent.lend(me_, LentCpu::kNoRecord);
       constexpr base::TimeNs kLook_ns = 1'000'000;
-      shm::futex_wait(epoch_, epoch, kLook_ns);
+      epoch_sleepers_.fetch_add(1, std::memory_order_seq_cst);
+      if (!is_vain) shm::futex_wait(epoch_, epoch, kLook_ns);
       epoch_sleepers_.fetch_sub(1, std::memory_order_relaxed);
     }
     lock.lock();
-    if (clock.now_ns() >= deadline && use.backlog.size() >= kBacklogMax) {
-      failure = std::make_unique<Error>(Error{
-          ErrorCode::kQueueFull,
-          "rayx: " + std::to_string(kBacklogMax) +
-              " tasks are pending, which is the limit, and none was begun within " +
-              std::to_string(submit_timeout_.count() / 1'000'000) +
-              " ms. get() results before more is submitted, or raise Config::submit_timeout (RAYX_SUBMIT_TIMEOUT_MS)"});
-      return false;
+    if (is_vain) {
+      failure = worker_limit_failure("remote", lent);
+      break;
     }
   }
-  return true;
+  lock.unlock();  // the node takes its time to give the CPU back
+  lent.take_back();
+  lock.lock();
+  return failure == nullptr;
 }
 
 // Takes everything that is unclaimed out of a queue that nobody pulls from any more.

@@ -1,14 +1,13 @@
 // Waiting for objects.
 #include "base/clock.hpp"
 #include "worker/client.hpp"
+#include "worker/lent_cpu.hpp"
 
 namespace rayx::worker {
 
 using detail::DeadlineNs;
 using detail::Failure;
 using detail::WaitState;
-using shm::NodeAnswer;
-using shm::NodeQuestion;
 
 namespace {
 
@@ -68,6 +67,15 @@ bool Client::run_inline(Entry& e, Attending& attendance) {
   return true;
 }
 
+Failure worker_limit_failure(const char* what, const LentCpu& lent) {
+  return std::make_unique<Error>(
+      Error{ErrorCode::kWorkerLimit,
+            std::string("rayx: ") + what +
+                ": all workers wait for tasks that no worker is left to run (Config::max_workers is " +
+                std::to_string(lent.workers_max()) +
+                "). Wait for fewer results at a time inside tasks, or raise RAYX_MAX_WORKERS (64 at most)"});
+}
+
 WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) {
   const auto is_done = [&] {
     return detail::is_done(ref->record.load(std::memory_order_acquire)->state.load(std::memory_order_acquire));
@@ -81,7 +89,7 @@ WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) 
   const base::SteadyClock clock;
   const bool inside = in_executor();
   Entry& e = *resolve(ref);
-  NodeAsker::Pending blocked = nullptr;
+  LentCpu lent(node_);
   WaitState outcome = WaitState::kReady;
   {
     Attending attendance(*this);
@@ -108,20 +116,10 @@ WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) 
         break;
       }
       const shm::ObjectKey key = e.kind == EntryKind::kBorrowed ? e.key() : shm::ObjectKey::make(me_, e.index, 0);
-      if (inside && blocked == nullptr) {
-        blocked = node_.begin(NodeQuestion::kBlocked, key.owner(), key.record());
-      } else if (blocked != nullptr && NodeAsker::is_answered(blocked)) {
-        const NodeAsker::Answer answer = node_.end(blocked);
-        blocked = nullptr;
-        if (answer.answer == NodeAnswer::kWorkerLimit) {
-          failure = std::make_unique<Error>(
-              Error{ErrorCode::kWorkerLimit,
-                    "rayx: get: all workers wait for tasks that no worker is left to run (Config::max_workers is " +
-                        std::to_string(answer.value) +
-                        "). Wait for fewer results at a time inside tasks, or raise RAYX_MAX_WORKERS (64 at most)"});
-          outcome = WaitState::kFailed;
-          break;
-        }
+      if (inside && !lent.lend(key.owner(), key.record())) {
+        failure = worker_limit_failure("get", lent);
+        outcome = WaitState::kFailed;
+        break;
       }
       attendance.end();
       Record* const record = ref->record.load(std::memory_order_acquire);
@@ -136,22 +134,12 @@ WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) 
         }
         // Its owner may just have died: then the cell has another record, which is done. Or the node has said that the wait is in
         // vain. Both clear the flag afterwards, so that who comes by here too early does not sleep.
-        const bool is_vain = blocked != nullptr && NodeAsker::is_answered(blocked);
-        if (ref->record.load(std::memory_order_seq_cst) == record && !is_vain)
+        if (ref->record.load(std::memory_order_seq_cst) == record && !lent.has_news())
           shm::futex_wait(record->state, word | detail::kRecordWaiters, left);
       }
       attendance.begin();
       backoff.reset();
     }
-  }
-  if (blocked != nullptr) {
-    // The node answers a question about waiting only when the wait is in vain, or when it is told that it is over.
-    node_.tell(NodeQuestion::kResumed);
-    shm::Backoff backoff;
-    while (!NodeAsker::is_answered(blocked)) {
-      if (!backoff.wait_once()) shm::futex_wait(blocked->state, shm::NodeCall::kAsked, base::kNever);
-    }
-    node_.end(blocked);
   }
   return outcome;
 }
@@ -172,7 +160,7 @@ WaitState Client::wait_many(std::span<RefCell* const> refs, std::size_t count, D
   ensure_service();
   const base::SteadyClock clock;
   const bool inside = in_executor();
-  NodeAsker::Pending blocked = nullptr;
+  LentCpu lent(node_);
   WaitState outcome = WaitState::kReady;
   Attending attendance(*this);
   shm::Backoff backoff;
@@ -198,19 +186,10 @@ WaitState Client::wait_many(std::span<RefCell* const> refs, std::size_t count, D
     }
     // Whatever is completed from here on, or answered by the node, raises the epoch, through the service thread.
     const std::uint32_t epoch = epoch_.load(std::memory_order_seq_cst);
-    if (inside && blocked == nullptr) {
-      blocked = node_.begin(NodeQuestion::kBlocked, me_, UINT32_MAX);
-    } else if (blocked != nullptr && NodeAsker::is_answered(blocked)) {
-      const NodeAsker::Answer answer = node_.end(blocked);
-      blocked = nullptr;
-      if (answer.answer == NodeAnswer::kWorkerLimit) {
-        failure =
-            std::make_unique<Error>(Error{ErrorCode::kWorkerLimit,
-                                          "rayx: wait: all workers wait for tasks that no worker is left to run. "
-                                          "Wait for fewer results at a time inside tasks, or raise RAYX_MAX_WORKERS"});
-        outcome = WaitState::kFailed;
-        break;
-      }
+    if (inside && !lent.lend(me_, LentCpu::kNoRecord)) {
+      failure = worker_limit_failure("wait", lent);
+      outcome = WaitState::kFailed;
+      break;
     }
     epoch_sleepers_.fetch_add(1, std::memory_order_seq_cst);
     for (RefCell* ref : refs) {
@@ -231,15 +210,6 @@ WaitState Client::wait_many(std::span<RefCell* const> refs, std::size_t count, D
     epoch_sleepers_.fetch_sub(1, std::memory_order_relaxed);
     attendance.begin();
     backoff.reset();
-  }
-  attendance.end();
-  if (blocked != nullptr) {
-    node_.tell(NodeQuestion::kResumed);
-    shm::Backoff answered;
-    while (!NodeAsker::is_answered(blocked)) {
-      if (!answered.wait_once()) shm::futex_wait(blocked->state, shm::NodeCall::kAsked, base::kNever);
-    }
-    node_.end(blocked);
   }
   return outcome;
 }

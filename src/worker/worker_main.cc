@@ -50,6 +50,7 @@ int worker_main(const process::WorkerStart& start) {
   client_config.asker = &asker;
   client_config.cpus = config.cpus;
   client_config.submit_timeout = std::chrono::nanoseconds(config.submit_timeout_ns);
+  client_config.pending_max = config.pending_max;
   auto& client = *new Client(client_config);
   detail::set_current_backend(&client);
   return (new ExecutorLoop(client, config.slot))->serve();

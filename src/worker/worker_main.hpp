@@ -16,6 +16,7 @@ struct WorkerConfig {
   std::uint32_t reserved = 0;
   double cpus = 1;
   std::int64_t submit_timeout_ns = 0;
+  std::uint64_t pending_max = 0;
   shm::Offset modules = shm::kNoOffset;  // FunctionNumbers::encode
   std::uint64_t modules_bytes = 0;
 };

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <future>
 #include <thread>
 
 namespace rayx {
@@ -27,6 +28,17 @@ int sleep_ms(int ms) {
   ::poll(nullptr, 0, ms);
   return ms;
 }
+
+int submit_many(int count) {
+  std::vector<ObjectRef<int>> refs;
+  for (int i = 0; i < count; ++i) refs.push_back(remote<one>());
+  int sum = 0;
+  for (const int value : get(refs)) sum += value;
+  return sum;
+}
+constexpr std::size_t kMostOfTheStore = 40 << 20;
+std::size_t size_of(const Array<char>& array) { return array.size(); }
+ArrayBuilder<char> make_large() { return ArrayBuilder<char>(kMostOfTheStore); }
 
 // A variable of the environment, for one scope.
 class Variable {
@@ -163,6 +175,7 @@ TEST(Config, NamesTheFieldAndItsRange) {
   refuses({.store_bytes = std::uint64_t{1} << 60}, "store_bytes", "1152921504606846976");  // larger than memory
   refuses({.max_workers = 0}, "max_workers", "0");
   refuses({.max_workers = 65}, "max_workers", "65");
+  refuses({.max_pending_tasks = 0}, "max_pending_tasks", "0");
   refuses({.submit_timeout = -1ms}, "submit_timeout", "-1");
   refuses({.store_timeout = -1ms}, "store_timeout", "-1");
 }
@@ -172,8 +185,8 @@ TEST(Config, NamesTheVariableAndItsValue) {
        {std::pair("RAYX_NUM_CPUS", "two"), std::pair("RAYX_NUM_CPUS", ""), std::pair("RAYX_NUM_CPUS", "1.5"),
         std::pair("RAYX_NUM_CPUS", "0"), std::pair("RAYX_STORE_BYTES", "1X"), std::pair("RAYX_STORE_BYTES", "-1G"),
         std::pair("RAYX_STORE_BYTES", "99999999999T"), std::pair("RAYX_MAX_WORKERS", "many"),
-        std::pair("RAYX_SUBMIT_TIMEOUT_MS", "1s"), std::pair("RAYX_STORE_TIMEOUT_MS", "-5"),
-        std::pair("RAYX_LOCAL", "yes")}) {
+        std::pair("RAYX_MAX_PENDING_TASKS", "1G"), std::pair("RAYX_SUBMIT_TIMEOUT_MS", "1s"),
+        std::pair("RAYX_STORE_TIMEOUT_MS", "-5"), std::pair("RAYX_LOCAL", "yes")}) {
     const Variable variable(name, value);
     EXPECT_THAT(text_thrown_by<ConfigError>([] { (void)init(); }),
                 AllOf(HasSubstr(std::string(name) + " is \"" + value + "\""), HasSubstr("it must be")));
@@ -255,6 +268,42 @@ TEST_F(Scheduling, ATaskOfTwoCpusRunsAlone) {
   const auto of_small = get(small);
   for (const auto& [begin, end] : get(large))
     for (const auto& other : of_small) EXPECT_TRUE(other.second <= begin || other.first >= end) << "at the same time";
+}
+
+TEST_F(Scheduling, MorePendingTasksThanTheLimitWaitAndThenAreRefused) {
+  const rayx::Runtime runtime = init({.num_cpus = 1, .max_pending_tasks = 100, .submit_timeout = 50ms});
+  const auto blocker = remote<sleep_ms>(60'000);
+  std::vector<ObjectRef<int>> pending;
+  const std::string text = text_thrown_by<QueueFull>([&] {
+    for (;;) pending.push_back(remote<one>());
+  });
+  EXPECT_GE(pending.size(), 100u + 4095u);
+  EXPECT_LE(pending.size(), 100u + 4097u);
+  EXPECT_THAT(text, AllOf(HasSubstr("within 50 ms"), HasSubstr("RAYX_MAX_PENDING_TASKS")));
+}
+
+TEST_F(Scheduling, ATaskThatSubmitsMoreThanTheLimitLendsItsCpuToThem) {
+  const rayx::Runtime runtime = init({.num_cpus = 1, .max_pending_tasks = 100, .submit_timeout = kForever});
+  EXPECT_EQ(get(remote<submit_many>(20'000)), 20'000);
+}
+
+TEST_F(Scheduling, ATaskThatWaitsForMemoryLendsItsCpuToWhoFreesIt) {
+  const rayx::Runtime runtime = init({.num_cpus = 1, .store_bytes = 64 << 20, .store_timeout = kForever});
+  auto held = put(ArrayBuilder<char>(kMostOfTheStore));
+  auto made = remote<make_large>();
+  auto looked_at = remote<size_of>(std::move(held));  // its argument is freed when it has run
+  held = {};
+  EXPECT_EQ(get(looked_at), kMostOfTheStore);
+  EXPECT_EQ(get(made).size(), kMostOfTheStore);
+}
+
+TEST_F(Scheduling, AWriterWaitsForEverWhereTheConfigSaysSo) {
+  const rayx::Runtime runtime = init({.num_cpus = 1, .store_bytes = 64 << 20, .store_timeout = kForever});
+  auto held = put(ArrayBuilder<char>(kMostOfTheStore));
+  auto writer = std::async(std::launch::async, [] { return put(ArrayBuilder<char>(kMostOfTheStore)); });
+  EXPECT_EQ(writer.wait_for(50ms), std::future_status::timeout);
+  held = {};
+  EXPECT_EQ(get(writer.get()).size(), kMostOfTheStore);
 }
 
 TEST_F(Scheduling, ATaskThatCanNeverRunIsRefusedAtOnce) {
