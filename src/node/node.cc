@@ -125,6 +125,8 @@ void Node::loop_once() {
   if (now >= start_again_ns_) {
     start_again_ns_ = base::kNever;
     if (fork_server_ == nullptr && !start_fork_server()) start_again_ns_ = now + 100 * kMs;
+    for (const auto& [slot, worker] : workers_)
+      if (worker.stage == WorkerProcess::Stage::kWanted && !worker.is_asked_for) spawn(slot);
   }
   bury();
   flush_output();

@@ -143,6 +143,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   bool is_err_paused_ = false;
   base::TimeNs start_again_ns_ = base::kNever;
   int failed_starts_ = 0;
+  bool is_short_of_processes_ = false;  // said so on stderr
   bool server_is_ready_ = false;
   std::string start_error_;
   std::thread thread_;

@@ -201,7 +201,7 @@ void Node::kill_actor(NodeCall& call) {
   }
   if (actor.killer != nullptr) return reply(call, NodeAnswer::kOk);  // somebody else kills it this moment
   actor.killer = &call;
-  fork_server_->kill_worker(*worker);
+  if (fork_server_ != nullptr) fork_server_->kill_worker(*worker);  // else spawn() comes back to it
 }
 
 // Nobody will execute there any more; everybody who has calls there is told.

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <utility>
 
 #include "node/node.hpp"
 #include "observe/crash_report.hpp"
@@ -39,8 +40,6 @@ bool Node::start_fork_server() {
   watch(fork_server_->poll_fd(), 2);
   if (server_out_) watch(server_out_.get(), 3);
   if (server_err_) watch(server_err_.get(), 4);
-  for (auto& [slot, worker] : workers_)
-    if (worker.stage == Stage::kWanted) spawn(slot);
   return true;
 }
 
@@ -63,6 +62,7 @@ void Node::on_server_exit(const process::ServerExit& exit) {
   start_again_ns_ = clock_.now_ns() + (exit.was_ready ? 0 : 50 * kMs);
 }
 
+// Asks the fork server for the process, now or when there is one that takes the request.
 void Node::spawn(std::uint32_t slot) {
   const int fds[] = {arena_->fd(), eventfd_.get()};
   const std::string config = config_.worker_config(slot, modules_, config_.modules.size());
@@ -76,7 +76,17 @@ void Node::spawn(std::uint32_t slot) {
     return;
   }
   Result<void> asked = fork_server_->spawn_worker(request);
-  if (!asked) start_again_ns_ = std::min(start_again_ns_, clock_.now_ns() + 50 * kMs);
+  if (!asked) {
+    if (!std::exchange(is_short_of_processes_, true))
+      err_.append("rayx: a worker could not be started and is tried again: " + asked.error().message + "\n");
+    start_again_ns_ = std::min(start_again_ns_, clock_.now_ns() + 50 * kMs);
+    return;
+  }
+  WorkerProcess& worker = workers_.at(slot);
+  worker.is_asked_for = true;
+  is_short_of_processes_ = false;
+  // rayx::kill came when there was no fork server.
+  if (worker.lane > kClassLanes && actors_[worker.lane - 1].was_killed) fork_server_->kill_worker(slot);
 }
 
 // ---- Their life

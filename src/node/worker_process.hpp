@@ -24,6 +24,7 @@ struct WorkerProcess {
     kDead,  // announced; owners take back what it had
   };
   Stage stage = Stage::kWanted;
+  bool is_asked_for = false;  // kWanted: the fork server has the request
   bool was_running = false;
   bool owned = false;  // it had queues and records: burial takes longer
   bool is_dismissed = false;

@@ -134,6 +134,13 @@ void one_round(Counts& counts) {
   } catch (const rayx::ActorDied&) {
     ++counts.actors_died;
   }
+  auto doomed = rayx::actor<Adder>();
+  auto last_call = doomed.call<&Adder::add>(7);
+  rayx::kill(doomed);
+  try {
+    EXPECT_EQ(rayx::get(last_call), 7);
+  } catch (const rayx::ActorDied&) {
+  }
   for (int i = 0; i < 200; ++i) ASSERT_EQ(rayx::get(small[static_cast<std::size_t>(i)]), i * 2);
   std::size_t next = 0;
   for (int i = 0; i < 200; ++i) {
