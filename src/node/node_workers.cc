@@ -75,6 +75,7 @@ void Node::spawn(std::uint32_t slot) {
     start_again_ns_ = std::min(start_again_ns_, clock_.now_ns());
     return;
   }
+  if (!fork_server_->running()) return;  // on_server_exit follows
   Result<void> asked = fork_server_->spawn_worker(request);
   if (!asked) {
     if (!std::exchange(is_short_of_processes_, true))
