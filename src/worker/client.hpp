@@ -22,6 +22,7 @@
 #include <rayx/detail/ref_count.hpp>
 #include <rayx/detail/remote_failure.hpp>
 
+#include "actor/call_order.hpp"
 #include "owner/ledger.hpp"
 #include "shm/arena.hpp"
 #include "shm/control.hpp"
@@ -60,16 +61,7 @@ struct LaneUse {
 struct ActorUse {
   LaneUse lane;
   Index actor = 0;  // the entry of its handle
-  struct Held {
-    Index call;
-    bool is_ready;
-  };
-  // Calls of one thread that wait for an argument, or behind one that does.
-  std::unordered_map<std::uint64_t, std::deque<Held>> held_back;
-  Index last_call = 0;  // pushed; with its generation it tells whether all are done
-  std::uint32_t last_generation = 0;
-  bool is_ended = false;     // its end is known and all calls have failed
-  bool is_dropping = false;  // the handle is gone; the last call is not done
+  actor::CallOrder order;
 };
 
 struct ClientConfig {
@@ -202,7 +194,10 @@ class Client : public detail::Backend {
 
   // client_actors.cc
   ActorUse* actor_use(Entry& actor, detail::Failure& failure);
-  void flush_held(ActorUse& use, std::uint64_t caller);
+  void hand_over(ActorUse& use, actor::Call call);
+  void actor_call_settled(Entry& e);
+  bool is_call_done(actor::Call call);
+  void let_go(ActorUse& use);
   void look_at_actor_ends();
   void actor_handle_dropped(Entry& actor);
   void forget_actor(Entry& actor);
@@ -276,7 +271,7 @@ class Client : public detail::Backend {
   std::map<std::uint32_t, std::uint32_t>
       orphan_owners_;  // dead slot -> generation base; blocks of theirs are kept here
   std::atomic<std::size_t> backlogged_{0};
-  std::size_t actors_dropping_ = 0;
+  std::size_t actors_dropping_ = 0;  // of which no handle is left, and calls are not done
   std::uint32_t dying_ = UINT32_MAX;
   std::vector<RefCell*> to_drop_;
   bool is_dropping_ = false;

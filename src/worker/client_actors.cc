@@ -15,7 +15,7 @@ using shm::NodeQuestion;
 
 namespace {
 
-std::uint64_t this_caller() { return std::hash<std::thread::id>()(std::this_thread::get_id()); }
+actor::Caller this_caller() { return std::hash<std::thread::id>()(std::this_thread::get_id()); }
 
 }  // namespace
 
@@ -90,11 +90,12 @@ ActorUse* Client::actor_use(Entry& actor, Failure& failure) {
   }
   use->lane.shared = control_.lane(use->lane.lane);
   if (use->lane.shared.state().generation.load(std::memory_order_acquire) != use->lane.generation) {
-    use->is_ended = true;
+    use->order.end();
+    RAYX_CHECK(!use->order.take_failed(), "an actor that was not called has calls", use->lane.lane);
   } else if (!open_queue(use->lane, kActorQueueCells, failure)) {
     return nullptr;
   }
-  if (!use->is_ended) actor_of_lane_[use->lane.lane] = use.get();
+  if (!use->order.is_ended()) actor_of_lane_[use->lane.lane] = use.get();
   return actors_.emplace(actor.index, std::move(use)).first->second.get();
 }
 
@@ -112,7 +113,7 @@ RefCell* Client::call_actor(RefCell* cell, const TaskCall& call, Failure& failur
   if (e == nullptr) [[unlikely]]
     return nullptr;
   e->lane = static_cast<std::uint16_t>(use->lane.lane);
-  if (use->is_ended) [[unlikely]] {
+  if (use->order.is_ended()) [[unlikely]] {
     ledger_.accept(e->index);
     complete_with_error(e->index, actor_failure(*use, *e));
     ledger_.done(e->index, true);
@@ -126,37 +127,35 @@ RefCell* Client::call_actor(RefCell* cell, const TaskCall& call, Failure& failur
           ? phase != owner::Phase::kDone
           : phase == owner::Phase::kWaiting || (phase == owner::Phase::kDone && actor.node.is_error);
   const bool must_wait = is_unready || (e->extra != nullptr && !e->extra->dependencies.empty());
-  if (must_wait || !use->held_back.empty()) [[unlikely]] {
-    const std::uint64_t caller = this_caller();
-    const auto line = use->held_back.find(caller);
-    if (must_wait || (line != use->held_back.end() && !line->second.empty())) {
+  if (must_wait || !use->order.is_clear()) [[unlikely]] {
+    const actor::Caller caller = this_caller();
+    if (must_wait || !use->order.is_clear(caller)) {
       Extra& extra = e->need_extra();
-      extra.caller = caller;
-      // The handle must stay until the call has been handed over.
-      detail::count_up(cell);
-      extra.held.push_back(cell);
       record_of(*e).state.fetch_or(detail::kRecordNotify, std::memory_order_relaxed);
       extra.is_held_back = true;
-      use->held_back[caller].push_back({e->index, false});
+      extra.place = use->order.hold(caller, {e->index, e->body.generation});
     }
   }
   hand_in(*e, 0, is_unready ? &actor : nullptr);
   return &e->cell;
 }
 
-void Client::flush_held(ActorUse& use, std::uint64_t caller) {
-  const auto found = use.held_back.find(caller);
-  if (found == use.held_back.end()) return;
-  std::deque<ActorUse::Held>& line = found->second;
-  while (!line.empty() && line.front().is_ready) {
-    const Index call = line.front().call;
-    line.pop_front();
-    owned_.at(call).extra->is_held_back = false;
-    use.last_call = call;
-    use.last_generation = owned_.at(call).body.generation;
-    push(use.lane, call);
+// A call that was held back goes to the actor.
+void Client::hand_over(ActorUse& use, actor::Call call) {
+  owned_.at(call.index).extra->is_held_back = false;
+  push(use.lane, call.index);
+}
+
+// The call is done, in whatever way. If it was still held back nobody waits for it any more, and if it was the last one, the
+// handle may go.
+void Client::actor_call_settled(Entry& e) {
+  ActorUse* const use = actor_of_lane_[e.lane];
+  if (use == nullptr) return;
+  if (e.extra != nullptr && e.extra->is_held_back) {
+    e.extra->is_held_back = false;
+    use->order.failed(e.extra->place, [&](actor::Call call) { hand_over(*use, call); });
   }
-  if (line.empty()) use.held_back.erase(found);
+  if (use->order.is_dropping()) let_go(*use);
 }
 
 bool Client::kill_actor(RefCell* cell, Failure& failure) {
@@ -166,7 +165,7 @@ bool Client::kill_actor(RefCell* cell, Failure& failure) {
     Lock lock(mutex_);
     ActorUse* const use = actor_use(*resolve(cell), failure);
     if (use == nullptr) return false;
-    if (use->is_ended) return true;
+    if (use->order.is_ended()) return true;
     lane = use->lane.lane;
     generation = use->lane.generation;
   }
@@ -177,29 +176,34 @@ bool Client::kill_actor(RefCell* cell, Failure& failure) {
 
 // Actors whose lane has ended: every call that is not done fails.
 void Client::look_at_actor_ends() {
-  for (auto& [index, use] : actors_) {
-    if (use->is_ended) continue;
-    const shm::LaneState& lane = use->lane.shared.state();
-    const bool is_other = lane.generation.load(std::memory_order_acquire) != use->lane.generation;
+  for (auto& [index, known] : actors_) {
+    ActorUse& use = *known;
+    if (use.order.is_ended()) continue;
+    const shm::LaneState& lane = use.lane.shared.state();
+    const bool is_other = lane.generation.load(std::memory_order_acquire) != use.lane.generation;
     if (!is_other && lane.end.load(std::memory_order_acquire) == 0) continue;
-    // Calls that the dead process had claimed are taken back when its death is handled; that may come before or after this.
-    use->is_ended = true;
+    // Until all are named the handle is not let go, so `use` stays, whatever the calls that fail here held.
+    use.order.end();
+    // What the dead process had claimed or begun. Its death may be handled before or after this, and finds nothing more to do;
+    // but the handle may go as soon as all is told here, and with it what is known about the end.
     const std::uint32_t executor = lane.executor.load(std::memory_order_acquire);
     if (!is_other && executor != 0) {
-      std::vector<Index> claimed;
-      use->lane.queue.take_claims_of(executor - 1, [&](const shm::TaskBody& body) { claimed.push_back(body.record); });
-      for (const Index call : claimed) ledger_.lost(call, true);
+      std::vector<Index> taken;
+      use.lane.queue.take_claims_of(executor - 1, [&](const shm::TaskBody& body) { taken.push_back(body.record); });
+      shm::RunningStack(control_.slot(executor - 1)).visit(me_, [&](const shm::RunningEntry& running) {
+        const Entry& call = owned_.at(running.record);
+        if (call.kind != EntryKind::kTask && call.lane == use.lane.lane && call.body.generation == running.generation &&
+            !detail::is_done(record_of(call).state.load(std::memory_order_acquire)))
+          taken.push_back(running.record);
+      });
+      for (const Index call : taken) ledger_.lost(call, true);
     }
-    drain_queue(use->lane);
-    for (auto& [caller, line] : std::exchange(use->held_back, {})) {
-      for (const ActorUse::Held& held : line) {
-        Entry& call = owned_.at(held.call);
-        call.extra->is_held_back = false;
-        if (!held.is_ready) continue;  // comes to `enqueue` when its argument is there
-        complete_with_error(held.call, actor_failure(*use, call));
-        ledger_.done(held.call, true);
-      }
+    drain_queue(use.lane);
+    while (const auto call = use.order.take_failed()) {
+      complete_with_error(call->index, actor_failure(use, owned_.at(call->index)));
+      ledger_.done(call->index, true);
     }
+    let_go(use);
     return look_at_actor_ends();  // what failed may have changed the map
   }
 }
@@ -233,25 +237,29 @@ RemoteFailure Client::actor_failure(const ActorUse& use, const Entry& call) {
   return error;
 }
 
+// Whether the call that was handed over is done; if not, its end comes to actor_call_settled.
+bool Client::is_call_done(actor::Call call) {
+  const Entry& e = owned_.at(call.index);
+  Record& record = records_.at(call.index);
+  if (e.node.phase == owner::Phase::kUnused || record.generation != call.generation) return true;
+  if (detail::is_done(record.state.load(std::memory_order_acquire))) return true;
+  return detail::is_done(record.state.fetch_or(detail::kRecordNotify, std::memory_order_acq_rel));
+}
+
 // The last handle of this process is gone. The calls that were made before are still to run.
 void Client::actor_handle_dropped(Entry& actor) {
   ActorUse& use = *actors_.at(actor.index);
-  if (!use.is_ended && use.last_generation != 0) {
-    Entry& last = owned_.at(use.last_call);
-    if (last.node.phase != owner::Phase::kUnused && last.body.generation == use.last_generation) {
-      Record& record = records_.at(use.last_call);
-      std::uint32_t word = record.state.load(std::memory_order_acquire);
-      if (record.generation == use.last_generation && !detail::is_done(word)) {
-        word = record.state.fetch_or(detail::kRecordNotify, std::memory_order_acq_rel);
-        if (!detail::is_done(word)) {
-          use.is_dropping = true;  // on_completed comes back
-          ++actors_dropping_;
-          return;
-        }
-      }
-    }
+  if (use.order.drop([&](actor::Call call) { return is_call_done(call); })) {
+    ledger_.dropped(actor.index);
+  } else {
+    ++actors_dropping_;
   }
-  ledger_.dropped(actor.index);
+}
+
+void Client::let_go(ActorUse& use) {
+  if (!use.order.may_let_go([&](actor::Call call) { return is_call_done(call); })) return;
+  --actors_dropping_;
+  ledger_.dropped(use.actor);
 }
 
 // The actor's record is free: nobody on this node has a handle, or this process was a borrower.

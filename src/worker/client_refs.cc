@@ -76,6 +76,13 @@ RefCell* Client::alias_of(Entry& e) {
   alias.cell.backend_word[0] = reinterpret_cast<std::uint64_t>(&e);
   ++e.aliases;
   if (e.node.is_dropped) ledger_.revived(e.index);
+  if (actors_dropping_ != 0) [[unlikely]] {
+    const auto actor = actors_.find(e.index);
+    if (actor != actors_.end() && actor->second->order.is_dropping()) {
+      actor->second->order.revive();
+      --actors_dropping_;
+    }
+  }
   return &alias.cell;
 }
 
@@ -193,6 +200,8 @@ void Client::last_cell_dropped(Entry& e) {
 
 void Client::release_needs(Index task) {
   Entry& e = entry(task);
+  if (actors_dropping_ != 0 || (e.extra != nullptr && e.extra->is_held_back)) [[unlikely]]
+    if (e.kind == EntryKind::kActorCall) actor_call_settled(e);
   if (e.extra == nullptr) return;
   Extra& extra = *e.extra;
   if (extra.arguments.size != 0) free_block(std::exchange(extra.arguments, BlockRef{}), {me_, 0, 0});
@@ -389,14 +398,6 @@ void Client::fail_as(Index task, Index cause) {
   Entry& e = owned_.at(task);
   if (e.kind == EntryKind::kActor) error = detail::actor_died_of_constructor(error, function_name(e));
   complete_with_error(task, error);
-  if (e.extra != nullptr && e.extra->is_held_back) {
-    // Its caller's later calls no longer wait for it.
-    ActorUse* const use = actor_of_lane_[e.lane];
-    if (use == nullptr) return;
-    auto& line = use->held_back[e.extra->caller];
-    std::erase_if(line, [&](const ActorUse::Held& held) { return held.call == task; });
-    flush_held(*use, e.extra->caller);
-  }
 }
 
 void Client::fail_lost(Index task) {

@@ -125,16 +125,6 @@ void Client::on_completed(Index index) {
   if ((word & (detail::kRecordHasRefs | detail::kRecordAdopted)) == detail::kRecordHasRefs &&
       e.kind != EntryKind::kObject)
     adopt(e);
-  if (actors_dropping_ != 0) {
-    for (const auto& [actor, use] : actors_) {
-      if (!use->is_dropping || use->last_call != index || use->last_generation != e.body.generation) continue;
-      use->is_dropping = false;
-      --actors_dropping_;
-      ledger_.done(index, (word & detail::kRecordIsError) != 0);
-      ledger_.dropped(actor);
-      return;
-    }
-  }
   if (e.node.phase == owner::Phase::kDone) {
     ledger_.released_elsewhere(index);
   } else {

@@ -424,19 +424,16 @@ void Client::enqueue(Index task) {
     return;
   }
   ActorUse& use = *actor_of_lane_[e.lane];
-  if (use.is_ended) [[unlikely]] {
+  if (use.order.is_ended()) [[unlikely]] {
     complete_with_error(task, actor_failure(use, e));
     ledger_.done(task, true);
     return;
   }
   if (e.extra != nullptr && e.extra->is_held_back) [[unlikely]] {
-    for (ActorUse::Held& held : use.held_back[e.extra->caller])
-      if (held.call == task) held.is_ready = true;
-    flush_held(use, e.extra->caller);
+    use.order.ready(e.extra->place, [&](actor::Call call) { hand_over(use, call); });
     return;
   }
-  use.last_call = task;
-  use.last_generation = e.body.generation;
+  use.order.handed_over({task, e.body.generation});
   push(use.lane, task);
 }
 

@@ -10,6 +10,7 @@
 
 #include <rayx/detail/backend.hpp>
 
+#include "actor/call_order.hpp"
 #include "owner/ledger.hpp"
 #include "shm/hold_table.hpp"
 #include "shm/task_queue.hpp"
@@ -43,7 +44,7 @@ struct Extra {
   std::string name;                              // for errors and logs; empty: the function's
   bool is_adopted = false;                       // `contained` is complete
   bool is_held_back = false;                     // an actor call that is in its caller's line
-  std::uint64_t caller = 0;                      // the thread that made the call
+  actor::CallOrder::Place place{};               // there
 };
 
 struct alignas(64) Entry {

@@ -1,0 +1,86 @@
+// Calls that are held back and handles that go and come, with processes: what became of the order's decisions.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <poll.h>
+
+#include <csignal>
+#include <rayx/rayx.hpp>
+#include <vector>
+
+namespace rayx {
+namespace {
+
+int late_seven(int after_ms) {
+  ::poll(nullptr, 0, after_ms);
+  return 7;
+}
+
+struct Counter {
+  int n = 0;
+  int add(int k) { return n += k; }
+  int add_late(int after_ms) {
+    ::poll(nullptr, 0, after_ms);
+    return ++n;
+  }
+  int die_late(int after_ms) {
+    ::poll(nullptr, 0, after_ms);
+    return ::raise(SIGKILL);
+  }
+};
+
+struct Keeper {
+  ActorHandle<Counter> kept;
+  void keep(ActorHandle<Counter> counter) { kept = std::move(counter); }
+  ActorHandle<Counter> give() { return std::move(kept); }
+};
+
+TEST(ActorCalls, AHandleThatComesBackWhileCallsAreOutstandingStaysGood) {
+  Runtime runtime = init({.num_cpus = 2});
+  for (int round = 0; round < 5; ++round) {
+    auto keeper = actor<Keeper>();
+    auto counter = actor<Counter>();
+    get(keeper.call<&Keeper::keep>(counter));
+    const auto last = counter.call<&Counter::add_late>(40);
+    counter = ActorHandle<Counter>();
+    counter = get(keeper.call<&Keeper::give>());
+    EXPECT_EQ(get(last), 1);
+    EXPECT_EQ(get(counter.call<&Counter::add>(1)), 2);
+    EXPECT_EQ(get(counter.call<&Counter::add>(1)), 3);
+  }
+}
+
+TEST(ActorCalls, ThatWaitForAnArgumentFailAtOnceWhenTheActorEnds) {
+  Runtime runtime = init({.num_cpus = 2});
+  auto counter = actor<Counter>();
+  EXPECT_EQ(get(counter.call<&Counter::add>(1)), 1);
+  const auto late = remote<late_seven>(20'000);
+  const auto waiting = counter.call<&Counter::add>(late);
+  const auto behind = counter.call<&Counter::add>(1);
+  kill(counter);
+  EXPECT_THROW(get(waiting), ActorDied);
+  EXPECT_THROW(get(behind), ActorDied);
+  EXPECT_FALSE(late.is_ready());
+}
+
+// Those that were held back come first to their end, and the handle goes with the last of them.
+TEST(ActorCalls, OfADroppedHandleAllFailWithTheActor) {
+  Runtime runtime = init({.num_cpus = 2});
+  for (int round = 0; round < 5; ++round) {
+    auto counter = actor<Counter>();
+    EXPECT_EQ(get(counter.call<&Counter::add>(1)), 1);
+    const auto late = remote<late_seven>(5);
+    std::vector<ObjectRef<int>> calls;
+    calls.push_back(counter.call<&Counter::die_late>(60));
+    calls.push_back(counter.call<&Counter::add>(late));
+    calls.push_back(counter.call<&Counter::add>(1));
+    get(late);
+    ::poll(nullptr, 0, 10);
+    for (int i = 0; i < 3; ++i) calls.push_back(counter.call<&Counter::add>(1));
+    counter = ActorHandle<Counter>();
+    for (const auto& call : calls) EXPECT_THROW(get(call), ActorDied);
+  }
+}
+
+}  // namespace
+}  // namespace rayx
