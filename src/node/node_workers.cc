@@ -7,6 +7,7 @@
 
 #include "node/node.hpp"
 #include "observe/crash_report.hpp"
+#include "shm/lease.hpp"
 
 namespace rayx::node {
 
@@ -331,14 +332,14 @@ void Node::grant(sched::WorkerId id, sched::LaneId lane) {
     control_.lane(lane).state().executor.store(id + 1, std::memory_order_release);
   }
   shm::ProcessSlot& slot = control_.slot(id);
-  slot.lease.store(lane + 1, std::memory_order_seq_cst);
+  slot.lease.store(shm::LeaseWord::make(++worker.leases, lane), std::memory_order_seq_cst);
   slot.run_word.store(0, std::memory_order_seq_cst);
   shm::futex_wake(slot.run_word, 1);
 }
 
 void Node::revoke(sched::WorkerId id) {
   shm::ProcessSlot& slot = control_.slot(id);
-  slot.lease.store(0, std::memory_order_seq_cst);
+  slot.lease.fetch_or(shm::LeaseWord::kTakenBack, std::memory_order_seq_cst);
   slot.run_word.store(0, std::memory_order_seq_cst);
   shm::futex_wake(slot.run_word, 1);
 }

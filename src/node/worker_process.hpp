@@ -35,6 +35,7 @@ struct WorkerProcess {
   std::unique_ptr<observe::LinePrefixer> err_lines;
   std::string name;                  // before its lines
   std::uint32_t lane = 0;            // lane + 1 that it is leased to, 0: none
+  std::uint32_t leases = 0;          // that it was given; see shm::LeaseWord
   shm::NodeCall* blocked = nullptr;  // the question that is answered when it goes on
 };
 

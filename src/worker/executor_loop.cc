@@ -32,19 +32,21 @@ void ExecutorLoop::follow_lease() {
   const std::uint32_t lease = control_.slot(me_).lease.load(std::memory_order_acquire);
   if (lease == lease_) [[likely]]
     return;
-  const std::uint32_t before = std::exchange(lease_, lease);
+  lease_ = lease;
+  serves_ = 0;
   executor_.leave_lane();
-  if (before != 0) client_.node().tell(shm::NodeQuestion::kLeftLane, before);
   if (lease == 0 || lease == shm::kLeaseLeave) return;
-  const shm::LaneState& lane = control_.lane(lease - 1).state();
+  const std::uint32_t lane_plus_1 = shm::LeaseWord::lane_plus_1(lease);
+  if (shm::LeaseWord::is_taken_back(lease)) return client_.node().tell(shm::NodeQuestion::kLeftLane, lane_plus_1);
+  const shm::LaneState& lane = control_.lane(lane_plus_1 - 1).state();
   const std::uint64_t members = lane.members.load(std::memory_order_acquire);
   for (int member = 0; member < 64; ++member)
     if ((members >> member & 1) != 0 && lane.member_slot[member].load(std::memory_order_relaxed) == me_) {
-      executor_.join_lane(lease - 1, member);
+      executor_.join_lane(lane_plus_1 - 1, member);
+      serves_ = lane_plus_1;
       cpu_units_ = lane.cpu_units.load(std::memory_order_relaxed);
       return;
     }
-  lease_ = 0;  // taken back again before we looked
 }
 
 int ExecutorLoop::serve() {
@@ -56,7 +58,7 @@ int ExecutorLoop::serve() {
   for (;;) {
     follow_lease();
     if (lease_ == shm::kLeaseLeave) break;
-    if (lease_ != 0 && executor_.take(task)) {
+    if (serves_ != 0 && executor_.take(task)) {
       backoff.reset();
       run(task);
       continue;
@@ -171,7 +173,7 @@ bool ExecutorLoop::wait_for(std::uint32_t owner, shm::ObjectKey key, const Recor
     return true;
   const std::uint64_t queued_at = record.queued_at.load(std::memory_order_relaxed);
   shm::Executor::Task task;
-  if (queued_at != 0 && queued_at >> 48 == lease_ && executor_.depth() < kDepthMax &&
+  if (queued_at != 0 && queued_at >> 48 == serves_ && executor_.depth() < kDepthMax &&
       executor_.take_at(owner, static_cast<std::uint32_t>(queued_at >> 48) - 1, queued_at & 0xffff'ffff'ffffull,
                         task)) {
     run(task);

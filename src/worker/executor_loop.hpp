@@ -7,6 +7,7 @@
 #include <rayx/detail/backend.hpp>
 
 #include "shm/executor.hpp"
+#include "shm/lease.hpp"
 #include "worker/client.hpp"
 
 namespace rayx::worker {
@@ -39,7 +40,8 @@ class ExecutorLoop final : public TaskRunner {
   const shm::Control control_;
   const std::uint32_t me_;
   shm::Executor executor_;
-  std::uint32_t lease_ = 0;  // as it was followed last
+  std::uint32_t lease_ = 0;   // as it was followed last
+  std::uint32_t serves_ = 0;  // lane + 1, 0: none
   std::uint32_t cpu_units_ = 0;
   void* instance_ = nullptr;
   const detail::FunctionInfo* constructor_ = nullptr;
