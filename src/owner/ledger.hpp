@@ -6,6 +6,7 @@
 //
 //   kUnused --put, borrow done--> kDone --free--> kUnused
 //   kUnused --submit--> kWaiting (for what it needs) --> kQueued (with the executors) --> kDone
+//                          ^------ returned ----------------'
 //   kUnused --borrow--> kBorrowed (somebody else makes it) --> kDone
 //
 // A World gives (all for an Index): node(i); enqueue(i): hand the task to the executors; fail_as(i, cause): complete i with the
@@ -54,22 +55,18 @@ class Ledger {
 
   // A task that needs the values of others. `needs` may name one twice. False: one of them has failed and so has the task.
   bool submit(Index task, std::int32_t retries, std::span<const Index> needs) {
-    Node& node = begin(task, Phase::kWaiting, retries);
-    for (const Index need : needs) {
-      Node& other = world_.node(need);
-      if (other.phase == Phase::kDone) {
-        if (!other.is_error || RAYX_PLANTED_BUG(101)) continue;
-        world_.fail_as(task, need);
-        done(task, true);
-        return false;
-      }
-      const std::uint32_t edge = take_edge();
-      edges_[edge] = {task, other.first_dependent};
-      other.first_dependent = edge + 1;
-      ++node.unready;
-    }
-    if (node.unready == 0) queue(task);
-    return true;
+    begin(task, Phase::kWaiting, retries);
+    return await(task, needs);
+  }
+
+  // A task was queued although something that it needs was not there yet, and its executor gave it back. It is queued again when
+  // everything is there. Late news of a task that is done meanwhile are harmless.
+  void returned(Index task, std::span<const Index> needs) {
+    Node& node = world_.node(task);
+    if (node.phase != Phase::kQueued) return;
+    if (RAYX_PLANTED_BUG(111)) return world_.enqueue(task);
+    node.phase = Phase::kWaiting;
+    await(task, needs);
   }
 
   // A task that the caller completes itself.
@@ -147,6 +144,25 @@ class Ledger {
     node.phase = phase;
     node.retries_left = retries;
     return node;
+  }
+
+  bool await(Index task, std::span<const Index> needs) {
+    Node& node = world_.node(task);
+    for (const Index need : needs) {
+      Node& other = world_.node(need);
+      if (other.phase == Phase::kDone) {
+        if (!other.is_error || RAYX_PLANTED_BUG(101)) continue;
+        world_.fail_as(task, need);
+        done(task, true);
+        return false;
+      }
+      const std::uint32_t edge = take_edge();
+      edges_[edge] = {task, other.first_dependent};
+      other.first_dependent = edge + 1;
+      ++node.unready;
+    }
+    if (node.unready == 0 && !RAYX_PLANTED_BUG(112)) queue(task);
+    return true;
   }
 
   void queue(Index task) {

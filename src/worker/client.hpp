@@ -182,6 +182,7 @@ class Client : public detail::Backend {
   void hand_in(Entry& e, std::int32_t retries, Entry* unready_actor = nullptr);
   bool may_follow(const Entry& e);
   void take_returned(Entry& e);
+  void listen_to(std::span<const Index> needs);
   bool build_parts(Entry& e);
   void push(LaneUse& use, Index task);
   bool push_now(LaneUse& use, Index task);
@@ -259,9 +260,8 @@ class Client : public detail::Backend {
   std::vector<Index> free_aliases_;
   std::uint32_t record_slabs_ = 0;
   std::unordered_map<std::uint64_t, Index> borrowed_by_key_;
-  std::vector<Index> foreign_watch_;                // borrowed, not done, and something here waits for it
-  std::unordered_multimap<Index, Index> returned_;  // what is awaited -> task that was given back
-  std::vector<std::shared_ptr<LaneUse>> lanes_;     // by lane; classes only
+  std::vector<Index> foreign_watch_;             // borrowed, not done, and something here waits for it
+  std::vector<std::shared_ptr<LaneUse>> lanes_;  // by lane; classes only
   std::vector<ActorUse*> actor_of_lane_ = std::vector<ActorUse*>(shm::kLanesMax);
   std::unordered_map<Index, std::unique_ptr<ActorUse>> actors_;          // by the entry of the handle
   std::unordered_map<std::uint64_t, std::shared_ptr<LaneUse>> classes_;  // by cpu units

@@ -115,13 +115,6 @@ void Client::on_completed(Index index) {
     if ((word & detail::kRecordReturned) != 0 && e.node.phase == owner::Phase::kQueued) take_returned(e);
     return;
   }
-  if (!returned_.empty()) [[unlikely]] {
-    const auto [first, last] = returned_.equal_range(index);
-    std::vector<Index> again;
-    for (auto it = first; it != last; ++it) again.push_back(it->second);
-    returned_.erase(first, last);
-    for (const Index task : again) ledger_.lost(task, false);
-  }
   if ((word & (detail::kRecordHasRefs | detail::kRecordAdopted)) == detail::kRecordHasRefs &&
       e.kind != EntryKind::kObject)
     adopt(e);

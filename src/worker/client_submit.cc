@@ -315,32 +315,14 @@ void Client::take_returned(Entry& e) {
   // The attempt is over: if its executor dies before it has forgotten the task, nothing is to be taken back.
   e.body.function_and_flags = shm::next_attempt(e.body.function_and_flags);
   records_.at(e.index).state.fetch_and(~std::uint32_t{detail::kRecordReturned}, std::memory_order_acq_rel);
-  for (const Dependency& dependency : e.extra->dependencies) {
-    Entry& other = *resolve(dependency.ref);
-    Record& record = record_of(other);
-    std::uint32_t word = record.state.load(std::memory_order_acquire);
-    if (!detail::is_done(word) && (word & detail::kRecordNotify) == 0)
-      word = record.state.fetch_or(detail::kRecordNotify, std::memory_order_acq_rel);
-    if (detail::is_done(word)) continue;
-    returned_.emplace(other.index, e.index);  // on_completed comes back
-    return;
-  }
-  ledger_.lost(e.index, false);
+  std::vector<Index> needs;
+  for (const Dependency& dependency : e.extra->dependencies) needs.push_back(resolve(dependency.ref)->index);
+  listen_to(needs);
+  ledger_.returned(e.index, needs);
 }
 
-// Gives a prepared call to the ledger, which queues it as soon as what it needs is there.
-void Client::hand_in(Entry& e, std::int32_t retries, Entry* unready_actor) {
-  if (unready_actor == nullptr && (e.extra == nullptr || e.extra->dependencies.empty())) [[likely]] {
-    ledger_.submit(e.index, retries);
-    return;
-  }
-  if (unready_actor == nullptr && e.kind == EntryKind::kTask && may_follow(e)) {
-    ledger_.submit(e.index, retries);
-    return;
-  }
-  std::vector<Index> needs;
-  if (unready_actor != nullptr) needs.push_back(unready_actor->index);
-  for (const Dependency& dependency : e.extra->dependencies) needs.push_back(resolve(dependency.ref)->index);
+// The ledger hears of the end of each of `needs`; of those that are done already, now.
+void Client::listen_to(std::span<const Index> needs) {
   for (const Index need : needs) {
     Entry& other = entry(need);
     if (other.node.phase == owner::Phase::kDone) continue;
@@ -356,6 +338,22 @@ void Client::hand_in(Entry& e, std::int32_t retries, Entry* unready_actor) {
       foreign_watch_.push_back(need);
     }
   }
+}
+
+// Gives a prepared call to the ledger, which queues it as soon as what it needs is there.
+void Client::hand_in(Entry& e, std::int32_t retries, Entry* unready_actor) {
+  if (unready_actor == nullptr && (e.extra == nullptr || e.extra->dependencies.empty())) [[likely]] {
+    ledger_.submit(e.index, retries);
+    return;
+  }
+  if (unready_actor == nullptr && e.kind == EntryKind::kTask && may_follow(e)) {
+    ledger_.submit(e.index, retries);
+    return;
+  }
+  std::vector<Index> needs;
+  if (unready_actor != nullptr) needs.push_back(unready_actor->index);
+  for (const Dependency& dependency : e.extra->dependencies) needs.push_back(resolve(dependency.ref)->index);
+  listen_to(needs);
   ledger_.submit(e.index, retries, needs);
 }
 
