@@ -200,14 +200,17 @@ void Client::last_cell_dropped(Entry& e) {
 
 void Client::release_needs(Index task) {
   Entry& e = entry(task);
-  if (actors_dropping_ != 0 || (e.extra != nullptr && e.extra->is_held_back)) [[unlikely]]
-    if (e.kind == EntryKind::kActorCall) actor_call_settled(e);
-  if (e.extra == nullptr) return;
-  Extra& extra = *e.extra;
-  if (extra.arguments.size != 0) free_block(std::exchange(extra.arguments, BlockRef{}), {me_, 0, 0});
-  if (extra.parts.size != 0) free_block(std::exchange(extra.parts, BlockRef{}), {me_, 0, 0});
-  extra.dependencies.clear();
-  for (RefCell* cell : std::exchange(extra.held, {})) drop_locked(cell);
+  const bool was_held_back = e.extra != nullptr && e.extra->is_held_back;
+  if (e.extra != nullptr) {
+    Extra& extra = *e.extra;
+    if (extra.arguments.size != 0) free_block(std::exchange(extra.arguments, BlockRef{}), {me_, 0, 0});
+    if (extra.parts.size != 0) free_block(std::exchange(extra.parts, BlockRef{}), {me_, 0, 0});
+    extra.dependencies.clear();
+    for (RefCell* cell : std::exchange(extra.held, {})) drop_locked(cell);
+  }
+  // Last, because it may free the actor, and `e` may be the actor's constructor.
+  if (was_held_back || actors_dropping_ != 0) [[unlikely]]
+    if (e.kind != EntryKind::kTask) actor_call_settled(e);
 }
 
 bool Client::is_held_elsewhere(Index object) {

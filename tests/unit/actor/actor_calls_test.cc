@@ -2,10 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
 #include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <rayx/rayx.hpp>
+#include <string>
 #include <vector>
 
 namespace rayx {
@@ -61,6 +65,41 @@ TEST(ActorCalls, ThatWaitForAnArgumentFailAtOnceWhenTheActorEnds) {
   EXPECT_THROW(get(waiting), ActorDied);
   EXPECT_THROW(get(behind), ActorDied);
   EXPECT_FALSE(late.is_ready());
+}
+
+// Tells through a named pipe when it is made and when it ends.
+struct Telltale {
+  int fd;
+  explicit Telltale(const std::string& path) : fd(::open(path.c_str(), O_WRONLY)) { tell("m"); }
+  Telltale(const std::string& path, int) : Telltale(path) {}
+  ~Telltale() {
+    tell("e");
+    ::close(fd);
+  }
+  Telltale(const Telltale&) = delete;
+  Telltale& operator=(const Telltale&) = delete;
+  void tell(const char* byte) const { EXPECT_EQ(::write(fd, byte, 1), 1); }
+};
+
+TEST(ActorCalls, AnActorWhoseHandleGoesBeforeItIsMadeEndsWhenItIsMade) {
+  const std::string path = testing::TempDir() + "telltale." + std::to_string(::getpid());
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  const auto next_byte = [&] {
+    constexpr int kWait_ms = 10'000;
+    pollfd read{.fd = fd, .events = POLLIN, .revents = 0};
+    char byte = 0;
+    return ::poll(&read, 1, kWait_ms) == 1 && ::read(fd, &byte, 1) == 1 ? byte : '-';
+  };
+  Runtime runtime = init({.num_cpus = 2});
+  (void)actor<Telltale>(path);
+  EXPECT_EQ(next_byte(), 'm');
+  EXPECT_EQ(next_byte(), 'e');
+  (void)actor<Telltale>(path, remote<late_seven>(20));
+  EXPECT_EQ(next_byte(), 'm');
+  EXPECT_EQ(next_byte(), 'e');
+  ::close(fd);
+  ::unlink(path.c_str());
 }
 
 // Those that were held back come first to their end, and the handle goes with the last of them.
