@@ -56,6 +56,7 @@ void Client::attend_now() {
 }
 
 void Client::serve() {
+  mutex_.allow_bias();  // here, because the kernel takes its time
   shm::Attendance& attendance = control_.slot(me_).attendance;
   while (!stopping_.load(std::memory_order_seq_cst)) {
     const std::uint32_t before = attendance.word();
@@ -282,7 +283,7 @@ void Client::shutdown() noexcept {
   }
   Lock lock(mutex_);
   // Threads that wait see that it is over: those that sleep are woken, and whoever is about to sleep finds another word.
-  const auto wake_waiters = [this](EntryPool& pool) {
+  const auto wake_waiters = [](EntryPool& pool) {
     for (std::size_t i = 0; i < pool.size(); ++i) {
       Record* const record = pool.at(i).cell.record.load(std::memory_order_relaxed);
       if (record == nullptr || (record->state.load(std::memory_order_acquire) & detail::kRecordWaiters) == 0) continue;

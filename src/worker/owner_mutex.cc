@@ -1,0 +1,64 @@
+#include "worker/owner_mutex.hpp"
+
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/check.hpp"
+
+namespace rayx::worker {
+namespace {
+
+bool membarrier(int command) noexcept { return ::syscall(SYS_membarrier, command, 0, 0) == 0; }
+
+// ThreadSanitizer knows nothing of membarrier and would report each meeting.
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kIsPossible = false;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+constexpr bool kIsPossible = false;
+#else
+constexpr bool kIsPossible = true;
+#endif
+#else
+constexpr bool kIsPossible = true;
+#endif
+
+}  // namespace
+
+void OwnerMutex::allow_bias() noexcept {
+  if (!kIsPossible || !membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) ||
+      !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
+    return;
+  may_bias_.store(true, std::memory_order_relaxed);
+}
+
+void OwnerMutex::withdraw_bias() noexcept {
+  bias_.store(kNobody, std::memory_order_relaxed);
+  RAYX_CHECK(
+      membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED),
+      "membarrier(2) was allowed when the runtime started and is refused now: a seccomp filter that is set later must "
+      "allow it",
+      errno);
+  shm::Backoff backoff;
+  while (inside_.load(std::memory_order_acquire))
+    if (!backoff.wait_once()) backoff.reset();
+  run_needed_ = std::min(run_needed_ * 2, kRunMax);
+  run_ = 0;
+}
+
+void OwnerMutex::lock_slowly() noexcept {
+  shm::Backoff backoff(shm::Backoff::kPausesMax, kYields);
+  while (backoff.wait_once()) {
+    std::uint32_t expected = kFree;
+    if (word_.load(std::memory_order_relaxed) == kFree &&
+        word_.compare_exchange_strong(expected, kTaken, std::memory_order_acquire, std::memory_order_relaxed))
+      return;
+  }
+  while (word_.exchange(kWanted, std::memory_order_acquire) != kFree) shm::futex_wait(word_, kWanted, base::kNever);
+}
+
+}  // namespace rayx::worker
