@@ -35,6 +35,7 @@ class Attendance {
   // The service thread looks once more, whatever it does now.
   void call() noexcept {
     word_.fetch_add(kCall, std::memory_order_seq_cst);
+    RAYX_KILL_POINT("attendance.call.before_futex");
     futex_wake(word_, INT32_MAX);
   }
 

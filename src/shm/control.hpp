@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <new>
 #include <optional>
+#include <vector>
 
 #include "shm/lane.hpp"
 #include "shm/layout.hpp"
@@ -101,7 +102,9 @@ class Control {
       slot.deaths_handled.store(UINT64_MAX, std::memory_order_relaxed);
       slot.attendance.reset();
       slot.run_word.store(0, std::memory_order_relaxed);
+      RAYX_KILL_POINT("control.add_process.before_life");
       slot.life.store(ProcessLife::kLive, std::memory_order_release);
+      RAYX_KILL_POINT("control.add_process.before_used");
       if (header_->processes_used.load(std::memory_order_relaxed) <= i)
         header_->processes_used.store(i + 1, std::memory_order_release);
       return i;
@@ -109,10 +112,18 @@ class Control {
     return std::nullopt;
   }
 
-  // A process that is going to own tasks: from here on every death waits for its word.
+  // A process that is going to own tasks: from here on every death waits for its word. Deaths before are not its business. Once,
+  // before it submits anything.
   void begin_owning(std::uint32_t me) const noexcept {
-    slots_[me].deaths_handled.store(header_->membership_version.load(std::memory_order_seq_cst),
-                                    std::memory_order_seq_cst);
+    std::uint64_t version = header_->membership_version.load(std::memory_order_seq_cst);
+    for (;;) {
+      RAYX_KILL_POINT("control.begin_owning.before_word");
+      slots_[me].deaths_handled.store(version, std::memory_order_seq_cst);
+      // Who died in between may be buried already without this process's word; its row may even have a new process.
+      const std::uint64_t now = header_->membership_version.load(std::memory_order_seq_cst);
+      if (now == version) return;
+      version = now;
+    }
   }
 
   // Node: `dead` is gone for sure. Afterwards nobody waits for it: its marks are cleared and every sleeper looks again.
@@ -128,8 +139,10 @@ class Control {
     slot.life.store(ProcessLife::kDead, std::memory_order_seq_cst);
     RAYX_KILL_POINT("control.announce_death.before_version");
     header_->membership_version.store(version, std::memory_order_seq_cst);
+    RAYX_KILL_POINT("control.announce_death.before_lanes");
     for (std::uint32_t i = 0; i < header_->lanes; ++i) {
-      if (lanes_[i].version.load(std::memory_order_relaxed) == 0 &&
+      const bool submits = (lanes_[i].submitters[dead / 64].load(std::memory_order_relaxed) >> dead % 64 & 1) != 0;
+      if (!submits && lanes_[i].version.load(std::memory_order_relaxed) == 0 &&
           lanes_[i].members.load(std::memory_order_relaxed) == 0)
         continue;
       const Lane lane(lanes_[i], slots_);
@@ -138,8 +151,9 @@ class Control {
         const int member = std::countr_zero(members);
         if (lanes_[i].member_slot[member].load(std::memory_order_relaxed) == dead) lane.forget_member(member);
       }
-      if ((lanes_[i].submitters[dead / 64].load(std::memory_order_relaxed) >> dead % 64 & 1) != 0)
-        lane.remove_submitter(dead);
+      RAYX_KILL_POINT("control.announce_death.before_submitter");
+      if (submits) lane.remove_submitter(dead);
+      RAYX_KILL_POINT("control.announce_death.before_wake");
       lane.wake_all();
     }
     const std::uint32_t used = header_->processes_used.load(std::memory_order_relaxed);
@@ -185,19 +199,102 @@ class Control {
     return true;
   }
 
-  // Node: the slot of a buried process is free again.
-  void free_process(std::uint32_t dead) const noexcept {
+  // Process `me`, under its private lock: lets go of a hold, and the object's owner looks whether anybody else has one.
+  void release_hold(std::uint32_t me, ObjectKey key) const {
+    HoldTable(segment_, slots_[me].holds).release(key, [&] { tell_owner(key); });
+  }
+
+  // Owner `me`: whether another process holds its object. The dead count until they are buried: what they gave to others may be
+  // on its way. Two cache lines for each process that has a table.
+  bool is_held_elsewhere(ObjectKey key, std::uint32_t me) const noexcept {
+    for (;;) {
+      const HoldsLooked before = holds_looked();
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      for (std::uint32_t p = 0; p < before.processes; ++p) {
+        if (p == me || slots_[p].life.load(std::memory_order_acquire) == ProcessLife::kFree) continue;
+        if (HoldTable(segment_, slots_[p].holds).contains(key)) return true;
+      }
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      if (before == holds_looked()) return false;
+    }
+  }
+
+  // Node, of a dead process that owned: whether somebody who lives may still touch its memory, because he knows its queue, runs
+  // its task, holds its object, or is just telling it that he does not any more. False stays false.
+  bool is_used_by_others(std::uint32_t dead) const noexcept {
+    for (std::uint32_t i = 0; i < header_->lanes; ++i) {
+      if (slots_[dead].queue_of_lane[i].load(std::memory_order_relaxed) == kNoOffset) continue;
+      const std::uint64_t version = lanes_[i].version.load(std::memory_order_seq_cst);
+      std::uint64_t members = lanes_[i].members.load(std::memory_order_acquire);
+      for (; members != 0; members &= members - 1) {
+        const std::uint16_t member = lanes_[i].member_slot[std::countr_zero(members)].load(std::memory_order_relaxed);
+        if (slots_[member].lane_version_seen.load(std::memory_order_seq_cst) < version) return true;
+      }
+    }
+    for (;;) {
+      const HoldsLooked before = holds_looked();
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      for (std::uint32_t p = 0; p < before.processes; ++p) {
+        if (p == dead || slots_[p].life.load(std::memory_order_acquire) != ProcessLife::kLive) continue;
+        // An executor that runs a task of the dead below another one has not said which version of the lane it knows.
+        if (RunningStack(slots_[p]).runs_task_of(dead)) return true;
+        const HoldTable holds(segment_, slots_[p].holds);
+        bool has = false;
+        holds.for_each([&](ObjectKey key) { has = has || key.owner() == dead; });
+        const ObjectKey releasing = holds.releasing();
+        if (has || (releasing.word != 0 && releasing.owner() == dead)) return true;
+      }
+      std::atomic_thread_fence(std::memory_order_seq_cst);
+      if (before == holds_looked()) return false;
+    }
+  }
+
+  // Node: the slot of a buried process is free again. The owners of what it held, or was letting go of, look again. If it owned,
+  // `is_used_by_others` comes first, and the caller has forgotten its queues and records.
+  void free_process(std::uint32_t dead) const {
     ProcessSlot& slot = slots_[dead];
     RAYX_CHECK(may_follow(slot.life.load(std::memory_order_relaxed), ProcessLife::kFree),
                "a live process's slot is freed", dead);
     slot.running_depth.store(0, std::memory_order_relaxed);
+    RAYX_KILL_POINT("control.free_process.before_calls");
     for (NodeCall& call : slot.calls.cells) call.state.store(NodeCall::kFree, std::memory_order_relaxed);
-    HoldTable(segment_, slot.holds).wipe();
+    records_of(dead).forget_completed();
+    std::vector<ObjectKey> held;
+    HoldTable holds(segment_, slot.holds);
+    holds.for_each([&](ObjectKey key) { held.push_back(key); });
+    if (const ObjectKey releasing = holds.releasing(); releasing.word != 0) held.push_back(releasing);
+    RAYX_KILL_POINT("control.free_process.before_holds");
+    holds.wipe();
+    RAYX_KILL_POINT("control.free_process.before_telling");
+    for (const ObjectKey key : held) tell_owner(key);
     slot.lease.store(0, std::memory_order_relaxed);
+    slot.lane_version_seen.store(0, std::memory_order_relaxed);
+    RAYX_KILL_POINT("control.free_process.before_life");
     slot.life.store(ProcessLife::kFree, std::memory_order_release);
   }
 
  private:
+  // A hold may move from a table that is looked at later to one that was looked at before. If nothing of this has changed, none
+  // did: taking a hold raises its table's count before the one that protected it is given up.
+  struct HoldsLooked {
+    std::uint32_t processes;
+    std::uint64_t adds;
+    bool operator==(const HoldsLooked&) const = default;
+  };
+  HoldsLooked holds_looked() const noexcept {
+    HoldsLooked looked{header_->processes_used.load(std::memory_order_acquire), 0};
+    for (std::uint32_t p = 0; p < looked.processes; ++p)
+      looked.adds += slots_[p].holds.adds.load(std::memory_order_acquire);
+    return looked;
+  }
+  void tell_owner(ObjectKey key) const noexcept {
+    if (key.owner() >= header_->processes) return;
+    if (slots_[key.owner()].life.load(std::memory_order_acquire) != ProcessLife::kLive) return;
+    const Records records = records_of(key.owner());
+    records.mark_completed(key.record());
+    records.call_owner();
+  }
+
   Segment segment_;
   ControlHeader* header_ = nullptr;
   ProcessSlot* slots_ = nullptr;

@@ -2,6 +2,7 @@
 // control area. The node writes it before it announces the death; it stays until the slot is used again.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -53,6 +54,7 @@ class DeathNotes {
     note.stack_bytes = static_cast<std::uint32_t>(std::min(stack.size(), sizeof(note.stack)));
     std::memcpy(note.how, how.data(), note.how_bytes);
     std::memcpy(note.stack, stack.data(), note.stack_bytes);
+    RAYX_KILL_POINT("death_note.before_generation");
     note.generation.store(generation, std::memory_order_release);
   }
 

@@ -28,10 +28,16 @@ class Executor {
     lane_ = control_.lane(lane);
     member_ = member;
     version_seen_ = UINT64_MAX;
+    // Versions of different lanes cannot be compared: until it has looked it has seen none of this one, or the node would take the
+    // memory of a queue that it is just finding.
+    control_.slot(me_).lane_version_seen.store(0, std::memory_order_seq_cst);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
   }
+  // A submitter may have chosen this executor as the one to wake: whoever sleeps hears of it if there is work.
   void leave_lane() {
     if (member_ < 0) return;
-    if (lane_.found(member_)) pass_on();
+    lane_.found(member_);
+    pass_on();
     queues_.clear();
     member_ = -1;
   }
@@ -72,6 +78,7 @@ class Executor {
   void finish_and_tell(const Task& task, std::uint32_t done) {
     const Records records = control_.records_of(task.owner);
     records.complete(task.body.record, done);
+    RAYX_KILL_POINT("executor.finish_and_tell.before_mark");
     records.mark_completed(task.body.record);
     records.call_owner();
     running_.leave();
@@ -158,6 +165,7 @@ class Executor {
       }
     }
     version_seen_ = version;
+    RAYX_KILL_POINT("executor.refresh.before_seen");
     if (running_.depth() == 0) control_.slot(me_).lane_version_seen.store(version, std::memory_order_release);
   }
 

@@ -38,6 +38,8 @@ struct alignas(kCacheLineBytes) HoldChunk {
 // Lies in shared memory, zeroed at first.
 struct HoldTableState {
   std::atomic<std::uint64_t> adds;  // raised after each hold that is taken: see `adds()`
+  std::atomic<std::uint64_t>
+      releasing;  // the key of the hold that is being released and whose owner is not told yet, or 0
   std::atomic<std::uint32_t> chunks;
   std::atomic<Offset> chunk[kHoldChunksMax];
 };
@@ -49,6 +51,7 @@ class HoldTable {
   // The process itself, under its private lock. False: no room; `add_chunk` and try again. The object must be protected by
   // another hold until this returns: the task's lineage, or the object that contains the reference.
   bool add(ObjectKey key) noexcept {
+    RAYX_DCHECK(key.word != 0, "a hold on nothing");
     const std::uint32_t chunks = state_->chunks.load(std::memory_order_relaxed);
     for (std::uint32_t c = 0; c < chunks; ++c) {
       for (std::uint32_t i = 0; i < kHoldWindow; ++i) {
@@ -64,20 +67,35 @@ class HoldTable {
     return false;
   }
 
-  // The process itself. The hold must be there: one `add`, one `remove`.
+  // The process itself. Lets go of a hold and calls `tell()`, which makes the object's owner look again. Killed anywhere in between,
+  // the table still names the object, so that the node can make its owner look (Control::free_process); and while it is named
+  // nobody takes the owner's memory away from under `tell`.
+  template <class Tell>
+  void release(ObjectKey key, Tell&& tell) {
+    RAYX_KILL_POINT("hold.release.before_word");
+    state_->releasing.store(key.word, std::memory_order_relaxed);
+    remove(key);
+    tell();
+    RAYX_KILL_POINT("hold.release.told");
+    state_->releasing.store(0, std::memory_order_release);
+  }
+
+  // The process itself. The hold must be there: one `add`, one `remove`. Nobody hears of it: see `release`.
   void remove(ObjectKey key) noexcept {
     std::atomic<std::uint64_t>* word = find(key);
     RAYX_CHECK(word != nullptr, "a hold is released that was not taken", key.owner(), key.record(), key.generation());
-    RAYX_KILL_POINT("hold.remove.before");
+    RAYX_KILL_POINT("hold.remove.before_word");
     word->store(0, std::memory_order_release);
-    RAYX_KILL_POINT("hold.remove.after");
+    RAYX_KILL_POINT("hold.remove.after_word");
   }
 
   // The process itself: `memory` (a zeroed HoldChunk) becomes part of the table. False: the limit of chunks is reached.
   bool add_chunk(Offset memory) noexcept {
     const std::uint32_t chunks = state_->chunks.load(std::memory_order_relaxed);
     if (chunks == kHoldChunksMax) return false;
+    RAYX_KILL_POINT("hold.add_chunk.before_place");
     state_->chunk[chunks].store(memory, std::memory_order_relaxed);
+    RAYX_KILL_POINT("hold.add_chunk.before_count");
     state_->chunks.store(chunks + 1, std::memory_order_release);
     return true;
   }
@@ -89,14 +107,22 @@ class HoldTable {
   // Any process. Two cache lines for each chunk.
   bool contains(ObjectKey key) const noexcept { return find(key) != nullptr; }
 
-  // Node, after the process's death and burial.
+  // Node, after the process's death and burial: the table has no hold and no chunk any more. The chunks' words are zero again.
   void wipe() noexcept {
     const std::uint32_t chunks = state_->chunks.load(std::memory_order_acquire);
     for (std::uint32_t c = 0; c < chunks; ++c)
-      for (std::atomic<std::uint64_t>& word : chunk(c).words) word.store(0, std::memory_order_relaxed);
+      for (std::atomic<std::uint64_t>& word : chunk(c).words)
+        if (word.load(std::memory_order_relaxed) != 0) word.store(0, std::memory_order_release);
+    RAYX_KILL_POINT("hold.wipe.before_releasing");
+    state_->releasing.store(0, std::memory_order_release);
+    RAYX_KILL_POINT("hold.wipe.before_chunks");
+    state_->chunks.store(0, std::memory_order_release);
   }
 
-  // Calls visit(ObjectKey) for each hold. For the node after a death, and for tests.
+  // The hold whose release was begun and not ended, or a key of 0. Look at the holds first, then here: so none is missed.
+  ObjectKey releasing() const noexcept { return {state_->releasing.load(std::memory_order_acquire)}; }
+
+  // Calls visit(ObjectKey) for each hold. For the node, and for tests.
   template <class Visit>
   void for_each(Visit&& visit) const {
     const std::uint32_t chunks = state_->chunks.load(std::memory_order_acquire);

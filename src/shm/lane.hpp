@@ -86,6 +86,7 @@ class Lane {
     for (; members != 0; members &= members - 1) {
       const int member = std::countr_zero(members);
       take_bit(state_->sleeping, member);
+      RAYX_KILL_POINT("lane.wake_all.after_take");
       wake_member(member);
     }
   }
@@ -106,6 +107,8 @@ class Lane {
     const std::uint64_t bit = std::uint64_t{1} << member;
     if ((state_->searching.load(std::memory_order_relaxed) & bit) == 0) return false;
     state_->searching.fetch_and(~bit, std::memory_order_seq_cst);
+    // The caller's look at the queues comes after: see wake_after_publish.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     RAYX_KILL_POINT("lane.found.after");
     return true;
   }
@@ -116,7 +119,9 @@ class Lane {
     const std::uint64_t bit = std::uint64_t{1} << member;
     RAYX_KILL_POINT("lane.sleep.before_bit");
     state_->sleeping.fetch_or(bit, std::memory_order_seq_cst);
+    RAYX_KILL_POINT("lane.sleep.before_unmark");
     state_->searching.fetch_and(~bit, std::memory_order_seq_cst);
+    std::atomic_thread_fence(std::memory_order_seq_cst);
     RAYX_KILL_POINT("lane.sleep.after_bit");
   }
   void sleep(ProcessSlot& slot, base::TimeNs timeout_ns = base::kNever) const noexcept {
@@ -125,6 +130,7 @@ class Lane {
   // Executor: awake again, or decided not to sleep.
   void withdraw_sleep(int member, ProcessSlot& slot) const noexcept {
     take_bit(state_->sleeping, member);
+    RAYX_KILL_POINT("lane.withdraw.before_word");
     slot.run_word.store(0, std::memory_order_relaxed);
   }
 
@@ -132,7 +138,9 @@ class Lane {
   void forget_member(int member) const noexcept {
     const std::uint64_t bit = std::uint64_t{1} << member;
     state_->members.fetch_and(~bit, std::memory_order_seq_cst);
+    RAYX_KILL_POINT("lane.forget_member.before_searching");
     state_->searching.fetch_and(~bit, std::memory_order_seq_cst);
+    RAYX_KILL_POINT("lane.forget_member.before_sleeping");
     state_->sleeping.fetch_and(~bit, std::memory_order_seq_cst);
   }
   // Node: gives `slot` a number in this lane, -1 if all are taken.
@@ -141,6 +149,7 @@ class Lane {
     if (free == 0) return -1;
     const int member = std::countr_zero(free);
     state_->member_slot[member].store(static_cast<std::uint16_t>(slot), std::memory_order_relaxed);
+    RAYX_KILL_POINT("lane.add_member.before_bit");
     state_->members.fetch_or(std::uint64_t{1} << member, std::memory_order_release);
     return member;
   }
@@ -154,6 +163,7 @@ class Lane {
   // Node: the submitter is gone. Its queue's memory may be used again only after every executor has seen the new version.
   void remove_submitter(std::uint32_t slot) const noexcept {
     state_->submitters[slot / 64].fetch_and(~(std::uint64_t{1} << slot % 64), std::memory_order_seq_cst);
+    RAYX_KILL_POINT("lane.remove_submitter.before_version");
     state_->version.fetch_add(1, std::memory_order_seq_cst);
   }
 

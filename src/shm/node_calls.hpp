@@ -114,6 +114,7 @@ class NodeAnswerer {
 
   static void answer(NodeCall& cell) noexcept {
     cell.state.store(NodeCall::kAnswered, std::memory_order_release);
+    RAYX_KILL_POINT("node_call.answer.before_futex");
     futex_wake(cell.state, 1);
   }
   static void forget(NodeCall& cell) noexcept { cell.state.store(NodeCall::kFree, std::memory_order_release); }

@@ -38,6 +38,26 @@ struct RunningEntry {
 };
 static_assert(sizeof(RunningEntry) == 16);
 
+// The same in shared memory. The node may read an entry of a process that lives, to see whose tasks it runs.
+struct RunningCell {
+  std::atomic<std::uint32_t> owner;
+  std::atomic<std::uint32_t> record;
+  std::atomic<std::uint32_t> generation;
+  std::atomic<std::uint32_t> attempt;
+
+  void store(const RunningEntry& entry) noexcept {
+    owner.store(entry.owner, std::memory_order_relaxed);
+    record.store(entry.record, std::memory_order_relaxed);
+    generation.store(entry.generation, std::memory_order_relaxed);
+    attempt.store(entry.attempt, std::memory_order_relaxed);
+  }
+  RunningEntry load() const noexcept {
+    return {owner.load(std::memory_order_relaxed), record.load(std::memory_order_relaxed),
+            generation.load(std::memory_order_relaxed), attempt.load(std::memory_order_relaxed)};
+  }
+};
+static_assert(sizeof(RunningCell) == sizeof(RunningEntry));
+
 struct alignas(kCacheLineBytes) ProcessSlot {
   // Line 0, the node's.
   std::atomic<ProcessLife> life;
@@ -68,14 +88,14 @@ struct alignas(kCacheLineBytes) ProcessSlot {
   // What this executor is doing. Entries below `running_depth` are in force; the top one runs, those below wait for it.
   alignas(kCacheLineBytes) std::atomic<std::uint32_t> running_depth;
   std::uint32_t reserved1[3];
-  RunningEntry running[kRunningDepthMax];
+  RunningCell running[kRunningDepthMax];
 };
 static_assert(std::is_standard_layout_v<ProcessSlot>);
 
 // A lease that says: finish what you run, end your actor, and leave.
 inline constexpr std::uint32_t kLeaseLeave = UINT32_MAX;
 
-// The executor's log of what it has taken. Plain stores to its own lines: nobody else reads them while it lives.
+// The executor's log of what it has taken. Stores to its own lines; while it lives only the node looks, and rarely.
 class RunningStack {
  public:
   explicit RunningStack(ProcessSlot& slot) : slot_(&slot) {}
@@ -86,7 +106,8 @@ class RunningStack {
   void enter(const RunningEntry& entry) noexcept {
     const std::uint32_t depth = this->depth();
     RAYX_DCHECK(depth < kRunningDepthMax, "running stack overflow", depth);
-    slot_->running[depth] = entry;
+    RAYX_KILL_POINT("running.enter.before_entry");
+    slot_->running[depth].store(entry);
     RAYX_KILL_POINT("running.enter.before_depth");
     slot_->running_depth.store(depth + 1, std::memory_order_release);
     RAYX_KILL_POINT("running.enter.after_depth");
@@ -103,7 +124,14 @@ class RunningStack {
     const std::uint32_t depth = slot_->running_depth.load(std::memory_order_acquire);
     RAYX_CHECK(depth <= kRunningDepthMax, "running stack of a dead process is damaged", depth);
     for (std::uint32_t i = 0; i < depth; ++i)
-      if (slot_->running[i].owner == owner) visit_entry(static_cast<const RunningEntry&>(slot_->running[i]));
+      if (const RunningEntry entry = slot_->running[i].load(); entry.owner == owner) visit_entry(entry);
+  }
+  // Node, also while the process lives: whether it runs a task of `owner`. May be true a moment too long.
+  bool runs_task_of(std::uint32_t owner) const noexcept {
+    const std::uint32_t depth = slot_->running_depth.load(std::memory_order_acquire);
+    for (std::uint32_t i = 0; i < depth && i < kRunningDepthMax; ++i)
+      if (slot_->running[i].load().owner == owner) return true;
+    return false;
   }
 
  private:

@@ -41,6 +41,16 @@ inline RecordSlab* create_record_slab(void* memory, std::uint32_t first_generati
   return slab;
 }
 
+// Another process may look at a record that its owner gives a new life at the same moment: then it sees one or the other number.
+inline std::uint32_t generation_of(const Record& record) noexcept {
+  return std::atomic_ref<std::uint32_t>(const_cast<std::uint32_t&>(record.generation)).load(std::memory_order_acquire);
+}
+// Owner: the life of the record is over; nobody holds it. 0 is left out: in record 0 of process 0 it would name nothing.
+inline void raise_generation(Record& record) noexcept {
+  const std::uint32_t next = record.generation + 1;
+  std::atomic_ref<std::uint32_t>(record.generation).store(next == 0 ? 1 : next, std::memory_order_release);
+}
+
 // The records of the process in `slot`, as any process of the node sees them.
 class Records {
  public:
@@ -81,6 +91,9 @@ class Records {
   void mark_completed(std::uint32_t index) const noexcept {
     const std::uint32_t slab_index = index / kRecordsPerSlab;
     const std::uint32_t in_slab = index % kRecordsPerSlab;
+    // Who lets go of an object may be late: then the owner's row has another process, with fewer records.
+    if (!has_slab(slab_index)) return;
+    RAYX_KILL_POINT("completion.before_slab_word");
     slab(slab_index).completed[in_slab / 64].fetch_or(bit_of(in_slab), std::memory_order_seq_cst);
     RAYX_KILL_POINT("completion.after_slab_word");
     slot_->completed_slabs[slab_index / 64].fetch_or(bit_of(slab_index), std::memory_order_seq_cst);
@@ -96,11 +109,14 @@ class Records {
   template <class Visit>
   void take_completed(Visit&& visit) const {
     std::uint64_t groups = slot_->completed_top.exchange(0, std::memory_order_seq_cst);
+    RAYX_KILL_POINT("completion.take.after_top");
     for (; groups != 0; groups &= groups - 1) {
       const auto group = static_cast<std::uint32_t>(std::countr_zero(groups));
       std::uint64_t slabs = slot_->completed_slabs[group].exchange(0, std::memory_order_seq_cst);
+      RAYX_KILL_POINT("completion.take.after_summary");
       for (; slabs != 0; slabs &= slabs - 1) {
         const std::uint32_t slab_index = group * 64 + static_cast<std::uint32_t>(std::countr_zero(slabs));
+        if (!has_slab(slab_index)) continue;
         for (std::uint32_t word = 0; word < kRecordsPerSlab / 64; ++word) {
           if (slab(slab_index).completed[word].load(std::memory_order_relaxed) == 0) continue;
           std::uint64_t bits = slab(slab_index).completed[word].exchange(0, std::memory_order_seq_cst);
@@ -112,6 +128,14 @@ class Records {
   }
   bool has_completed() const noexcept { return slot_->completed_top.load(std::memory_order_seq_cst) != 0; }
 
+  // Node, after the owner's burial: the next process in its row begins with no completion.
+  void forget_completed() const noexcept {
+    for (auto& slabs : slot_->completed_slabs)
+      if (slabs.load(std::memory_order_relaxed) != 0) slabs.store(0, std::memory_order_relaxed);
+    RAYX_KILL_POINT("completion.forget.before_top");
+    slot_->completed_top.store(0, std::memory_order_relaxed);
+  }
+
   // Any process: sleeps until the record is done or `timeout_ns` has passed. The caller has spun before.
   // Returns the state word seen last.
   std::uint32_t sleep_until_done(std::uint32_t index, base::TimeNs timeout_ns) const noexcept {
@@ -122,6 +146,7 @@ class Records {
         !record.state.compare_exchange_strong(word, word | detail::kRecordWaiters, std::memory_order_acq_rel,
                                               std::memory_order_acquire))
       return word;
+    RAYX_KILL_POINT("record.sleep.before_futex");
     futex_wait(record.state, word | detail::kRecordWaiters, timeout_ns);
     return record.state.load(std::memory_order_acquire);
   }
@@ -139,6 +164,9 @@ class Records {
   }
 
   static constexpr std::uint64_t bit_of(std::uint32_t i) noexcept { return std::uint64_t{1} << i % 64; }
+  bool has_slab(std::uint32_t slab_index) const noexcept {
+    return slot_->record_slabs[slab_index].load(std::memory_order_relaxed) != kNoOffset;
+  }
   RecordSlab& slab(std::uint32_t slab_index) const noexcept {
     return *segment_.at<RecordSlab>(slot_->record_slabs[slab_index].load(std::memory_order_acquire));
   }

@@ -164,6 +164,7 @@ class Slab {
         ++left;
       } else {
         block(i).use.store(0, std::memory_order_relaxed);
+        RAYX_KILL_POINT("slab.reconcile.cleared");
       }
     }
     return left;

@@ -53,12 +53,19 @@ class CellWord {
  public:
   enum State : std::uint64_t { kEmpty = 0, kFull = 1, kClaimed = 2 };
 
+  // Positions count modulo 2^48.
+  static constexpr std::uint64_t kPositionMask = 0xffff'ffff'ffff;
+
   static constexpr std::uint64_t make(std::uint64_t position, State state, std::uint32_t claimer = 0) noexcept {
     return position << 16 | static_cast<std::uint64_t>(state) << 14 | claimer;
   }
   static constexpr std::uint64_t position(std::uint64_t word) noexcept { return word >> 16; }
   static constexpr State state(std::uint64_t word) noexcept { return static_cast<State>(word >> 14 & 3); }
   static constexpr std::uint32_t claimer(std::uint64_t word) noexcept { return word & 0x3fff; }
+  // How many positions the word's cell is ahead of `position`; below 0: behind it. Right also where positions begin again at 0.
+  static constexpr std::int64_t ahead(std::uint64_t word, std::uint64_t position) noexcept {
+    return static_cast<std::int64_t>((word & ~std::uint64_t{0xffff}) - (position << 16)) >> 16;
+  }
 };
 static_assert(kProcessesMax <= 0x4000);
 
@@ -141,7 +148,7 @@ class TaskQueue {
         }
         word = cell.word.load(std::memory_order_acquire);
       }
-      position = next_position(position, CellWord::position(word));
+      position = next_position(position, word);
     }
     // A whole lap is gone: waiters have claimed it task by task. Without this the hint would stay there, and each search would
     // walk the lap again.
@@ -177,6 +184,7 @@ class TaskQueue {
       const std::uint64_t word = cells_[i].word.load(std::memory_order_acquire);
       if (CellWord::state(word) != CellWord::kClaimed || CellWord::claimer(word) != claimer) continue;
       take(static_cast<const TaskBody&>(cells_[i].body));
+      RAYX_KILL_POINT("queue.take_claims.before_release");
       release(Claim{&cells_[i], CellWord::position(word)});
     }
   }
@@ -203,15 +211,15 @@ class TaskQueue {
   // claimer has not released it. Nothing lies behind it. Looking further all the same would let a consumer that is overtaken
   // by the producer claim a later position and leave the earlier ones behind the hint for ever.
   static bool is_before_push(std::uint64_t word, std::uint64_t position) noexcept {
-    const std::uint64_t cell_position = CellWord::position(word);
-    return cell_position < position || word == CellWord::make(position, CellWord::kEmpty);
+    return CellWord::ahead(word, position) < 0 || word == CellWord::make(position, CellWord::kEmpty);
   }
 
-  // Where to look after `position`, whose cell belongs to `cell_position` now. A cell that is laps ahead proves that the
-  // producer has passed position cell_position - cells, so everything up to one lap before that is gone.
-  std::uint64_t next_position(std::uint64_t position, std::uint64_t cell_position) const noexcept {
-    const std::uint64_t cells = mask_ + 1;
-    if (cell_position >= position + 2 * cells) return cell_position - 2 * cells + 1;
+  // Where to look after `position`, whose cell has `word` now. A cell that is laps ahead proves that the producer has passed the
+  // position one lap before the cell's, so everything up to one more lap before that is gone.
+  std::uint64_t next_position(std::uint64_t position, std::uint64_t word) const noexcept {
+    const auto cells = static_cast<std::int64_t>(mask_ + 1);
+    const std::int64_t ahead = CellWord::ahead(word, position);
+    if (ahead >= 2 * cells) return position + static_cast<std::uint64_t>(ahead - 2 * cells + 1);
     return position + 1;
   }
 

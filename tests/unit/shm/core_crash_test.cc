@@ -3,25 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <random>
 #include <set>
 
 #include "core_world.hpp"
+#include "kit/seed.hpp"
 
 namespace rayx::shm::test {
 namespace {
-
-std::uint64_t test_seed() {
-  static const std::uint64_t seed = [] {
-    const char* given = std::getenv("RAYX_SEED");
-    const std::uint64_t value = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-    std::printf("seed %llu (set RAYX_SEED to replay)\n", static_cast<unsigned long long>(value));
-    std::fflush(stdout);  // or every forked participant prints it again
-    return value;
-  }();
-  return seed;
-}
 
 void expect_all_right(const Plan& plan, const Outcome& outcome, int owners_that_finish) {
   for (const std::string& problem : outcome.problems)
@@ -92,7 +81,7 @@ TEST(CrashSafeCore, PassesEveryKillPoint) {
 }
 
 void kill_at_every_point(Role victim, Mode mode) {
-  std::mt19937_64 random(test_seed());
+  std::mt19937_64 random(kit::seed());
   std::map<std::string, std::uint64_t> points;
   for (int attempt = 0; attempt < 3; ++attempt) points.merge(kill_points_of(victim));
   ASSERT_GE(points.size(), 8u);

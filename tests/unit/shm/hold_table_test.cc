@@ -4,11 +4,12 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <memory>
 #include <random>
 #include <set>
 #include <vector>
+
+#include "kit/seed.hpp"
 
 namespace rayx::shm {
 namespace {
@@ -51,10 +52,7 @@ TEST_F(HoldTableTest, TellsGenerationsApart) {
 }
 
 TEST_F(HoldTableTest, AgreesWithASetUnderRandomSteps) {
-  const char* given = std::getenv("RAYX_SEED");
-  const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  SCOPED_TRACE("RAYX_SEED=" + std::to_string(seed));
-  std::mt19937_64 random(seed);
+  std::mt19937_64 random(kit::seed());
   std::set<std::uint64_t> model;
   for (int step = 0; step < 60'000; ++step) {
     const ObjectKey key =
