@@ -103,6 +103,7 @@ void forget_backend_in_child() { g_current_backend.store(nullptr, std::memory_or
 std::unique_ptr<Backend> make_process_backend(const Config& config, Failure& failure) {
   process::take_over_if_requested();  // where it was not possible before main
   [[maybe_unused]] static const int registered = ::pthread_atfork(nullptr, nullptr, &forget_backend_in_child);
+  worker::OwnerMutex::allow_bias();  // before there are threads of ours
   worker::FunctionNumbers numbers(worker::loaded_modules());
   node::NodeConfig node_config;
   node_config.cpus = *config.num_cpus;

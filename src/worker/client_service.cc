@@ -56,7 +56,6 @@ void Client::attend_now() {
 }
 
 void Client::serve() {
-  mutex_.allow_bias();  // here, because the kernel takes its time
   shm::Attendance& attendance = control_.slot(me_).attendance;
   while (!stopping_.load(std::memory_order_seq_cst)) {
     const std::uint32_t before = attendance.word();

@@ -1,11 +1,14 @@
 #include "worker/owner_mutex.hpp"
 
 #include <linux/membarrier.h>
+#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <system_error>
+#include <thread>
 
 #include "base/check.hpp"
 
@@ -29,11 +32,20 @@ constexpr bool kIsPossible = true;
 
 }  // namespace
 
+std::atomic<bool> OwnerMutex::is_bias_allowed_{false};
+
 void OwnerMutex::allow_bias() noexcept {
-  if (!kIsPossible || !membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) ||
-      !membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
-    return;
-  may_bias_.store(true, std::memory_order_relaxed);
+  static std::atomic<bool> is_asked{false};
+  if (!kIsPossible || is_asked.exchange(true)) return;
+  const auto ask = [] {
+    if (membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED))
+      is_bias_allowed_.store(true, std::memory_order_relaxed);
+  };
+  if (__libc_single_threaded != 0) return ask();
+  try {
+    std::thread(ask).detach();
+  } catch (const std::system_error&) {  // no thread to be had: an ordinary mutex then
+  }
 }
 
 void OwnerMutex::withdraw_bias() noexcept {

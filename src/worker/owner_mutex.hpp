@@ -22,8 +22,9 @@ namespace rayx::worker {
 
 class OwnerMutex {
  public:
-  // Once, by any thread. Asks the kernel, which may take some 10 ms in a process with threads; until then there is no bias.
-  void allow_bias() noexcept;
+  // For the whole process, once, best while it has one thread: then the kernel needs a microsecond. Later it needs some 10 ms, which
+  // nobody waits for. Until it is done no mutex is biased.
+  static void allow_bias() noexcept;
 
   void lock() noexcept {
     if (enter_by_bias()) [[likely]]
@@ -98,7 +99,7 @@ class OwnerMutex {
     is_by_bias_ = false;
   }
   void consider_bias() noexcept {
-    if (!may_bias_.load(std::memory_order_relaxed)) return;
+    if (!is_bias_allowed_.load(std::memory_order_relaxed)) return;
     const std::uintptr_t me = this_thread();
     if (last_ != me || word_.load(std::memory_order_relaxed) == kWanted) {
       last_ = me;
@@ -112,8 +113,8 @@ class OwnerMutex {
   void lock_slowly() noexcept;
 
   static constexpr std::uintptr_t kNobody = 0;
+  static std::atomic<bool> is_bias_allowed_;
   std::atomic<std::uint32_t> word_{kFree};
-  std::atomic<bool> may_bias_{false};
   std::atomic<bool> inside_{false};  // the thread with the bias is inside, or about to find out that it may not
   std::atomic<std::uintptr_t> bias_{kNobody};  // written by whoever has the mutex
   // Of whoever is inside.

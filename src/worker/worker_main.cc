@@ -38,6 +38,7 @@ int worker_main(const process::WorkerStart& start) {
   Result<FunctionNumbers> numbers = FunctionNumbers::decode(modules, loaded_modules());
   if (!numbers) return give_up(numbers.error().message);
 
+  OwnerMutex::allow_bias();
   auto& asker = *new NodeAsker(control.header().node_calls, slot.calls, config.slot, start.fds[kNodeEventFd]);
   auto& memory = *new AskedMemory(asker);
   ClientConfig client_config;
