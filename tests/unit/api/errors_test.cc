@@ -139,7 +139,9 @@ TEST_F(DeadOwner, LeavesWhatOthersHold) {
 }
 
 TEST_F(DeadOwner, OfATaskThatIsNotDoneIsNamed) {
-  auto [owner, never] = get(remote([] { return std::pair(my_pid(), remote<sleep_for_ever>()); }));
+  const auto made = get(remote([] { return std::pair(my_pid(), remote<sleep_for_ever>()); }));
+  const pid_t owner = made.first;
+  const ObjectRef<int>& never = made.second;
   ::kill(owner, SIGKILL);
   const std::string text = text_thrown_by<ObjectLost>([&] { get(never, std::chrono::seconds(20)); });
   EXPECT_THAT(text, AllOf(HasSubstr("died"), HasSubstr("rayx: ")));
