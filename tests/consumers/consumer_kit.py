@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 SKIPPED = 77  # Meson's exit code for a test that cannot run here
-EXPECTED = "9\n"
 
 
 def fail(text):
@@ -58,7 +57,7 @@ class Installed:
         [found] = self.root.rglob("rayx.pc")
         self.pkg_config_dir = found.parent
         self.library_dir = found.parent.parent
-        self.library = self.library_dir / "librayx.so"
+        self.library = self.library_dir / "librayx.so"  # where the build is not a static one
         [header] = self.root.rglob("rayx.hpp")
         self.include_dir = header.parent.parent
         [config] = self.root.rglob("rayxConfig.cmake")
@@ -84,12 +83,17 @@ def copy_project(source, scratch, *names):
     return project
 
 
-def expect_nine(program, **variables):
+def expect_output(program, expected, **variables):
     """Runs it with processes and inside one process."""
     for local in ("0", "1"):
         printed = run([program], env=with_variables(RAYX_LOCAL=local, **variables))
-        if printed != EXPECTED:
-            fail(f"{program} prints {printed!r} with RAYX_LOCAL={local}, not {EXPECTED!r}")
+        if printed != expected:
+            fail(f"{program} prints {printed!r} with RAYX_LOCAL={local}, not {expected!r}")
+
+
+def expect_nine(program, **variables):
+    """The program of DESIGN.md."""
+    expect_output(program, "9\n", **variables)
 
 
 def compilers():
