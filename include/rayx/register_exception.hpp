@@ -18,7 +18,7 @@ struct RegisteredException {
     try {
       std::rethrow_exception(error);
     } catch (const E& caught) {
-      if constexpr (requires { std::string(caught.what()); }) failure.message = caught.what();
+      if constexpr (requires { std::string(caught.what()); }) failure.message = what_text(caught.what());
       if constexpr (kEncodable) {
         codec::SizeContext sizes;
         codec::encoded_size(caught, sizes);

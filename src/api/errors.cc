@@ -17,6 +17,7 @@ std::string TaskErrorInfo::report() const {
   std::string text = "rayx: task " + function() + " threw " + type() + ": " + message() + "\n  in process " +
                      std::to_string(pid()) + " on " + node();
   if (!failure_->passed_through.empty()) text += "\n  thrown on by " + failure_->passed_through;
+  text += failure_->caused_by;
   if (const std::string lines = stack(); !lines.empty()) text += "\n" + lines;
   return text;
 }

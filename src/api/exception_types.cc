@@ -36,7 +36,7 @@ void take_message(const std::exception_ptr& error, RemoteFailure& failure) {
   try {
     std::rethrow_exception(error);
   } catch (const E& caught) {
-    failure.message = caught.what();
+    failure.message = what_text(caught.what());
   }
 }
 
@@ -90,7 +90,7 @@ void take_code(const std::exception_ptr& error, RemoteFailure& failure) {
   try {
     std::rethrow_exception(error);
   } catch (const E& caught) {
-    failure.message = caught.what();
+    failure.message = what_text(caught.what());
     put_code(caught.code(), failure.payload);
   }
 }
@@ -129,7 +129,7 @@ ExceptionType filesystem_error_type{
           try {
             std::rethrow_exception(error);
           } catch (const std::filesystem::filesystem_error& caught) {
-            failure.message = caught.what();
+            failure.message = what_text(caught.what());
             put_code(caught.code(), failure.payload);
             failure.payload += caught.path1().native() + '\0' + caught.path2().native();
           }
@@ -159,7 +159,7 @@ ExceptionType regex_error_type{.type = &typeid(std::regex_error),
                                      try {
                                        std::rethrow_exception(error);
                                      } catch (const std::regex_error& caught) {
-                                       failure.message = caught.what();
+                                       failure.message = what_text(caught.what());
                                        failure.payload = std::to_string(static_cast<int>(caught.code()));
                                      }
                                    },
@@ -226,19 +226,54 @@ std::string host_name() {
   return ::gethostname(name, sizeof(name) - 1) == 0 ? name : "localhost";
 }
 
+const std::type_info* type_of(const std::exception_ptr& error) { return error.__cxa_exception_type(); }
+
 // Something with a what(), of a type that is not known: the message at least.
 void take_what(const std::exception_ptr& error, RemoteFailure& failure) {
   try {
     std::rethrow_exception(error);
   } catch (const std::exception& caught) {
-    failure.message = caught.what();
+    failure.message = what_text(caught.what());
   } catch (const std::string& text) {
     failure.message = text;
   } catch (const char* text) {
-    failure.message = text;
+    failure.message = what_text(text);
   } catch (...) {
     failure.message = "(not a std::exception, so it has no text)";
   }
+}
+
+// std::throw_with_nested(E) throws a class of the library's own that derives from E and holds the exception that was handled: it
+// arrives as E, and what was nested is told.
+constexpr std::string_view kNestedBegin = "St17_Nested_exceptionI";
+std::string_view without_nesting(std::string_view key) {
+  if (!key.starts_with(kNestedBegin) || !key.ends_with('E')) return key;
+  return key.substr(kNestedBegin.size(), key.size() - kNestedBegin.size() - 1);
+}
+
+void add_causes(const std::exception_ptr& error, std::string& text, int levels = 16) {
+  const std::nested_exception* nested = nullptr;
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::nested_exception& caught) {
+    nested = &caught;  // lives as long as `error`
+  } catch (...) {
+    return;
+  }
+  const std::exception_ptr inner = nested->nested_ptr();
+  if (inner == nullptr || levels == 0) return;
+  RemoteFailure failure;
+  const std::type_info* const type = type_of(inner);
+  take_what(inner, failure);
+  const std::string name =
+      type == nullptr ? "foreign exception" : demangled(std::string(without_nesting(type->name())).c_str());
+  text += "\n  caused by " + name + ": " + failure.message;
+  add_causes(inner, text, levels - 1);
+}
+
+// Whether register_exception can be told of the type: not of int, nor of const char*.
+bool is_class(std::string_view key) {
+  return !key.empty() && ((key[0] >= '0' && key[0] <= '9') || key[0] == 'N' || key[0] == 'S');
 }
 
 // Failures that came here from another task pass on as they are: `code` and type stay those of the first.
@@ -281,8 +316,9 @@ RemoteFailure describe_current_exception(std::string_view function) {
     failure.message = "(not a C++ exception, so it has no text)";
     return failure;
   }
-  failure.type_key = thrown->name();
-  failure.type = demangled(thrown->name());
+  failure.type_key = without_nesting(thrown->name());
+  failure.type = demangled(failure.type_key.c_str());
+  add_causes(error, failure.caused_by);
   if (const ExceptionType* known = find_type(failure.type_key)) {
     known->take_apart(error, failure);
   } else if (!is_passing_through(error, function, failure)) {
@@ -315,9 +351,14 @@ std::string with_stack(const RemoteFailure& failure) {
 void throw_failure(RemoteFailure failure) {
   if (failure.code != ErrorCode::kTaskFailed) throw_error({failure.code, with_stack(failure)});
   if (const ExceptionType* known = find_type(failure.type_key)) known->throw_again(failure);
-  std::string text = "rayx: task " + failure.function + " threw " + failure.type + ": " + failure.message +
-                     "; the type cannot be rebuilt here: rayx::register_exception<" + failure.type +
-                     ">() makes it arrive as itself";
+  std::string text =
+      "rayx: task " + failure.function + " threw " + failure.type + ": " + failure.message + failure.caused_by;
+  if (is_class(failure.type_key)) {
+    text +=
+        "\nThe type cannot be rebuilt here: rayx::register_exception<" + failure.type + ">() makes it arrive as itself";
+  } else {
+    text += "\nOnly classes arrive as themselves; throw one that is derived from std::exception";
+  }
   const ErrorCode code = failure.code;
   auto shared = std::make_shared<const RemoteFailure>(std::move(failure));
   throw TaskError({code, std::move(text)}, std::move(shared));

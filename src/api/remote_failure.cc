@@ -8,9 +8,10 @@ namespace rayx::detail {
 namespace {
 
 // The text fields in their order on the wire. What matters most comes first: the rest is cut when there is no room.
-constexpr std::array<std::string RemoteFailure::*, 8> kFields = {
-    &RemoteFailure::message, &RemoteFailure::function, &RemoteFailure::type_key, &RemoteFailure::type,
-    &RemoteFailure::node,    &RemoteFailure::stack,    &RemoteFailure::payload,  &RemoteFailure::passed_through};
+constexpr std::array<std::string RemoteFailure::*, 9> kFields = {
+    &RemoteFailure::message, &RemoteFailure::function,       &RemoteFailure::type_key,
+    &RemoteFailure::type,    &RemoteFailure::node,           &RemoteFailure::stack,
+    &RemoteFailure::payload, &RemoteFailure::passed_through, &RemoteFailure::caused_by};
 constexpr std::size_t kHeadBytes = 1 + sizeof(std::uint32_t);
 
 }  // namespace

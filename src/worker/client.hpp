@@ -220,6 +220,7 @@ class Client : public detail::Backend {
   // client_wait.cc
   class Attending;
   bool run_inline(Entry& e, Attending& attendance);
+  base::TimeNs nap_ns(base::TimeNs left_ns) const noexcept;
 
   // client_service.cc
   static detail::Failure shut_down_failure(const char* what);

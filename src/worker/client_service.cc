@@ -1,5 +1,6 @@
 // The service thread, and what it and attending threads look after.
 #include <map>
+#include <system_error>
 
 #include "base/clock.hpp"
 #include "observe/crash_report.hpp"
@@ -41,9 +42,15 @@ void Client::ensure_service() {
     return;
   const std::lock_guard lock(service_mutex_);
   if (has_service_.load(std::memory_order_relaxed) || stopping_.load(std::memory_order_relaxed)) return;
-  control_.begin_owning(me_);
+  if (control_.slot(me_).deaths_handled.load(std::memory_order_relaxed) == UINT64_MAX) control_.begin_owning(me_);
   control_.slot(me_).attendance.begin();
-  service_ = std::thread([this] { serve(); });
+  try {
+    service_ = std::thread([this] { serve(); });
+  } catch (const std::system_error&) {
+    // No memory for a thread, or a limit. Threads that wait look themselves (see nap_ns), and the next call tries again.
+    control_.slot(me_).attendance.end();
+    return;
+  }
   has_service_.store(true, std::memory_order_release);
 }
 

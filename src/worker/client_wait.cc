@@ -49,6 +49,12 @@ class Client::Attending {
   bool is_on_ = false;
 };
 
+// How long a thread may sleep before it looks itself: as long as it likes, if there is a service thread.
+base::TimeNs Client::nap_ns(base::TimeNs left_ns) const noexcept {
+  constexpr base::TimeNs kWithoutService_ns = 10'000'000;
+  return has_service_.load(std::memory_order_relaxed) ? left_ns : std::min(left_ns, kWithoutService_ns);
+}
+
 // A task that waits runs what it waits for itself, if nobody has begun it and it needs no more CPUs than this executor holds.
 bool Client::run_inline(Entry& e, Attending& attendance) {
   Record& record = record_of(e);
@@ -135,7 +141,7 @@ WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) 
         // Its owner may just have died: then the cell has another record, which is done. Or the node has said that the wait is in
         // vain. Both clear the flag afterwards, so that who comes by here too early does not sleep.
         if (ref->record.load(std::memory_order_seq_cst) == record && !lent.has_news())
-          shm::futex_wait(record->state, word | detail::kRecordWaiters, left);
+          shm::futex_wait(record->state, word | detail::kRecordWaiters, nap_ns(left));
       }
       attendance.begin();
       backoff.reset();
@@ -206,7 +212,7 @@ WaitState Client::wait_many(std::span<RefCell* const> refs, std::size_t count, D
       outcome = WaitState::kFailed;
       break;
     }
-    if (!enough()) shm::futex_wait(epoch_, epoch, left);
+    if (!enough()) shm::futex_wait(epoch_, epoch, nap_ns(left));
     epoch_sleepers_.fetch_sub(1, std::memory_order_relaxed);
     attendance.begin();
     backoff.reset();

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <regex>
 
+#include "kit/sanitized.hpp"
 #include "scenario.hpp"
 
 namespace rayx::cluster_test {
@@ -48,6 +49,11 @@ TEST(WorkerDied, ByAnExceptionThatNobodyMayCatch) {
 
 TEST(WorkerDied, ByExit) {
   EXPECT_THAT(Scenario({"died", "exit"}).result(), ContainsRegex("call_exit died: process [0-9]+ exited with code 3"));
+}
+
+TEST(Errors, ArriveFromAProcessThatCanHaveNoThreadAndNoMemory) {
+  if (kit::kIsSanitized) GTEST_SKIP() << "sanitizers need address space of their own";
+  EXPECT_EQ(Scenario({"little_room"}).result(), "bad_alloc\n");
 }
 
 TEST(ActorDied, NamesTheActorAndTheCause) {

@@ -5,6 +5,7 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -326,6 +327,25 @@ int get_in_destructor(const std::string& how) {
   return 0;
 }
 
+// A task in a process that may not start a thread any more, or take memory.
+int throw_with_little_room() {
+  const rlimit none{0, 0};
+  ::setrlimit(RLIMIT_NPROC, &none);
+  const rlimit little{1 << 20, 1 << 20};
+  ::setrlimit(RLIMIT_AS, &little);
+  throw std::bad_alloc();
+}
+int little_room() {
+  const rayx::Runtime runtime = rayx::init({.num_cpus = 1});
+  try {
+    rayx::get(rayx::remote<throw_with_little_room>());
+    say("no error");
+  } catch (const std::bad_alloc& error) {
+    say("bad_alloc");
+  }
+  return 0;
+}
+
 int first_task() {
   const rayx::Runtime runtime = rayx::init();
   say("result " + std::to_string(rayx::get(rayx::remote<one>())));
@@ -365,6 +385,7 @@ int main(int argc, char** argv) {
   if (what == "seccomp") return seccomp(how);
   if (what == "get_in_destructor") return get_in_destructor(how);
   if (what == "first_task") return first_task();
+  if (what == "little_room") return little_room();
   if (what == "work_until_told") return work_until_told();
   std::cerr << "there is no scenario '" << what << "'\n";
   return 2;

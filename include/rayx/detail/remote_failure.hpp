@@ -2,7 +2,7 @@
 // backends for what happened to a task (WorkerDied, ActorDied, ...), read by get().
 //
 // Bytes, little endian: code u8, then, each optional from the end on: pid u32; and as (length u32, bytes): message, function,
-// type key, type, node, stack, payload, passed through. Truncation anywhere after the code is legal, so that an error for which no memory could
+// type key, type, node, stack, payload, passed through, caused by. Truncation anywhere after the code is legal, so that an error for which no memory could
 // be had still fits, cut, into a record.
 #pragma once
 
@@ -32,7 +32,12 @@ struct RemoteFailure {
   std::string stack;           // observe::encode_frames
   std::string payload;         // what the type needs besides the message to be rebuilt exactly
   std::string passed_through;  // functions of tasks that it was thrown on by, for people
+  std::string caused_by;       // the exceptions nested in it, outermost first, a line each, for people
 };
+
+// What a what() returned: a class of the user's may return nullptr.
+inline std::string what_text(const char* what) { return what == nullptr ? std::string() : std::string(what); }
+inline std::string what_text(std::string what) { return what; }
 
 std::size_t encoded_size(const RemoteFailure& failure) noexcept;
 // Writes exactly the first `size` bytes of the encoding; size >= 1.

@@ -14,6 +14,7 @@ namespace {
 using testing::AllOf;
 using testing::ContainsRegex;
 using testing::HasSubstr;
+using testing::Not;
 
 struct Broken : std::runtime_error {  // registered below
   Broken(std::string what, int part) : std::runtime_error(std::move(what)), part(part) {}
@@ -31,7 +32,23 @@ int filesystem_error() {
 }
 int unknown() { throw Unknown("only known there"); }
 int number() { throw 42; }
-int text() { throw "plain text"; }
+int text_thrower() { throw "plain text"; }
+struct Silent : std::exception {
+  const char* what() const noexcept override { return nullptr; }
+};
+int silent() { throw Silent(); }
+int null_text() { throw static_cast<const char*>(nullptr); }
+int nested() {
+  try {
+    try {
+      throw std::logic_error("innermost");
+    } catch (...) {
+      std::throw_with_nested(Unknown("between"));
+    }
+  } catch (...) {
+    std::throw_with_nested(std::runtime_error("outermost"));
+  }
+}
 int on(ObjectRef<int> ref) { return get(ref); }
 int on_value(int x) { return x; }
 int no_memory() { throw std::bad_alloc(); }
@@ -78,7 +95,31 @@ TEST_F(Errors, OfUnknownTypesArriveAsTaskErrorThatSaysHowToRegisterThem) {
   EXPECT_THAT(text_thrown_by<TaskError>([] { get(remote<unknown>()); }),
               AllOf(HasSubstr("Unknown: only known there"), HasSubstr("register_exception")));
   EXPECT_THAT(text_thrown_by<TaskError>([] { get(remote<number>()); }), HasSubstr("int"));
-  EXPECT_THAT(text_thrown_by<TaskError>([] { get(remote<text>()); }), HasSubstr("plain text"));
+  EXPECT_THAT(text_thrown_by<TaskError>([] { get(remote<text_thrower>()); }), HasSubstr("plain text"));
+}
+
+TEST_F(Errors, OfTypesThatCannotBeRegisteredSayWhatToThrow) {
+  for (const std::string& text : {text_thrown_by<TaskError>([] { get(remote<number>()); }),
+                                  text_thrown_by<TaskError>([] { get(remote<text_thrower>()); })})
+    EXPECT_THAT(text, AllOf(HasSubstr("derived from std::exception"), Not(HasSubstr("register_exception"))));
+}
+
+TEST_F(Errors, WithoutATextArriveWithoutOne) {
+  EXPECT_THAT(text_thrown_by<TaskError>([] { get(remote<silent>()); }), HasSubstr("Silent: "));
+  EXPECT_THAT(text_thrown_by<TaskError>([] { get(remote<null_text>()); }), HasSubstr("char const*: "));
+}
+
+TEST_F(Errors, TellOfTheOnesThatTheyWereThrownFor) {
+  try {
+    get(remote<nested>());
+    ADD_FAILURE();
+  } catch (const std::runtime_error& error) {
+    EXPECT_STREQ(error.what(), "outermost");
+    const auto& info = dynamic_cast<const TaskErrorInfo&>(error);
+    EXPECT_EQ(info.type(), "std::runtime_error");
+    EXPECT_THAT(info.report(),
+                ContainsRegex("caused by .*Unknown: between\n  caused by std::logic_error: innermost\n"));
+  }
 }
 
 TEST_F(Errors, PassThroughTasksWithTheStackOfTheFirst) {
