@@ -51,6 +51,12 @@ TEST(Plugins, LoadedInMainBeforeInitIsAClearErrorOfTheTask) {
                     HasSubstr("Link the program with that library"), EndsWith("and the next task gives 1\n")));
 }
 
+// The loader finds the C library's start before rayx's, so workers come from init here too.
+TEST(Plugins, AProgramLinkedWithRayxThroughALibraryOnly) {
+  const std::string text = run("RAYX_TEST_INDIRECT_HOST", {});
+  EXPECT_THAT(text, AllOf(StartsWith("main\n"), HasSubstr("(fork server pid="), HasSubstr("36\n")));
+}
+
 // The C library's start is over when rayx is loaded, so workers come from init: what main did before it is repeated in the fork
 // server, and the plugin is there because main loads it.
 TEST(Plugins, AHostThatDoesNotKnowRayx) {
