@@ -7,23 +7,61 @@
 #include <set>
 
 #include "core_world.hpp"
+#include "kill_point_names.hpp"
+#include "killed_points.hpp"
 #include "kit/seed.hpp"
 
 namespace rayx::shm::test {
+
+std::set<std::string>& killed_points() {
+  static std::set<std::string> points;
+  return points;
+}
+
 namespace {
 
-void expect_all_right(const Plan& plan, const Outcome& outcome, int owners_that_finish) {
-  for (const std::string& problem : outcome.problems)
-    ADD_FAILURE() << "kill point '" << plan.point << "' passed for the " << plan.nth << ". time: " << problem;
-  EXPECT_GE(outcome.tasks_done, std::uint64_t{plan.tasks_per_owner} * owners_that_finish) << plan.point;
+// Under a sanitizer a task costs twenty times as much.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define RAYX_TEST_IS_SLOW 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define RAYX_TEST_IS_SLOW 1
+#endif
+#endif
+#ifdef RAYX_TEST_IS_SLOW
+constexpr std::uint32_t kTasks = 700;
+constexpr int kDeadline_s = 60;
+#else
+constexpr std::uint32_t kTasks = 1500;
+constexpr int kDeadline_s = 20;
+#endif
+
+std::string text_of(const Plan& plan) {
+  std::string text;
+  for (const Kill& kill : plan.kills)
+    text += (kill.role == Role::kOwner ? "owner" : "executor") + std::string(" killed at ") + kill.point + ", passed " +
+            std::to_string(kill.nth) + " times; ";
+  if (!plan.node_stops_at.empty()) text += "node stops at " + plan.node_stops_at + "; ";
+  return text;
 }
+
+void expect_all_right(const Plan& plan, const Outcome& outcome) {
+  for (const std::string& problem : outcome.problems) ADD_FAILURE() << text_of(plan) << problem;
+  const int finished = plan.owners - (outcome.owner_was_killed ? 1 : 0);
+  EXPECT_GE(outcome.tasks_done, std::uint64_t{plan.tasks_per_owner} * static_cast<std::uint64_t>(finished))
+      << text_of(plan);
+}
+
+// An executor that dies holding a claim: its owners take back, its holds are wiped, its row is used again.
+const Kill kDeathInPassing{Role::kExecutor, "running.copied", 40};
 
 TEST(CrashSafeCore, RunsToTheEndWithoutKills) {
   Plan plan;
-  plan.tasks_per_owner = 20'000;
+  plan.tasks_per_owner = 10'000;
   const Outcome outcome = run(plan);
-  expect_all_right(plan, outcome, plan.owners);
+  expect_all_right(plan, outcome);
   EXPECT_EQ(outcome.executions, outcome.tasks_done) << "a task was executed more than once though nobody died";
+  EXPECT_GT(outcome.objects_freed, 300u);
 }
 
 TEST(CrashSafeCore, RunsWithMoreProcessesThanCoresAndAQueueOfTwoCells) {
@@ -32,90 +70,125 @@ TEST(CrashSafeCore, RunsWithMoreProcessesThanCoresAndAQueueOfTwoCells) {
   plan.executors = 5;
   plan.queue_cells = 2;
   const Outcome outcome = run(plan);
-  expect_all_right(plan, outcome, plan.owners);
+  expect_all_right(plan, outcome);
   EXPECT_EQ(outcome.executions, outcome.tasks_done);
 }
 
-// Each kill point is written down here, so that one which a change takes away or no longer reaches is noticed.
-TEST(CrashSafeCore, PassesEveryKillPoint) {
-  const std::set<std::string> expected_executor = {"queue.claim.before",
-                                                   "queue.claim.after",
-                                                   "running.enter.before_depth",
-                                                   "running.enter.after_depth",
-                                                   "running.copied",
-                                                   "running.released",
-                                                   "test.result.half",
-                                                   "record.complete.before_exchange",
-                                                   "record.complete.after_exchange",
-                                                   "completion.after_slab_word",
-                                                   "completion.after_summary",
-                                                   "completion.after_top",
-                                                   "owner.call.before_futex",
-                                                   "running.leave.before",
-                                                   "running.leave.after",
-                                                   "lane.sleep.before_bit",
-                                                   "lane.sleep.after_bit"};
-  const std::set<std::string> expected_owner = {"queue.push.before_body",
-                                                "queue.push.before_full",
-                                                "queue.push.after_full",
-                                                "lane.wake.before_take",
-                                                "lane.wake.after_take",
-                                                "lane.wake.before_futex",
-                                                "lane.add_submitter.before_version",
-                                                "control.publish_queue.before_bit",
-                                                "control.handle_deaths.before_word",
-                                                "test.owner.unattended"};
-  auto names = [](const std::map<std::string, std::uint64_t>& points) {
-    std::set<std::string> result;
-    for (const auto& [name, count] : points) result.insert(name);
-    return result;
-  };
-  std::set<std::string> executor;
-  std::set<std::string> owner;
-  for (int attempt = 0; attempt < 5; ++attempt) {
-    executor.merge(names(kill_points_of(Role::kExecutor)));
-    owner.merge(names(kill_points_of(Role::kOwner)));
+const PointCounts& find_points(Role of) {
+  static std::map<Role, PointCounts> points;
+  if (!points.empty()) return points[of];
+  for (int attempt = 0; attempt < 4; ++attempt) {
+    Plan plan;
+    plan.tasks_per_owner = kTasks;
+    plan.executors = 2 + attempt;
+    plan.kills = {kDeathInPassing};
+    for (auto& [role, counts] : kill_points_of(plan)) points[role].merge(counts);
   }
-  for (const std::string& name : expected_executor) EXPECT_TRUE(executor.count(name)) << "no executor passes " << name;
-  for (const std::string& name : expected_owner) EXPECT_TRUE(owner.count(name)) << "no owner passes " << name;
+  return points[of];
+}
+
+// Runs `make_plan(nth)` until the kill that it plans has happened. A point that is passed rarely may not be reached in one run;
+// then its first passing is waited for. False: it did not happen.
+template <class MakePlan, class Happened>
+bool run_until_killed(const std::string& name, std::uint64_t count, MakePlan&& make_plan, Happened&& happened) {
+  static std::mt19937_64 random(kit::seed());
+  for (int attempt = 0; attempt < 20; ++attempt) {
+    const std::uint64_t nth_max = attempt < 3 ? std::clamp<std::uint64_t>(count / 8, 1, 500) : 1;
+    Plan plan = make_plan(1 + static_cast<std::uint32_t>(random() % nth_max));
+    plan.executors = attempt % 2 == 0 ? 2 : 4;
+    const Outcome outcome = run(plan, kDeadline_s);
+    expect_all_right(plan, outcome);
+    if (testing::Test::HasFailure()) return false;
+    if (happened(outcome)) {
+      killed_points().insert(name);
+      return true;
+    }
+  }
+  return false;
+}
+
+bool kill_at(const std::string& point, std::uint64_t count, Role victim, Mode mode) {
+  return run_until_killed(
+      point, count,
+      [&](std::uint32_t nth) {
+        Plan plan;
+        plan.mode = mode;
+        plan.kills = {{victim, point, nth}};
+        plan.tasks_per_owner = kTasks;
+        // Some of an owner's points are passed after a death only.
+        if (victim == Role::kOwner) plan.kills.push_back(kDeathInPassing);
+        return plan;
+      },
+      [&](const Outcome& outcome) {
+        return victim == Role::kOwner ? outcome.owner_was_killed : outcome.executor_was_killed;
+      });
 }
 
 void kill_at_every_point(Role victim, Mode mode) {
-  std::mt19937_64 random(kit::seed());
-  std::map<std::string, std::uint64_t> points;
-  for (int attempt = 0; attempt < 3; ++attempt) points.merge(kill_points_of(victim));
-  ASSERT_GE(points.size(), 8u);
+  const PointCounts& points = find_points(victim);
+  ASSERT_GE(points.size(), 15u);
   for (const auto& [name, count] : points) {
-    bool killed = false;
-    // Points that are passed rarely may not be reached in one run; the first passing of them is tried again.
-    for (int attempt = 0; attempt < 30 && !killed; ++attempt) {
-      Plan plan;
-      plan.mode = mode;
-      plan.victim = victim;
-      plan.point = name;
-      plan.executors = attempt % 2 == 0 ? 2 : 4;
-      plan.nth =
-          attempt < 3 ? 1 + static_cast<std::uint32_t>(random() % std::clamp<std::uint64_t>(count / 8, 1, 500)) : 1;
-      const Outcome outcome = run(plan);
-      killed = outcome.victim_was_killed;
-      expect_all_right(plan, outcome, plan.owners - (victim == Role::kOwner && killed ? 1 : 0));
-      if (testing::Test::HasFailure()) return;
-    }
-    EXPECT_TRUE(killed) << "no run reached " << name << ", which was passed " << count << " times before";
+    EXPECT_TRUE(kill_at(name, count, victim, mode))
+        << "no run reached " << name << ", which was passed " << count << " times before";
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+void stop_the_node_at_every_point(Mode mode) {
+  const PointCounts& points = find_points(Role::kNode);
+  ASSERT_GE(points.size(), 15u);
+  for (const auto& [name, count] : points) {
+    const bool stopped = run_until_killed(
+        name, count,
+        [&, point = name](std::uint32_t) {
+          Plan plan;
+          plan.mode = mode;
+          plan.kills = {kDeathInPassing};
+          plan.tasks_per_owner = 500;
+          plan.node_stops_at = point;
+          return plan;
+        },
+        [](const Outcome& outcome) { return outcome.node_has_stopped; });
+    EXPECT_TRUE(stopped) << "no run reached " << name << ", which was passed " << count << " times before";
+    if (testing::Test::HasFailure()) return;
   }
 }
 
 TEST(CrashSafeCore, SurvivesAnExecutorKilledAtEachPoint) { kill_at_every_point(Role::kExecutor, Mode::kProcesses); }
 TEST(CrashSafeCore, SurvivesAnOwnerKilledAtEachPoint) { kill_at_every_point(Role::kOwner, Mode::kProcesses); }
+TEST(CrashSafeCore, BearsANodeThatStopsForAWhileAtEachPoint) { stop_the_node_at_every_point(Mode::kProcesses); }
+
+// Names of the core's kill points that no participant is killed at, with the reason. Keep it short.
+const std::set<std::string> kNeverKilledAt = {};
+
+// The last test of this program that uses processes: what the ones before have killed at is all there is. tests/unit/shm_memory
+// does the same for the slabs'.
+TEST(CrashSafeCoreCoverage, EveryKillPointInTheSourcesWasKilledAt) {
+  if (killed_points().empty()) GTEST_SKIP() << "the tests that kill were filtered out";
+  const std::set<std::string> names = kill_point_names();
+  ASSERT_GE(names.size(), 50u) << "the search in the sources finds nothing any more";
+  for (const std::string& name : names) {
+    if (name.starts_with("slab.")) continue;
+    // A rare one may not have been seen in the runs that look for points.
+    if (!killed_points().count(name) && !kNeverKilledAt.count(name))
+      kill_at(name, 1, Role::kExecutor, Mode::kProcesses) || kill_at(name, 1, Role::kOwner, Mode::kProcesses);
+    EXPECT_TRUE(killed_points().count(name) != kNeverKilledAt.count(name))
+        << name
+        << (kNeverKilledAt.count(name) ? " is listed as never killed at, but was" : ": nobody was killed there");
+  }
+}
+
 TEST(CrashSafeCoreThreads, RunsToTheEndWithThreads) {
   Plan plan;
   plan.mode = Mode::kThreads;
   plan.executors = 3;
-  expect_all_right(plan, run(plan), plan.owners);
+  expect_all_right(plan, run(plan));
 }
 TEST(CrashSafeCoreThreads, SurvivesAnExecutorThatStopsAtEachPoint) {
   kill_at_every_point(Role::kExecutor, Mode::kThreads);
 }
+TEST(CrashSafeCoreThreads, SurvivesAnOwnerThatStopsAtEachPoint) { kill_at_every_point(Role::kOwner, Mode::kThreads); }
+TEST(CrashSafeCoreThreads, BearsANodeThatStopsForAWhileAtEachPoint) { stop_the_node_at_every_point(Mode::kThreads); }
 
 }  // namespace
 }  // namespace rayx::shm::test

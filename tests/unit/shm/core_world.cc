@@ -5,367 +5,41 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <condition_variable>
 #include <cstring>
-#include <deque>
+#include <memory>
 #include <thread>
 
 #include "base/clock.hpp"
-#include "shm/executor.hpp"
+#include "core_participants.hpp"
+#include "shm/death_note.hpp"
 
 namespace rayx::base {
-namespace {
-void ignore_kill_point(const char*) {}
-}  // namespace
-void (*on_kill_point)(const char*) = ignore_kill_point;
-}  // namespace rayx::base
+extern void (*on_kill_point)(const char*);
+}
 
 namespace rayx::shm::test {
 namespace {
 
-constexpr std::uint32_t kLane = 3;
-constexpr std::uint32_t kPointsMax = 64;
-constexpr std::uint32_t kTasksBetweenLulls = 250;
-
-// What the participants tell the test, in memory that outlives them.
-struct Shared {
-  struct Participant {
-    std::atomic<std::uint32_t> killed;    // it reached its kill point
-    std::atomic<std::uint32_t> finished;  // owner: all results were right and all records are free again
-    std::atomic<std::uint64_t> done;
-    std::atomic<std::uint64_t> executions;
-    char problem[200];
-  };
-  Participant participants[kProcessesMax];
-  std::atomic<std::uint32_t> stop;
-  // Coverage: names and counts of the kill points that were passed, when asked for.
-  std::atomic<const char*> point_names[2][kPointsMax];  // literals: the same address in every forked participant
-  std::atomic<std::uint64_t> point_counts[2][kPointsMax];
-};
-
-// What a thread has to know when it passes a kill point.
-struct Here {
-  Shared* shared = nullptr;
-  Shared::Participant* participant = nullptr;
-  Role role = Role::kExecutor;
-  bool collect = false;
-  bool is_thread = false;
-  const char* target = nullptr;
-  std::atomic<std::uint32_t>* countdown = nullptr;
-};
-thread_local Here here;
-
-void note_coverage(const char* name) {
-  const int role = here.role == Role::kOwner ? 0 : 1;
-  for (std::uint32_t i = 0; i < kPointsMax; ++i) {
-    const char* there = nullptr;
-    if (here.shared->point_names[role][i].compare_exchange_strong(there, name) || std::strcmp(there, name) == 0) {
-      here.shared->point_counts[role][i].fetch_add(1, std::memory_order_relaxed);
-      return;
-    }
-  }
-}
-
-[[noreturn]] void die() {
-  here.participant->killed.store(1);
-  if (!here.is_thread) {
-    ::kill(::getpid(), SIGKILL);
-    for (;;) ::pause();
-  }
-  // A thread that does nothing any more is what its "process" is after kill -9; it is parked until the test program ends.
-  // Never destroyed: the end of the program must not wait for the parked.
-  static auto& mutex = *new std::mutex;
-  static auto& never = *new std::condition_variable;
-  std::unique_lock lock(mutex);
-  for (;;) never.wait(lock);
-}
-
-void at_kill_point(const char* name) {
-  if (here.shared == nullptr) return;
-  if (here.collect) note_coverage(name);
-  if (here.target == nullptr || std::strcmp(here.target, name) != 0) return;
-  if (here.countdown->fetch_sub(1) == 1) die();
-}
-
-std::uint64_t mix(std::uint64_t x) {
-  x ^= x >> 31;
-  x *= 0x9e3779b97f4a7c15ull;
-  return x ^ x >> 29;
-}
-std::uint64_t expected_result(std::uint32_t owner, std::uint64_t number) { return mix(number * 1024 + owner); }
-
-struct Memory {
-  Segment segment;
-  Control control;
-  std::vector<Offset> slabs;   // one for each process slot that may own
-  std::vector<Offset> queues;  // likewise
-};
-
-// --- the executor ---------------------------------------------------------------------------------------------------
-
-void run_executor(const Memory& memory, Shared& shared, std::uint32_t me, int member) {
-  Executor executor(memory.control, me);
-  executor.join_lane(kLane, member);
-  Executor::Task task;
-  Backoff backoff;
-  auto stopping = [&] { return shared.stop.load() != 0; };
-  while (!stopping()) {
-    if (!executor.take(task)) {
-      executor.wait_once(backoff, stopping);
-      continue;
-    }
-    backoff.reset();
-    shared.participants[me].executions.fetch_add(1, std::memory_order_relaxed);
-    std::uint64_t number;
-    std::memcpy(&number, task.body.arguments, sizeof(number));
-    Record& record = memory.control.records_of(task.owner).at(task.body.record);
-    const std::uint64_t result = expected_result(task.owner, number);
-    std::memcpy(record.payload, &result, sizeof(result));
-    RAYX_KILL_POINT("test.result.half");
-    std::memcpy(record.payload + 8, &number, sizeof(number));
-    record.size = 16;
-    executor.finish(task, detail::kRecordDoneInline);
-  }
-}
-
-// --- the owner ------------------------------------------------------------------------------------------------------
-
-class Owner {
- public:
-  Owner(const Memory& memory, const Plan& plan, Shared& shared, std::uint32_t me)
-      : memory_(memory),
-        control_(memory.control),
-        plan_(plan),
-        shared_(shared),
-        me_(me),
-        records_(control_.records_of(me)) {
-    ProcessSlot& slot = control_.slot(me);
-    slot.record_slabs[0].store(memory.slabs[me], std::memory_order_release);
-    queue_ = TaskQueue::create(memory.segment.at<std::byte>(memory.queues[me]), plan.queue_cells, me);
-    for (std::uint32_t i = kRecordsPerSlab; i-- > 0;) free_.push_back(i);
-    control_.begin_owning(me);
-    control_.publish_queue(me, kLane, memory.queues[me]);
-  }
-
-  void run() {
-    const Here mine = here;
-    std::thread service([this, mine] {
-      here = mine;
-      serve();
-    });
-    std::uint64_t next_lull = 0;
-    while (taken_ < plan_.tasks_per_owner) {
-      if (taken_ >= next_lull) {
-        rest();
-        next_lull = taken_ + kTasksBetweenLulls;
-        continue;
-      }
-      submit_up_to_window();
-      take_oldest();
-    }
-    stopping_.store(true);
-    control_.call_service(me_);
-    service.join();
-    if (free_.size() != kRecordsPerSlab) problem("records leaked");
-    if (queue_.count_unclaimed() != 0) problem("tasks were left in the queue");
-    shared_.participants[me_].finished.store(1);
-  }
-
- private:
-  struct Meta {
-    std::uint64_t number = 0;
-    bool wants_notice = false;
-    std::atomic<bool> noticed{false};
-  };
-
-  void problem(const char* what) {
-    std::strncpy(shared_.participants[me_].problem, what, sizeof(Shared::Participant::problem) - 1);
-  }
-
-  void submit_up_to_window() {
-    std::unique_lock lock(mutex_);
-    flush_backlog();
-    while (in_flight_.size() < plan_.window && submitted_ < plan_.tasks_per_owner && !free_.empty() &&
-           backlog_.empty()) {
-      const std::uint32_t index = free_.back();
-      free_.pop_back();
-      Meta& meta = meta_[index];
-      meta.number = submitted_++;
-      meta.wants_notice = meta.number % 3 == 0;
-      meta.noticed.store(false);
-      Record& record = records_.at(index);
-      record.state.store(detail::kRecordPending | (meta.wants_notice ? std::uint32_t{detail::kRecordNotify} : 0u),
-                         std::memory_order_relaxed);
-      in_flight_.push_back(index);
-      push(index);
-    }
-  }
-
-  // Takes what is in flight and gives the executors and the service thread the time to fall asleep, so that falling asleep and
-  // waking happen often. Bounded: nobody depends on it.
-  void rest() {
-    while (!in_flight_.empty()) take_oldest();
-    const LaneState& lane = control_.lane(kLane).state();
-    for (int turn = 0; turn < 2000; ++turn) {
-      if (lane.sleeping.load() == lane.members.load() && !Attendance::is_attended(control_.slot(me_).attendance.word()))
-        break;
-      ::sched_yield();
-    }
-  }
-
-  void push(std::uint32_t index) {
-    TaskBody body{};
-    body.record = index;
-    body.generation = records_.at(index).generation;
-    std::memcpy(body.arguments, &meta_[index].number, 8);
-    if (!backlog_.empty() || !queue_.push(tail_, body)) {
-      backlog_.push_back(index);
-      return;
-    }
-    control_.lane(kLane).wake_after_publish();
-  }
-  void flush_backlog() {
-    while (!backlog_.empty()) {
-      const std::uint32_t index = backlog_.front();
-      TaskBody body{};
-      body.record = index;
-      body.generation = records_.at(index).generation;
-      std::memcpy(body.arguments, &meta_[index].number, 8);
-      if (!queue_.push(tail_, body)) return;
-      backlog_.pop_front();
-      control_.lane(kLane).wake_after_publish();
-    }
-  }
-
-  void take_oldest() {
-    std::uint32_t index;
-    {
-      std::unique_lock lock(mutex_);
-      index = in_flight_.front();
-      in_flight_.pop_front();
-    }
-    Record& record = records_.at(index);
-    Backoff backoff;
-    while (!detail::is_done(record.state.load(std::memory_order_acquire))) {
-      if (backoff.wait_once()) continue;
-      {
-        std::unique_lock lock(mutex_);
-        flush_backlog();
-        // A task that this process itself could not push yet will not be done by others while it sleeps.
-        if (!backlog_.empty()) {
-          backoff.reset();
-          continue;
-        }
-      }
-      records_.sleep_until_done(index, base::kNever);
-      backoff.reset();
-    }
-    Meta& meta = meta_[index];
-    Backoff notice;
-    while (meta.wants_notice && !meta.noticed.load()) {
-      if (!notice.wait_once()) notice.reset();
-    }
-    std::uint64_t result;
-    std::uint64_t number;
-    std::memcpy(&result, record.payload, 8);
-    std::memcpy(&number, record.payload + 8, 8);
-    if (number != meta.number || result != expected_result(me_, number)) problem("a result is wrong");
-    std::unique_lock lock(mutex_);
-    ++record.generation;
-    record.state.store(detail::kRecordFree, std::memory_order_relaxed);
-    free_.push_back(index);
-    ++taken_;
-    shared_.participants[me_].done.fetch_add(1);
-  }
-
-  // The service thread: completions that want notice, and deaths. Sleeps when there is neither.
-  void serve() {
-    ProcessSlot& slot = control_.slot(me_);
-    Backoff backoff;
-    while (!stopping_.load()) {
-      bool worked = false;
-      {
-        std::unique_lock lock(mutex_);
-        records_.take_completed([&](std::uint32_t index) {
-          worked = true;
-          meta_[index].noticed.store(true);
-        });
-        control_.handle_deaths(me_, [&](std::uint32_t dead) {
-          worked = true;
-          take_back_from(dead);
-        });
-        flush_backlog();
-      }
-      if (worked) backoff.reset();
-      if (worked || backoff.wait_once()) continue;
-      const std::uint32_t unattended = slot.attendance.end();
-      RAYX_KILL_POINT("test.owner.unattended");
-      if (!records_.has_completed() && !control_.has_deaths_for(me_) && !stopping_.load())
-        slot.attendance.sleep(unattended);
-      slot.attendance.begin();
-      backoff.reset();
-    }
-  }
-
-  void take_back_from(std::uint32_t dead) {
-    std::map<std::uint32_t, std::uint32_t> held;
-    queue_.take_claims_of(dead, [&](const TaskBody& body) { held[body.record] = body.generation; });
-    RunningStack(control_.slot(dead)).visit(me_, [&](const RunningEntry& entry) {
-      held[entry.record] = entry.generation;
-    });
-    for (auto [index, generation] : held) {
-      Record& record = records_.at(index);
-      if (record.generation != generation) continue;
-      const std::uint32_t state = record.state.load(std::memory_order_acquire);
-      if (detail::is_done(state)) {
-        // It was published; what may be missing is that somebody was told.
-        futex_wake(record.state, INT32_MAX);
-        if (meta_[index].wants_notice) records_.mark_completed(index);
-      } else if ((state & detail::kRecordStateMask) == detail::kRecordPending) {
-        push(index);
-      }
-    }
-  }
-
-  const Memory& memory_;
-  Control control_;
-  const Plan& plan_;
-  Shared& shared_;
-  std::uint32_t me_;
-  Records records_;
-  TaskQueue queue_;
-  std::uint64_t tail_ = 0;
-  std::mutex mutex_;
-  std::vector<std::uint32_t> free_;
-  std::deque<std::uint32_t> in_flight_;
-  std::deque<std::uint32_t> backlog_;
-  std::uint64_t submitted_ = 0;
-  std::uint64_t taken_ = 0;
-  Meta meta_[kRecordsPerSlab];
-  std::atomic<bool> stopping_{false};
-};
-
-// --- the node -------------------------------------------------------------------------------------------------------
+constexpr std::uint32_t kLanes = 8;
 
 class World {
  public:
   World(const Plan& plan, bool collect) : plan_(plan), collect_(collect) {
-    constexpr std::uint32_t kSlots = 32;
-    const std::uint64_t control_bytes = (Control::bytes_for(kSlots, 8) + 4095) / 4096 * 4096;
+    const std::uint64_t control_bytes = round_up(Control::bytes_for(kSlots, kLanes));
+    const std::uint64_t notes_bytes = round_up(DeathNotes::bytes_for(kSlots));
     const std::uint64_t slab_bytes = sizeof(RecordSlab);
     const std::uint64_t queue_bytes = TaskQueue::bytes_for(plan.queue_cells);
-    const std::uint64_t bytes = control_bytes + kSlots * (slab_bytes + queue_bytes);
-    auto map = [](std::uint64_t size) {
-      void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-      RAYX_CHECK(memory != MAP_FAILED, "mmap", size);
-      return static_cast<std::byte*>(memory);
-    };
+    const std::uint64_t chunk_bytes = kHoldChunks * sizeof(HoldChunk);
+    const std::uint64_t begin = control_bytes + notes_bytes;
+    const std::uint64_t bytes = begin + kSlots * (slab_bytes + queue_bytes + chunk_bytes);
     memory_.segment = Segment(map(bytes), bytes);
     shared_ = new (map(sizeof(Shared))) Shared;
-    memory_.control = Control::create(memory_.segment, kSlots, 8);
+    memory_.control = Control::create(memory_.segment, kSlots, kLanes);
+    notes_ = DeathNotes(memory_.segment, kSlots, kLanes);
     for (std::uint32_t i = 0; i < kSlots; ++i) {
-      memory_.slabs.push_back(control_bytes + i * slab_bytes);
-      memory_.queues.push_back(control_bytes + kSlots * slab_bytes + i * queue_bytes);
+      memory_.slabs.push_back(begin + i * slab_bytes);
+      memory_.queues.push_back(begin + kSlots * slab_bytes + i * queue_bytes);
+      memory_.chunks.push_back(begin + kSlots * (slab_bytes + queue_bytes) + i * chunk_bytes);
       create_record_slab(memory_.segment.base() + memory_.slabs.back());
     }
     base::on_kill_point = at_kill_point;
@@ -377,25 +51,33 @@ class World {
   }
 
   Outcome run(int deadline_s) {
+    here = {};
+    here.shared = shared_;
+    here.role = Role::kNode;
+    here.collect = collect_;
+    here.countdown = &node_stops_;
+    if (!plan_.node_stops_at.empty()) here.target = plan_.node_stops_at.c_str();
     const base::SteadyClock clock;
     const base::TimeNs deadline = clock.now_ns() + deadline_s * 1'000'000'000ll;
-    for (int i = 0; i < plan_.owners; ++i) start(Role::kOwner, i == 0 && plan_.victim == Role::kOwner);
-    for (int i = 0; i < plan_.executors; ++i) start(Role::kExecutor, i == 0 && plan_.victim == Role::kExecutor);
+    for (int i = 0; i < plan_.owners; ++i) start(Role::kOwner, i == 0);
+    for (int i = 0; i < plan_.executors; ++i) start(Role::kExecutor, i == 0);
     while (!owners_are_done()) {
       if (clock.now_ns() > deadline) {
-        outcome_.problems.push_back("somebody blocks: not finished in time" + describe());
+        problem("somebody blocks, or something is never freed: not finished in time" + describe());
         break;
       }
       tend();
       ::sched_yield();
     }
     finish(deadline, clock);
+    here = {};
+    outcome_.node_has_stopped = node_stops_.load() != 0;
     return outcome_;
   }
 
-  std::map<std::string, std::uint64_t> coverage(Role role) const {
-    std::map<std::string, std::uint64_t> result;
-    const int row = role == Role::kOwner ? 0 : 1;
+  PointCounts coverage(Role role) const {
+    PointCounts result;
+    const auto row = static_cast<std::size_t>(role);
     for (std::uint32_t i = 0; i < kPointsMax && shared_->point_names[row][i].load() != nullptr; ++i)
       result[shared_->point_names[row][i].load()] = shared_->point_counts[row][i].load();
     return result;
@@ -405,21 +87,38 @@ class World {
   struct Participant {
     Role role;
     std::uint32_t slot;
-    bool is_victim;
+    const Kill* kill;
+    std::atomic<std::uint32_t> countdown{0};
     pid_t pid = -1;
     std::thread thread;
     bool gone = false;
     std::atomic<bool> returned{false};
   };
 
-  void start(Role role, bool is_victim) {
+  static std::uint64_t round_up(std::uint64_t bytes) { return (bytes + 4095) / 4096 * 4096; }
+  static std::byte* map(std::uint64_t bytes) {
+    void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    RAYX_CHECK(memory != MAP_FAILED, "mmap", bytes);
+    return static_cast<std::byte*>(memory);
+  }
+
+  void problem(const std::string& what) { outcome_.problems.push_back(what); }
+
+  const Kill* kill_of(Role role) const {
+    for (const Kill& kill : plan_.kills)
+      if (kill.role == role) return &kill;
+    return nullptr;
+  }
+
+  void start(Role role, bool is_first) {
     const auto slot = memory_.control.add_process();
     RAYX_CHECK(slot.has_value(), "no free process slot");
     new (&shared_->participants[*slot]) Shared::Participant{};
     auto& participant = participants_.emplace_back(std::make_unique<Participant>());
     participant->role = role;
     participant->slot = *slot;
-    participant->is_victim = is_victim && !plan_.point.empty();
+    participant->kill = is_first ? kill_of(role) : nullptr;
+    if (participant->kill != nullptr) participant->countdown.store(participant->kill->nth);
     int member = -1;
     if (role == Role::kExecutor) {
       member = memory_.control.lane(kLane).add_member(*slot);
@@ -427,14 +126,18 @@ class World {
     }
     Participant* self = participant.get();
     auto body = [this, self, member] {
-      countdown_.store(plan_.nth);
-      here = {shared_,    &shared_->participants[self->slot], self->role,
-              collect_,   plan_.mode == Mode::kThreads,       self->is_victim ? plan_.point.c_str() : nullptr,
-              &countdown_};
+      here = {};
+      here.shared = shared_;
+      here.participant = &shared_->participants[self->slot];
+      here.role = self->role;
+      here.collect = collect_;
+      here.is_thread = plan_.mode == Mode::kThreads;
+      here.countdown = &self->countdown;
+      if (self->kill != nullptr) here.target = self->kill->point.c_str();
       if (self->role == Role::kExecutor)
         run_executor(memory_, *shared_, self->slot, member);
       else
-        Owner(memory_, plan_, *shared_, self->slot).run();
+        std::make_unique<Owner>(memory_, plan_, *shared_, self->slot)->run();
       here = {};
     };
     if (plan_.mode == Mode::kProcesses) {
@@ -461,14 +164,7 @@ class World {
       retire(participant);
       if (participant.role == Role::kExecutor && shared_->stop.load() == 0) start(Role::kExecutor, false);
     }
-    for (auto it = unburied_.begin(); it != unburied_.end();) {
-      if (!memory_.control.is_buried(*it)) {
-        ++it;
-        continue;
-      }
-      // The slot itself is not used again in this test, so that what the dead left can be looked at afterwards.
-      it = unburied_.erase(it);
-    }
+    std::erase_if(unburied_, [&](std::uint32_t dead) { return try_to_bury(dead); });
   }
 
   bool is_dead(Participant& participant) {
@@ -476,7 +172,7 @@ class World {
     if (plan_.mode == Mode::kThreads) {
       if (said.killed.load() != 0) {
         participant.thread.detach();
-        outcome_.victim_was_killed = true;
+        note_killed(participant.role);
         return true;
       }
       if (!participant.returned.load()) return false;
@@ -486,22 +182,52 @@ class World {
     int status = 0;
     if (::waitpid(participant.pid, &status, WNOHANG) != participant.pid) return false;
     if (said.killed.load() != 0) {
-      outcome_.victim_was_killed = true;
+      note_killed(participant.role);
     } else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-      outcome_.problems.push_back("a participant that nobody killed ended with wait status " + std::to_string(status));
+      problem("a participant that nobody killed ended with wait status " + std::to_string(status));
     }
     return true;
+  }
+
+  void note_killed(Role role) {
+    (role == Role::kOwner ? outcome_.owner_was_killed : outcome_.executor_was_killed) = true;
   }
 
   void retire(Participant& participant) {
     Shared::Participant& said = shared_->participants[participant.slot];
     outcome_.tasks_done += said.done.load();
     outcome_.executions += said.executions.load();
-    if (said.problem[0] != 0) outcome_.problems.push_back(said.problem);
-    if (participant.role == Role::kOwner && said.killed.load() == 0 && said.finished.load() == 0)
-      outcome_.problems.push_back("an owner ended early");
+    outcome_.objects_freed += said.objects_freed.load();
+    if (said.problems.load() != 0) problem(said.problem);
+    if (said.killed.load() == 0) {
+      if (participant.role == Role::kOwner && said.finished.load() == 0) problem("an owner ended early");
+      if (holds_of(participant.slot) != 0) problem("a process that ended by itself has left holds");
+    }
+    const ProcessSlot& slot = memory_.control.slot(participant.slot);
+    notes_.write(participant.slot, slot.generation.load(), participant.pid, "ended", {});
     memory_.control.announce_death(participant.slot);
     unburied_.push_back(participant.slot);
+  }
+
+  bool try_to_bury(std::uint32_t dead) {
+    const Control& control = memory_.control;
+    if (!control.is_buried(dead) || control.is_used_by_others(dead)) return false;
+    ProcessSlot& slot = control.slot(dead);
+    slot.queue_of_lane[kLane].store(kNoOffset);
+    if (slot.record_slabs[0].exchange(kNoOffset) != kNoOffset && plan_.mode == Mode::kProcesses) {
+      // Somebody else has the memory now. (A thread that stopped has a sibling that may still look at it.)
+      std::memset(memory_.segment.base() + memory_.slabs[dead], 0xa5, sizeof(RecordSlab));
+      std::memset(memory_.segment.base() + memory_.queues[dead], 0xa5, TaskQueue::bytes_for(plan_.queue_cells));
+    }
+    control.free_process(dead);
+    return true;
+  }
+
+  std::uint64_t holds_of(std::uint32_t slot) const {
+    const HoldTable holds(memory_.segment, memory_.control.slot(slot).holds);
+    std::uint64_t count = holds.releasing().word != 0;
+    holds.for_each([&](ObjectKey) { ++count; });
+    return count;
   }
 
   bool owners_are_done() const {
@@ -514,15 +240,23 @@ class World {
     std::string text;
     for (const auto& participant : participants_) {
       const ProcessSlot& slot = memory_.control.slot(participant->slot);
+      const Shared::Participant& said = shared_->participants[participant->slot];
       text += "\n  slot " + std::to_string(participant->slot) +
               (participant->role == Role::kOwner ? " owner" : " executor") + (participant->gone ? " gone" : "") +
-              " done " + std::to_string(shared_->participants[participant->slot].done.load()) + " depth " +
-              std::to_string(slot.running_depth.load()) + " run_word " + std::to_string(slot.run_word.load()) +
-              " attendance " + std::to_string(slot.attendance.word());
+              " done " + std::to_string(said.done.load()) + " freed " + std::to_string(said.objects_freed.load()) +
+              " depth " + std::to_string(slot.running_depth.load()) + " holds " +
+              std::to_string(holds_of(participant->slot)) + " run_word " + std::to_string(slot.run_word.load()) +
+              " attendance " + std::to_string(slot.attendance.word()) + " deaths handled " +
+              std::to_string(slot.deaths_handled.load());
+      if (said.problems.load() != 0) text += std::string(" problem: ") + said.problem;
     }
+    for (const std::uint32_t dead : unburied_)
+      text += "\n  slot " + std::to_string(dead) + " is dead and not buried" +
+              (memory_.control.is_buried(dead) ? ", used by others" : ", not handled");
     LaneState& lane = memory_.control.lane(kLane).state();
     return text + "\n  searching " + std::to_string(lane.searching.load()) + " sleeping " +
-           std::to_string(lane.sleeping.load());
+           std::to_string(lane.sleeping.load()) + " membership " +
+           std::to_string(memory_.control.header().membership_version.load());
   }
 
   void finish(base::TimeNs deadline, const base::Clock& clock) {
@@ -534,7 +268,7 @@ class World {
       for (const auto& participant : participants_) all = all && participant->gone;
       if (all) break;
       if (clock.now_ns() > deadline + 2'000'000'000) {
-        outcome_.problems.push_back("an executor did not stop" + describe());
+        problem("an executor did not stop" + describe());
         for (const auto& participant : participants_)
           if (!participant->gone && plan_.mode == Mode::kProcesses) {
             ::kill(participant->pid, SIGKILL);
@@ -547,19 +281,33 @@ class World {
       ::sched_yield();
     }
     tend();
-    if (!unburied_.empty()) outcome_.problems.push_back("a dead process was never buried");
-    LaneState& lane = memory_.control.lane(kLane).state();
+    check_that_nothing_is_left();
+  }
+
+  void check_that_nothing_is_left() {
+    if (!unburied_.empty()) problem("a dead process was never buried" + describe());
+    const LaneState& lane = memory_.control.lane(kLane).state();
     if (lane.members.load() != 0 || lane.sleeping.load() != 0 || lane.searching.load() != 0)
-      outcome_.problems.push_back("marks of dead processes were left in the lane");
+      problem("marks of dead processes were left in the lane");
+    for (const auto& group : lane.submitters)
+      if (group.load() != 0) problem("a dead process was left among the lane's submitters");
+    for (std::uint32_t i = 0; i < kSlots; ++i) {
+      const ProcessSlot& slot = memory_.control.slot(i);
+      if (slot.life.load() != ProcessLife::kFree) problem("a row of the table of processes was not freed");
+      if (holds_of(i) != 0) problem("holds were left in a freed row");
+      if (slot.completed_top.load() != 0 || slot.running_depth.load() != 0)
+        problem("a freed row is not as good as new");
+    }
   }
 
   Plan plan_;
   bool collect_;
   Memory memory_;
+  DeathNotes notes_;
   Shared* shared_ = nullptr;
   std::vector<std::unique_ptr<Participant>> participants_;
   std::vector<std::uint32_t> unburied_;
-  std::atomic<std::uint32_t> countdown_{0};
+  std::atomic<std::uint32_t> node_stops_{0};
   Outcome outcome_;
 };
 
@@ -576,13 +324,14 @@ Outcome run(const Plan& plan, int deadline_s) {
   return outcome;
 }
 
-std::map<std::string, std::uint64_t> kill_points_of(Role role) {
-  Plan plan;
+std::map<Role, PointCounts> kill_points_of(const Plan& plan) {
   World world(plan, true);
   const Outcome outcome = world.run(60);
-  RAYX_CHECK(outcome.problems.empty(), "the run without a kill failed",
+  RAYX_CHECK(outcome.problems.empty(), "the run that looks for kill points failed",
              outcome.problems.empty() ? "" : outcome.problems.front());
-  return world.coverage(role);
+  std::map<Role, PointCounts> points;
+  for (const Role role : {Role::kOwner, Role::kExecutor, Role::kNode}) points[role] = world.coverage(role);
+  return points;
 }
 
 }  // namespace rayx::shm::test

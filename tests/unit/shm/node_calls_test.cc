@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
-#include "core_world.hpp"
+#include "killed_points.hpp"
 
 namespace rayx::base {
 extern void (*on_kill_point)(const char*);
@@ -124,6 +124,7 @@ void run_with_kill(const char* target, int nth) {
   }
   const std::set<int> killed = serve(*shared, pids, event);
   EXPECT_EQ(killed.size(), target != nullptr ? 1u : 0u) << (target != nullptr ? target : "no target");
+  if (killed.size() == 1) test::killed_points().insert(target);
   for (int me = target != nullptr ? 1 : 0; me < kCallers; ++me)
     EXPECT_EQ(shared->answered[me].load(), kCallsEach * 2 / 3);
   ::close(event);
@@ -136,6 +137,20 @@ TEST(NodeCalls, SurviveACallerKilledAtEachPoint) {
   for (const char* point :
        {"node_call.before_asked", "node_call.before_bit", "node_call.after_bit", "node_call.before_ring"})
     for (const int nth : {1, 3}) run_with_kill(point, nth);
+}
+
+// The node's own point: a caller sees the answer long before it is woken for it, and asks the next question.
+TEST(NodeCalls, BearANodeThatStopsBeforeItWakes) {
+  static int stops = 0;
+  stops = 0;
+  base::on_kill_point = [](const char* name) {
+    if (std::strcmp(name, "node_call.answer.before_futex") != 0 || ++stops % 50 != 0) return;
+    for (int turn = 0; turn < 400; ++turn) ::sched_yield();
+  };
+  run_with_kill(nullptr, 0);
+  base::on_kill_point = [](const char*) {};
+  EXPECT_GE(stops, 50);
+  test::killed_points().insert("node_call.answer.before_futex");
 }
 
 }  // namespace
