@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kit/program.hpp"
+#include "kit/sanitized.hpp"
 
 namespace rayx::cluster_test {
 
@@ -19,7 +20,7 @@ class Scenario : public kit::Program {
   explicit Scenario(std::vector<std::string> arguments, std::vector<std::string> environment = {},
                     Build build = Build::kWithLines)
       : Program(path(build == Build::kWithLines ? "RAYX_SCENARIOS" : "RAYX_SCENARIOS_WITHOUT_LINES"),
-                {std::move(arguments), std::move(environment)}) {}
+                {std::move(arguments), as_shipped(std::move(environment))}) {}
 
   // Its stdout, after it has ended well and left nothing.
   std::string result() {
@@ -33,6 +34,14 @@ class Scenario : public kit::Program {
   }
 
  private:
+  // A sanitizer would end a crashing process its own way, with another exit code and a report of its own.
+  static std::vector<std::string> as_shipped(std::vector<std::string> environment) {
+    if (!kit::kIsSanitized) return environment;
+    const std::string options = "handle_segv=0:handle_sigbus=0:handle_abort=0:handle_sigill=0:handle_sigfpe=0";
+    environment.push_back("ASAN_OPTIONS=" + options);
+    environment.push_back("TSAN_OPTIONS=" + options);
+    return environment;
+  }
   static std::string path(const char* variable) {
     const char* const path = std::getenv(variable);
     return path == nullptr ? std::string(variable) + " is not set" : path;
