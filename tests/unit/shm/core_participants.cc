@@ -288,10 +288,12 @@ Owner::Owner(const Memory& memory, const Plan& plan, Shared& shared, std::uint32
 
 void Owner::run() {
   const Here mine = here;
-  std::thread service([this, mine] {
+  // Detached: where the owner stops as a thread, this one stops too and nobody joins it.
+  std::thread([this, mine] {
     here = mine;
     serve();
-  });
+    has_served_.store(true);
+  }).detach();
   {
     Lock lock(mutex_);
     for (std::size_t i = 0; i < kObjects; ++i) put_object(i);
@@ -318,7 +320,7 @@ void Owner::run() {
   }
   stopping_.store(true);
   control_.call_service(me_);
-  service.join();
+  while (!has_served_.load()) ::sched_yield();
   if (queue_.count_unclaimed() != 0) holder_.problem("tasks were left in the queue");
   if (!returned_.empty()) holder_.problem("a task that was given back still waits for what it needs");
   said_.finished.store(1);

@@ -197,6 +197,7 @@ class Owner {
   std::uint64_t taken_ = 0;
   Meta meta_[kRecordsPerSlab];
   std::atomic<bool> stopping_{false};
+  std::atomic<bool> has_served_{false};
 };
 
 }  // namespace rayx::shm::test

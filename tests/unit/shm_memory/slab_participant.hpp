@@ -125,8 +125,11 @@ class Process {
     if (record.state.load(std::memory_order_relaxed) != kFree) return;
     const BlockOwner owner{me_, index, record.generation.load(std::memory_order_relaxed)};
     const auto bytes = std::min(draw_size() + static_cast<std::uint32_t>(random_() % 16) * 4, kSlabPayloadMax_bytes);
-    const Offset offset = allocate(bytes, owner);
+    // Now and then its record is not known when the block is taken.
+    const bool is_renamed = random_() % 4 == 0;
+    const Offset offset = allocate(bytes, is_renamed ? BlockOwner{me_, 0, 0} : owner);
     if (offset == kNoOffset) return;
+    if (is_renamed) slabs_.rename(offset, owner);
     fill(offset, bytes, owner);
     if (random_() % 8 == 0) return slabs_.free_block(offset, owner);  // thinks better of it
     record.offset.store(offset, std::memory_order_relaxed);
