@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -52,8 +51,8 @@ class DeathNotes {
     note.pid = pid;
     note.how_bytes = static_cast<std::uint32_t>(std::min(how.size(), sizeof(note.how)));
     note.stack_bytes = static_cast<std::uint32_t>(std::min(stack.size(), sizeof(note.stack)));
-    std::memcpy(note.how, how.data(), note.how_bytes);
-    std::memcpy(note.stack, stack.data(), note.stack_bytes);
+    how.copy(note.how, note.how_bytes);  // of an empty view too, whose address memcpy must not get
+    stack.copy(note.stack, note.stack_bytes);
     RAYX_KILL_POINT("death_note.before_generation");
     note.generation.store(generation, std::memory_order_release);
   }
