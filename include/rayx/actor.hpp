@@ -47,8 +47,8 @@ consteval Problem problem_of_method() {
 }  // namespace detail
 
 // Names an actor. One pointer; copies count, moves do not. Handles may be arguments and results, alone and inside values. The actor
-// ends when its last handle in any process is gone, after the calls made before. Calls of one thread with one handle run in the order
-// in which they were made.
+// ends when its last handle in any process is gone, after the calls made before, and with the process that made it: one that is to
+// outlive a task or an actor is made in the driver. Calls of one thread with one handle run in the order in which they were made.
 template <class T>
 class [[nodiscard]] ActorHandle {
  public:

@@ -1,6 +1,10 @@
 // rayx: tasks, actors and shared objects across processes. The one header that a program includes.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "rayx: C++20 is needed: compile with -std=c++20"
+#endif
+
 // First, so that the error line of a wrong call does not come with the way to it through other headers.
 #include <rayx/remote.hpp>
 

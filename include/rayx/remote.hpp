@@ -81,6 +81,16 @@ consteval Finding find_target_problem() {
   return {Problem::kNotCallable, 0};
 }
 
+// Of the object that is called, else of the call.
+template <class F, class Caller>
+consteval Finding find_object_problem() {
+  if constexpr (constexpr Finding kOfTarget = find_target_problem<F>(); kOfTarget.problem != Problem::kNone) {
+    return kOfTarget;
+  } else {
+    return Caller::kFinding;
+  }
+}
+
 }  // namespace detail
 
 // Runs kFunction(args...) as a task and returns at once: remote<square>(3). kFunction is a function or a captureless lambda; of
@@ -103,18 +113,17 @@ auto remote(const Args&... args) {
 template <class F, class... Args>
   requires(!detail::kIsBound<F> && !std::is_same_v<F, TaskOptions>)
 auto remote(const F&, const Args&... args) {
-  if constexpr (constexpr detail::Finding kFound = detail::find_target_problem<std::decay_t<const F>>();
+  using Caller = detail::TaskCaller<detail::ObjectCallee<F>, std::decay_t<const Args>...>;
+  if constexpr (constexpr detail::Finding kFound = detail::find_object_problem<std::decay_t<const F>, Caller>();
                 kFound.problem != detail::Problem::kNone) {
 #include <rayx/detail/call_report.inc>
-    return ObjectRef<void>();
-  } else {
-    using Caller = detail::TaskCaller<detail::ObjectCallee<F>, std::decay_t<const Args>...>;
-    if constexpr (constexpr detail::Finding kFound = Caller::kFinding; kFound.problem != detail::Problem::kNone) {
-#include <rayx/detail/call_report.inc>
-      return typename Caller::Ref();
+    if constexpr (detail::find_target_problem<std::decay_t<const F>>().problem != detail::Problem::kNone) {
+      return ObjectRef<void>();
     } else {
-      return Caller::call(args...);
+      return typename Caller::Ref();
     }
+  } else {
+    return Caller::call(args...);
   }
 }
 template <class Callee, class... Values, class... Args>

@@ -1,5 +1,5 @@
-// Takes over before main. Linked into the shared library only, which must export this symbol: a program's _start then finds it
-// before the C library's. Not for static links, where it would be a second definition.
+// Takes over before main. The shared library must export this symbol: a program's _start then finds it before the C library's.
+// Weak: in a program that is static as a whole the C library's is the one, and the take-over happens in init().
 #include <dlfcn.h>
 #include <unistd.h>
 
@@ -21,7 +21,7 @@ int main_of_rayx(int, char**, char**) noexcept {
 
 // The C library (glibc 2.34 and later) runs the program's static constructors in here, then main. Earlier ones get them as
 // `init`. Either way they have run when main_of_rayx is called.
-extern "C" __attribute__((visibility("default"))) int __libc_start_main(Main main, int argc, char** argv,
+extern "C" __attribute__((visibility("default"), weak)) int __libc_start_main(Main main, int argc, char** argv,
                                                                         void (*init)(), void (*fini)(),
                                                                         void (*rtld_fini)(), void* stack_end) {
   const auto real = reinterpret_cast<StartMain>(::dlsym(RTLD_NEXT, "__libc_start_main"));

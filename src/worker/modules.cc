@@ -1,5 +1,6 @@
 #include "worker/modules.hpp"
 
+#include <dlfcn.h>
 #include <elf.h>
 #include <limits.h>
 #include <link.h>
@@ -91,12 +92,34 @@ std::vector<Module> loaded_modules() {
 
 FunctionNumbers::FunctionNumbers(std::vector<Module> modules) : modules_(std::move(modules)) {
   RAYX_CHECK(modules_.size() <= kModulesMax, "too many modules", modules_.size());
-  index();
+  ranges_ = std::make_unique<Ranges>(modules_.size());
+  for (std::uint32_t i = 0; i < modules_.size(); ++i)
+    if (modules_[i].base != 0) add_range(i);
 }
 
-void FunctionNumbers::index() {
-  for (std::uint32_t i = 0; i < modules_.size(); ++i)
-    if (modules_[i].base != 0) ranges_.push_back({modules_[i].begin, modules_[i].end - modules_[i].begin, i});
+void FunctionNumbers::add_range(std::uint32_t index) {
+  const Module& module = modules_[index];
+  const std::size_t count = ranges_->count.load(std::memory_order_relaxed);
+  ranges_->ranges[count] = {module.begin, module.end - module.begin, module.base, index};
+  ranges_->count.store(count + 1, std::memory_order_release);
+}
+
+// Why it could not be, or "".
+std::string FunctionNumbers::load(std::uint32_t index) {
+  Module& module = modules_[index];
+  if (::dlopen(module.path.c_str(), RTLD_NOW) == nullptr) {
+    const char* const why = ::dlerror();
+    return why == nullptr ? "dlopen failed" : why;
+  }
+  for (const Module& here : loaded_modules()) {
+    if (here.identity != module.identity) continue;
+    module.base = here.base;
+    module.begin = here.begin;
+    module.end = here.end;
+    add_range(index);
+    return "";
+  }
+  return "the file there is another one by now";
 }
 
 // Lines of "identity\tpath\n": the config of a worker is text that can be read in a debugger.
@@ -140,12 +163,13 @@ Result<const detail::FunctionInfo*> FunctionNumbers::find(FunctionNumber number)
                                                   ", but its job has " + std::to_string(modules_.size()) +
                                                   " modules; the task was not run"};
   const Module& module = modules_[module_index];
-  if (module.base == 0)
-    return Error{
-        ErrorCode::kFunctionUnknown,
-        "rayx: a task's function lies in " + module.path + ", which the worker " + std::to_string(::getpid()) +
-            " has not loaded (workers load what the program is linked with; main, which may dlopen more, never runs "
-            "in them). Link the program with that library"};
+  if (module.base == 0) {
+    if (const std::string problem = load(static_cast<std::uint32_t>(module_index)); !problem.empty())
+      return Error{ErrorCode::kFunctionUnknown, "rayx: a task's function lies in " + module.path +
+                                                    ", which the worker " + std::to_string(::getpid()) +
+                                                    " could not load: " + problem +
+                                                    ". Link the program with that library"};
+  }
   const auto* candidate = reinterpret_cast<const detail::FunctionInfo*>(module.base + offset);
   if (offset >= module.end - module.base || !detail::is_function(candidate))
     return Error{ErrorCode::kFunctionUnknown, "rayx: a task names offset " + std::to_string(offset) + " of " +

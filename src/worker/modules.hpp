@@ -6,7 +6,9 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -41,7 +43,7 @@ class FunctionNumbers {
   explicit FunctionNumbers(std::vector<Module> modules);
 
   // The job's list as bytes for the workers, and a worker's view of it: same numbers, this process's addresses. A module of the
-  // job that is not loaded here is no error until a function of it is asked for.
+  // job that is not loaded here (main, which never runs in a worker, had it from dlopen) is loaded when a function of it is asked for.
   std::string encode() const;
   static Result<FunctionNumbers> decode(std::string_view bytes, const std::vector<Module>& loaded_here);
 
@@ -49,9 +51,10 @@ class FunctionNumbers {
   FunctionNumber number_of(const void* info) const noexcept {
     const auto address = reinterpret_cast<std::uintptr_t>(info);
     // Nearly every program has all its functions in one module, and that one is found first.
-    for (const Range& range : ranges_)
-      if (address - range.begin < range.bytes)
-        return std::uint64_t{range.module} << kModuleOffsetBits | (address - modules_[range.module].base);
+    const std::size_t count = ranges_->count.load(std::memory_order_acquire);
+    for (std::size_t i = 0; i < count; ++i)
+      if (const Range& range = ranges_->ranges[i]; address - range.begin < range.bytes)
+        return std::uint64_t{range.module} << kModuleOffsetBits | (address - range.base);
     return 0;
   }
 
@@ -69,7 +72,14 @@ class FunctionNumbers {
   struct Range {
     std::uintptr_t begin;
     std::uintptr_t bytes;
+    std::uintptr_t base;
     std::uint32_t module;
+  };
+  // Grows while other threads read it: room for all from the beginning.
+  struct Ranges {
+    explicit Ranges(std::size_t room) : ranges(room) {}
+    std::vector<Range> ranges;
+    std::atomic<std::size_t> count{0};
   };
   struct CacheLine {
     FunctionNumber number = 0;
@@ -78,10 +88,11 @@ class FunctionNumbers {
   static std::size_t cache_index(FunctionNumber number) noexcept { return (number >> 4 ^ number >> 12) % kCacheLines; }
   static constexpr std::size_t kCacheLines = 256;
 
-  void index();
+  void add_range(std::uint32_t module);
+  std::string load(std::uint32_t module);
 
   std::vector<Module> modules_;  // base 0: not loaded in this process
-  std::vector<Range> ranges_;
+  std::unique_ptr<Ranges> ranges_;
   std::array<CacheLine, kCacheLines> cache_{};
 };
 

@@ -16,8 +16,8 @@ NAME = re.compile(r"(?:(?:typeinfo|typeinfo name|vtable) for )?rayx::(?:[A-Z]|de
 # Functions and data; weak ones are inline functions, vtables and typeinfo, which must be one in the whole program. `UNIQUE` is not
 # among them: one such symbol and the library can never be unloaded.
 BINDINGS = {"GLOBAL", "WEAK"}
-# What the door promises beside itself is the C and C++ run time. fmt is a private need of the library's own.
-MAY_NEED = re.compile(r"lib(?:fmt|stdc\+\+|gcc_s|c|m)\.so\.\d+|ld-linux-x86-64\.so\.2")
+# What the library needs is the C and C++ run time, and nothing else.
+MAY_NEED = re.compile(r"lib(?:stdc\+\+|gcc_s|c|m)\.so\.\d+|ld-linux-x86-64\.so\.2")
 
 
 def needed(path):

@@ -39,5 +39,10 @@ def main():
             if "librayx" in kit.run(["readelf", "-dW", program]):
                 kit.fail(f"{program} needs the shared library")
 
+        # Static as a whole: workers are taken over in init.
+        kit.run(["g++", "-std=c++20", "-static", source / "hello.cc", *installed.pkg_config("--cflags", "--libs", "--static"),
+                 "-o", root / "hello_static"])
+        kit.expect_output(root / "hello_static", "9\n")
+
 
 main()

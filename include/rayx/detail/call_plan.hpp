@@ -73,12 +73,12 @@ consteval Problem problem_of_argument() {
   if constexpr (problem_of_encoding(codec::problem_of_parameter<P>()) != Problem::kNone) {
     return problem_of_encoding(codec::problem_of_parameter<P>());
   } else if constexpr (Passing<P, A>::kIsDependency) {
-    using Encoded = typename Passing<P, A>::Decoded;
-    if constexpr (std::is_void_v<Encoded>) {
+    using Value = typename Passing<P, A>::Decoded;
+    if constexpr (std::is_void_v<Value>) {
       return Problem::kOtherRef;
     } else {
-      return std::is_same_v<Encoded, Parameter> || std::is_convertible_v<Encoded, Parameter> ? Problem::kNone
-                                                                                             : Problem::kOtherRef;
+      return std::is_same_v<Value, Parameter> || std::is_convertible_v<Value, Parameter> ? Problem::kNone
+                                                                                         : Problem::kOtherRef;
     }
   } else if constexpr (kIsObjectRef<Parameter> && kIsObjectRef<Argument>) {
     return std::is_same_v<Parameter, Argument> ? Problem::kNone : Problem::kOtherRef;

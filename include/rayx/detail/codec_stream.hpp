@@ -191,7 +191,8 @@ class Encoder {
   }
   void write_count(std::size_t count) {
     require(sizeof(std::uint64_t));
-    store(static_cast<std::uint64_t>(count));
+    const std::uint64_t wide = count;
+    store(wide);
   }
   void write_run(const void* from, std::size_t bytes, std::size_t align) {
     if (bytes == 0) return;
