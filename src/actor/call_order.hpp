@@ -1,7 +1,7 @@
 // The order of one actor's calls as one process makes them: which call may be handed to the actor now, which stands behind
 // another, and when the handle may be let go. Each caller (a thread of this process) has a line of its own: a call whose
 // argument is not there holds back the later ones of its caller and nobody else's. No I/O, no clock, no threads: whoever calls
-// holds a lock, and the same code runs in the simulator.
+// holds a lock, and the same code runs in the simulator. The actor's constructor is a call like others, of a caller of its own.
 //
 // A call that is held back leaves its line in one of three ways, and is named once in each case:
 //

@@ -168,18 +168,20 @@ void Node::announce_death(std::uint32_t slot, WorkerProcess& worker) {
     return asked.second >= &shared.calls.cells[0] && asked.second < &shared.calls.cells[0] + shm::kNodeCallsMax;
   });
   const std::uint32_t lane = worker.lane;
+  bool may_replace = !worker.was_running;
   const bool is_actor = lane > kClassLanes && lane != shm::kLeaseLeave;
   if (is_actor) {
     ActorLane& actor = actors_[lane - 1];
-    // A process that never ran is replaced by another one; see Scheduler::died.
-    if (worker.was_running || actor.was_killed || actor.is_released) {
+    // A process that never ran is replaced by another one, unless the actor has ended meanwhile.
+    may_replace = may_replace && !actor.was_killed && !actor.is_released;
+    if (!may_replace) {
       end_actor_lane(lane - 1, actor.was_killed ? shm::LaneEnd::kKilled : shm::LaneEnd::kCrashed);
       if (actor.killer != nullptr) reply(*std::exchange(actor.killer, nullptr), shm::NodeAnswer::kOk);
     }
   }
   control_.announce_death(slot);
   const base::TimeNs now = clock_.now_ns();
-  scheduler_->died(slot, worker.was_running, now);
+  scheduler_->died(slot, may_replace, now);
   if (is_actor && actors_[lane - 1].is_released) actors_[lane - 1].is_used = false;
   // Actors end with the process that made them.
   for (std::uint32_t other = kClassLanes; other < kLanes; ++other) {

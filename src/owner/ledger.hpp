@@ -193,7 +193,10 @@ class Ledger {
     --node.unready;
     if (node.phase == Phase::kDone) {
       if (node.is_dropped) free_if_unused(dependent);
+    } else if (node.is_error && !RAYX_PLANTED_BUG(113)) {
+      // It has failed with another need, and `done` is about to come to it.
     } else if (is_error) {
+      node.is_error = true;
       world_.fail_as(dependent, need);
       done(dependent, true);
     } else if (node.unready == 0 || RAYX_PLANTED_BUG(107)) {
@@ -209,8 +212,20 @@ class Ledger {
       node.is_parked = true;
       return;
     }
+    // A borrowed object may go before it is done, when all that needed it have failed with something else. They must not wait to
+    // be told.
+    std::uint32_t edge = RAYX_PLANTED_BUG(114) ? 0 : node.first_dependent;
     node = Node{};
     world_.free(object);
+    while (edge != 0) {
+      const Edge here = edges_[edge - 1];
+      give_edge(edge - 1);
+      edge = here.next;
+      Node& dependent = world_.node(here.dependent);
+      RAYX_DCHECK(dependent.is_error, "an object was freed that a task waits for", object);
+      --dependent.unready;
+      if (dependent.phase == Phase::kDone && dependent.is_dropped) free_if_unused(here.dependent);
+    }
   }
 
   std::uint32_t take_edge() {

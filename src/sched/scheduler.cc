@@ -21,7 +21,10 @@ void Scheduler::remove_actor(LaneId lane, base::TimeNs now_ns) {
   found->second.is_removed = true;
   const std::optional<WorkerId> worker = worker_of_actor(lane);
   if (worker) {
+    if (RAYX_PLANTED_BUG(211)) free_ += found->second.units;
     effects_.dismiss(*worker);  // its CPUs come back when it is gone
+  } else if (RAYX_PLANTED_BUG(213)) {
+    found->second.is_wanting = true;
   } else {
     lanes_.erase(found);
   }
@@ -60,9 +63,14 @@ void Scheduler::blocked(WorkerId id, base::TimeNs now_ns) {
   found->second.is_blocked = true;
   found->second.blocked_at = ++blocked_;
   const auto lane = lanes_.find(*found->second.lane);
-  if (lane != lanes_.end() && !RAYX_PLANTED_BUG(208)) free_ += lane->second.units;
+  if (lane != lanes_.end()) {
+    if (!RAYX_PLANTED_BUG(208)) free_ += lane->second.units;
+    // Whoever submits has to ask from here on. First that, then the look at what is queued already.
+    if (!lane->second.is_actor && active_in(lane->first) == 0 && !RAYX_PLANTED_BUG(216))
+      effects_.set_served(lane->first, false);
+  }
   decide(now_ns);
-  if (!RAYX_PLANTED_BUG(210)) look_for_deadlock();
+  look_for_deadlock(now_ns);
 }
 
 void Scheduler::resumed(WorkerId id, base::TimeNs now_ns) {
@@ -74,7 +82,7 @@ void Scheduler::resumed(WorkerId id, base::TimeNs now_ns) {
   decide(now_ns);
 }
 
-void Scheduler::died(WorkerId id, bool had_started, base::TimeNs now_ns) {
+void Scheduler::died(WorkerId id, bool may_replace, base::TimeNs now_ns) {
   const auto found = workers_.find(id);
   if (found == workers_.end()) return;
   const Worker worker = found->second;
@@ -86,9 +94,9 @@ void Scheduler::died(WorkerId id, bool had_started, base::TimeNs now_ns) {
       if (lane->second.is_removed) {
         lanes_.erase(lane);
       } else if (worker.is_actor) {
-        if (!had_started && ++lane->second.starts < kStartsMax) {
-          lane->second.is_wanting = true;
-        } else if (!had_started) {
+        if (may_replace && ++lane->second.starts < kStartsMax) {
+          lane->second.is_wanting = !RAYX_PLANTED_BUG(212);
+        } else if (may_replace && !RAYX_PLANTED_BUG(214)) {
           effects_.report_no_process(lane->first);
         }
       } else if (!RAYX_PLANTED_BUG(204)) {
@@ -99,7 +107,7 @@ void Scheduler::died(WorkerId id, bool had_started, base::TimeNs now_ns) {
     }
   }
   decide(now_ns);
-  look_for_deadlock();
+  look_for_deadlock(now_ns);
 }
 
 std::uint32_t Scheduler::active_in(LaneId id) const {
@@ -150,8 +158,18 @@ Units Scheduler::returning() const {
   return units;
 }
 
+// What a lane can have at most by waiting: actors keep their CPUs.
+Units Scheduler::attainable() const {
+  Units units = total_;
+  if (RAYX_PLANTED_BUG(217)) return units;
+  for (const auto& [id, worker] : workers_)
+    if (worker.is_actor && worker.lane && !worker.is_blocked) units -= lanes_.at(*worker.lane).units;
+  return units;
+}
+
 // Takes leases back until `needed` units come free, if that can be had.
 void Scheduler::take_back(Units needed, LaneId for_lane, base::TimeNs now_ns) {
+  if (needed > attainable()) return;
   Units coming = free_ + returning();
   if (coming >= needed) return;
   struct Candidate {
@@ -246,14 +264,18 @@ void Scheduler::decide(base::TimeNs now_ns) {
   std::sort(wanting.begin(), wanting.end());
 
   bool someone_waits = false;
+  // For CPUs that can come free: not for those that actors keep, and not for a process.
+  const auto waits_for_cpus = [&](const Lane& lane) { return free_ < lane.units && lane.units <= attainable(); };
   for (const auto& [has_executor, asked_at, id] : wanting) {
     Lane& lane = lanes_.at(id);
     if (lane.is_actor) {
       if (someone_waits && lane.units > 0) continue;
       if (serve(id, lane, now_ns)) {
         lane.is_wanting = false;
-      } else {
+      } else if (waits_for_cpus(lane)) {
         someone_waits = true;
+      } else if (free_ >= lane.units && !RAYX_PLANTED_BUG(218)) {  // no process could be had; nobody says when one can
+        next_deadline_ns_ = std::min(next_deadline_ns_, now_ns + kQuantum_ns);
       }
       continue;
     }
@@ -268,17 +290,32 @@ void Scheduler::decide(base::TimeNs now_ns) {
     if (got_all || !effects_.has_work(id)) {
       lane.is_wanting = false;
       // Whatever frees CPUs later comes by here again; who submits needs to ask only where nobody is.
-      effects_.set_served(id, active_in(id) > 0);
+      const bool is_served = active_in(id) > 0;
+      effects_.set_served(id, is_served);
+      if (!is_served && effects_.has_work(id)) {  // queued while it was said that nobody need ask
+        lane.is_wanting = true;
+        next_deadline_ns_ = now_ns;
+      }
     } else if (active_in(id) == 0 || free_ < lane.units) {
       // Only a lane without any executor holds back the others.
-      if (active_in(id) == 0) someone_waits = true;
-      next_deadline_ns_ = std::min(next_deadline_ns_, now_ns + kQuantum_ns);
+      if (active_in(id) == 0 && waits_for_cpus(lane)) someone_waits = true;
+      if (lane.units <= attainable()) next_deadline_ns_ = std::min(next_deadline_ns_, now_ns + kQuantum_ns);
     }
   }
 }
 
-// Every worker waits and no process may be added: the wait that began last is in vain.
-void Scheduler::look_for_deadlock() {
+// Whether an actor does something that a worker may wait for. It tells nobody when it is done.
+bool Scheduler::is_an_actor_busy() {
+  for (const auto& [id, worker] : workers_)
+    if (worker.is_actor && !worker.is_blocked && !effects_.is_asleep(id)) return true;
+  for (const auto& [id, lane] : lanes_)
+    if (lane.is_actor && lane.is_wanting && lane.units <= free_) return true;  // its process is about to be started
+  return false;
+}
+
+// Every worker waits, no process may be added and no actor is at work: the wait that began last is in vain.
+void Scheduler::look_for_deadlock(base::TimeNs now_ns) {
+  if (RAYX_PLANTED_BUG(210)) return;
   std::uint32_t pullers = 0;
   std::optional<WorkerId> newest;
   for (const auto& [id, worker] : workers_) {
@@ -288,12 +325,15 @@ void Scheduler::look_for_deadlock() {
     if (!newest || workers_.at(*newest).blocked_at < worker.blocked_at) newest = id;
   }
   if (pullers < workers_max_ || !newest) return;
-  for (const auto& [id, lane] : lanes_) {
-    if (!lane.is_actor && effects_.has_work(id)) {
-      effects_.report_worker_limit(*newest);
-      return;
-    }
+  const bool is_work_left = std::any_of(lanes_.begin(), lanes_.end(), [&](const auto& lane) {
+    return !lane.second.is_actor && effects_.has_work(lane.first);
+  });
+  if (!is_work_left) return;
+  if (is_an_actor_busy() && !RAYX_PLANTED_BUG(215)) {
+    next_deadline_ns_ = std::min(next_deadline_ns_, now_ns + kQuantum_ns);
+    return;
   }
+  effects_.report_worker_limit(*newest);
 }
 
 bool Scheduler::is_valid() const {

@@ -59,9 +59,12 @@ class Scheduler {
   void left(WorkerId worker, base::TimeNs now_ns);  // it has given back its lease
   void blocked(WorkerId worker, base::TimeNs now_ns);
   void resumed(WorkerId worker, base::TimeNs now_ns);
-  // Its process is gone. `had_started` is false if it never ran.
-  void died(WorkerId worker, bool had_started, base::TimeNs now_ns);
-  void tick(base::TimeNs now_ns) { decide(now_ns); }
+  // Its process is gone. `may_replace`: it never ran, and if it was an actor's, another one is to be started for it.
+  void died(WorkerId worker, bool may_replace, base::TimeNs now_ns);
+  void tick(base::TimeNs now_ns) {
+    decide(now_ns);
+    look_for_deadlock(now_ns);
+  }
   base::TimeNs next_deadline_ns() const { return next_deadline_ns_; }
 
   Units total() const { return total_; }
@@ -99,7 +102,9 @@ class Scheduler {
   void revoke(WorkerId id, Worker& worker);
   void give(WorkerId id, Worker& worker, LaneId lane_id, Lane& lane, base::TimeNs now_ns);
   Units returning() const;
-  void look_for_deadlock();
+  Units attainable() const;
+  bool is_an_actor_busy();
+  void look_for_deadlock(base::TimeNs now_ns);
 
   const Units total_;
   Units free_;

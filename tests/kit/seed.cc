@@ -29,6 +29,11 @@ std::optional<std::uint64_t>& given_seed() {
   return value;
 }
 
+bool is_in_environment() {
+  const char* const text = std::getenv("RAYX_SEED");
+  return text != nullptr && *text != '\0';
+}
+
 }  // namespace
 
 std::optional<std::uint64_t> parse_seed(std::string_view text) {
@@ -58,8 +63,14 @@ void init_seed(int* argc, char** argv) {
   }
   *argc = kept;
   argv[kept] = nullptr;
+  (void)is_seed_given();  // before the environment has one in any case
   // Programs that a test starts draw the same numbers, so one seed replays all of it.
   ::setenv("RAYX_SEED", std::to_string(seed()).c_str(), 1);
+}
+
+bool is_seed_given() {
+  static const bool is_given = given_seed().has_value() || is_in_environment();
+  return is_given;
 }
 
 std::uint64_t seed() {

@@ -9,6 +9,8 @@ namespace rayx::kit {
 
 // The same value in the whole run, also in child processes. Random tests derive everything from it. Any thread.
 std::uint64_t seed();
+// Whether somebody asked for it, with --seed or RAYX_SEED, and it was not drawn.
+bool is_seed_given();
 
 // Takes `--seed=N` or `--seed N` out of the arguments, else reads RAYX_SEED, else draws a seed. Called by the kit's main
 // before any test; a value that is no number ends the program with status 2.

@@ -1,8 +1,8 @@
 // The deciders hold under any order of events, and the simulator would notice if they did not.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <iostream>
+#include <iterator>
 
 #include "base/planted_bug.hpp"
 #include "kit/seed.hpp"
@@ -12,12 +12,14 @@ namespace rayx::sim {
 namespace {
 
 constexpr std::uint64_t kSeeds = 1'000;
-constexpr int kPlanted[] = {101, 102, 103, 104, 105, 106, 107, 108, 109, 110,
-                            201, 202, 203, 204, 205, 206, 207, 208, 209, 210};
-static_assert(std::size(kPlanted) == 20);
+// 1xx: owner, 2xx: sched, 3xx: actor.
+constexpr int kPlanted[] = {101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114,
+                            201, 202, 203, 204, 205, 206, 207, 208, 209, 210, 211, 212, 213, 214,
+                            215, 216, 217, 218, 301, 302, 303, 304, 305, 306, 307, 308};
+static_assert(std::size(kPlanted) >= 40);
 
-// The same seeds in every run, so that a change is judged by the same cases; RAYX_SEED gives others.
-std::uint64_t first_seed() { return std::getenv("RAYX_SEED") == nullptr ? 1 : kit::seed(); }
+// The same seeds in every run, so that a change is judged by the same cases; --seed or RAYX_SEED gives others.
+std::uint64_t first_seed() { return kit::is_seed_given() ? kit::seed() : 1; }
 
 TEST(Simulator, FindsNothingInAThousandSeeds) {
   base::g_planted_bug = 0;
@@ -26,18 +28,41 @@ TEST(Simulator, FindsNothingInAThousandSeeds) {
   for (std::uint64_t seed = first; seed < first + kSeeds; ++seed) {
     const Outcome outcome = Simulator(seed).run();
     ASSERT_EQ(outcome.problem, "") << "seed " << seed << " after " << outcome.steps << " steps";
+    sum.steps += outcome.steps;
     sum.kills += outcome.kills;
     sum.blocks += outcome.blocks;
     sum.inline_runs += outcome.inline_runs;
     sum.worker_limits += outcome.worker_limits;
-    sum.steps += outcome.steps;
+    sum.given_back += outcome.given_back;
+    sum.owner_deaths += outcome.owner_deaths;
+    sum.actors += outcome.actors;
+    sum.actor_ends += outcome.actor_ends;
+    sum.calls_run += outcome.calls_run;
+    sum.calls_held_back += outcome.calls_held_back;
+    sum.calls_failed_at_end += outcome.calls_failed_at_end;
+    sum.revived_handles += outcome.revived_handles;
+    sum.borrowed_handles += outcome.borrowed_handles;
   }
-  std::cout << sum.steps << " steps, " << sum.kills << " kills, " << sum.blocks << " waits that lent a CPU, "
-            << sum.inline_runs << " tasks run by their waiters, " << sum.worker_limits << " worker limits\n";
+  std::cout << sum.steps << " steps, " << sum.kills << " kills, " << sum.owner_deaths << " of owners, " << sum.blocks
+            << " waits that lent a CPU, " << sum.inline_runs << " tasks run by their waiters, " << sum.worker_limits
+            << " worker limits, " << sum.given_back << " tasks given back\n"
+            << sum.actors << " actors, " << sum.actor_ends << " killed or crashed, " << sum.calls_run << " calls run, "
+            << sum.calls_held_back << " held back, " << sum.calls_failed_at_end << " of them failed with their actor, "
+            << sum.borrowed_handles << " handles borrowed, " << sum.revived_handles << " came back\n";
+  // What is meant to happen does happen.
   EXPECT_GE(sum.kills, 1'000);
+  EXPECT_GE(sum.owner_deaths, 500);
   EXPECT_GE(sum.blocks, 1'000);
   EXPECT_GE(sum.inline_runs, 1'000);
   EXPECT_GE(sum.worker_limits, 1);
+  EXPECT_GE(sum.given_back, 1'000);
+  EXPECT_GE(sum.actors, 1'000);
+  EXPECT_GE(sum.actor_ends, 300);
+  EXPECT_GE(sum.calls_run, 3'000);
+  EXPECT_GE(sum.calls_held_back, 3'000);
+  EXPECT_GE(sum.calls_failed_at_end, 300);
+  EXPECT_GE(sum.borrowed_handles, 1'000);
+  EXPECT_GE(sum.revived_handles, 50);
 }
 
 TEST(Simulator, RepeatsASeedExactly) {

@@ -226,6 +226,34 @@ TEST_F(LedgerTest, ATaskThatFailedEarlyIsFreedWhenNobodyNamesItAsDependent) {
   EXPECT_THAT(world.take(), ElementsAre("free 3", "release 2"));
 }
 
+// Two of its needs fail before it is its turn to be settled.
+TEST_F(LedgerTest, ATaskFailsOnceThoughSeveralOfItsNeedsFail) {
+  ledger.submit(1, 0);
+  submit_needing(2, {1});
+  submit_needing(3, {1, 2});
+  submit_needing(4, {1, 2, 3});
+  world.take();
+  ledger.done(1, true);
+  std::vector<std::string> wanted = world.take();
+  std::erase_if(wanted, [](const std::string& what) { return !what.starts_with("fail"); });
+  EXPECT_THAT(wanted, testing::UnorderedElementsAre("fail 2 as 1", "fail 3 as 1", "fail 4 as 1"));
+}
+
+// It had failed with something else, and let go of the borrowed object that it still waited for.
+TEST_F(LedgerTest, ABorrowedObjectThatGoesBeforeItIsDoneIsWaitedForByNobody) {
+  ledger.borrow(1);
+  ledger.submit(2, 0);
+  submit_needing(3, {1, 2});
+  world.on_release = [&](Index task) {
+    if (task == 3) ledger.dropped(1);
+  };
+  world.take();
+  ledger.done(2, true);
+  EXPECT_THAT(world.take(), ElementsAre("fail 3 as 2", "release 2", "release 3", "free 1"));
+  ledger.dropped(3);
+  EXPECT_THAT(world.take(), ElementsAre("free 3"));
+}
+
 // The last reference to what a task needs is the task's own.
 TEST_F(LedgerTest, LettingGoOfNeedsMayFreeThem) {
   ledger.put(1);
