@@ -84,6 +84,8 @@ class TaskRunner {
   virtual void run(const shm::Executor::Task& task) = 0;
   // Of one task of the lane that it serves; what it holds also while its lease is being taken back.
   virtual std::uint32_t cpu_units() const = 0;
+  // Who makes the calls of actors that its thread makes now: each task is another caller, an actor is one over all its calls.
+  virtual actor::Caller caller() const = 0;
 };
 
 class Client : public detail::Backend {
@@ -197,6 +199,7 @@ class Client : public detail::Backend {
   ActorUse* actor_use(Entry& actor, detail::Failure& failure);
   void hand_over(ActorUse& use, actor::Call call);
   void actor_call_settled(Entry& e);
+  actor::Caller this_caller() const;
   bool is_call_done(actor::Call call);
   void let_go(ActorUse& use);
   void look_at_actor_ends();

@@ -15,9 +15,15 @@ using shm::NodeQuestion;
 
 namespace {
 
-actor::Caller this_caller() { return std::hash<std::thread::id>()(std::this_thread::get_id()); }
+constexpr actor::Caller kConstructor = 0;  // a thread with the same number would only wait for what it waits for anyhow
 
 }  // namespace
+
+// A task that a worker runs while another one waits, or after it, must not stand behind that one's calls: one of them may wait for
+// it.
+actor::Caller Client::this_caller() const {
+  return in_executor() ? runner_->caller() : std::hash<std::thread::id>()(std::this_thread::get_id());
+}
 
 RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options, Failure& failure) {
   ensure_service();
@@ -69,6 +75,11 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
   if (options != nullptr && !options->name.empty()) e->need_extra().name = options->name;
   record_of(*e).state.fetch_or(detail::kRecordNotify, std::memory_order_relaxed);
   use->actor = e->index;
+  if (e->extra != nullptr && !e->extra->dependencies.empty()) {
+    // The constructor is a call like others: as long as it waits the handle is not let go.
+    e->extra->is_held_back = true;
+    e->extra->place = use->order.hold(kConstructor, {e->index, e->body.generation});
+  }
   actor_of_lane_[lane] = use.get();
   actors_[e->index] = std::move(use);
   hand_in(*e, 0);
@@ -122,10 +133,9 @@ RefCell* Client::call_actor(RefCell* cell, const TaskCall& call, Failure& failur
   // An actor that is not there yet: its constructor waits for an argument, or it is another process's and in a queue that we
   // cannot get behind. Or one that will never be there, because an argument of its constructor has failed.
   const owner::Phase phase = actor.node.phase;
-  const bool is_unready =
-      actor.kind == EntryKind::kBorrowed
-          ? phase != owner::Phase::kDone
-          : phase == owner::Phase::kWaiting || (phase == owner::Phase::kDone && actor.node.is_error);
+  const bool has_failed = phase == owner::Phase::kDone && actor.node.is_error;
+  const bool is_unready = has_failed || (actor.kind == EntryKind::kBorrowed ? phase != owner::Phase::kDone
+                                                                            : phase == owner::Phase::kWaiting);
   const bool must_wait = is_unready || (e->extra != nullptr && !e->extra->dependencies.empty());
   if (must_wait || !use->order.is_clear()) [[unlikely]] {
     const actor::Caller caller = this_caller();

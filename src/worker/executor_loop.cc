@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include <rayx/detail/remote_failure.hpp>
 
@@ -224,7 +225,10 @@ void ExecutorLoop::run(const shm::Executor::Task& task) {
       publish_error(task, error);
       return;
     }
+    const actor::Caller before =
+        std::exchange(caller_, info->kind == detail::FunctionKind::kTask ? ++tasks_run_ : actor::Caller{0});
     execute(*info, context);
+    caller_ = before;
   }
   if (info->kind == detail::FunctionKind::kActorConstructor) [[unlikely]] {
     constructor_has_run(task, *info, context);

@@ -20,6 +20,7 @@ class ExecutorLoop final : public TaskRunner {
   int serve();
   void run(const shm::Executor::Task& task) override;
   std::uint32_t cpu_units() const override { return cpu_units_; }
+  actor::Caller caller() const override { return caller_; }
 
  private:
   struct Arguments;
@@ -43,6 +44,8 @@ class ExecutorLoop final : public TaskRunner {
   std::uint32_t lease_ = 0;   // as it was followed last
   std::uint32_t serves_ = 0;  // lane + 1, 0: none
   std::uint32_t cpu_units_ = 0;
+  actor::Caller caller_ = 0;     // 0: the actor
+  actor::Caller tasks_run_ = 0;  // numbers for them
   void* instance_ = nullptr;
   const detail::FunctionInfo* constructor_ = nullptr;
   std::vector<std::byte> actor_error_;  // why there is no instance: an encoded failure

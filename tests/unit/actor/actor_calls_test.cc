@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <rayx/rayx.hpp>
 #include <string>
@@ -52,6 +53,24 @@ TEST(ActorCalls, AHandleThatComesBackWhileCallsAreOutstandingStaysGood) {
     EXPECT_EQ(get(counter.call<&Counter::add>(1)), 2);
     EXPECT_EQ(get(counter.call<&Counter::add>(1)), 3);
   }
+}
+
+int add_through(const ActorHandle<Counter>& counter, int k) { return get(counter.call<&Counter::add>(k)); }
+// Runs the task that a call of its own waits for while it waits for that task.
+int add_behind(const ActorHandle<Counter>& counter) {
+  const auto first = remote<add_through>(counter, 5);
+  const auto second = counter.call<&Counter::add>(first);
+  get(first);
+  return get(second);
+}
+
+TEST(ActorCalls, OfATaskThatRunsInsideAnotherOnesWaitDoNotStandBehindIt) {
+  Runtime runtime = init({.num_cpus = 1});
+  auto counter = actor<Counter>();
+  const auto result = remote<add_behind>(counter);
+  using namespace std::chrono_literals;
+  ASSERT_EQ(wait(std::vector{result}, {.timeout = 20s}).ready.size(), 1u);
+  EXPECT_EQ(get(result), 10);
 }
 
 TEST(ActorCalls, ThatWaitForAnArgumentFailAtOnceWhenTheActorEnds) {
