@@ -165,6 +165,18 @@ void stop_the_node_at_every_point(Mode mode) {
 
 TEST(CrashSafeCore, SurvivesAnExecutorKilledAtEachPoint) { kill_at_every_point(Role::kExecutor, Mode::kProcesses); }
 TEST(CrashSafeCore, SurvivesAnOwnerKilledAtEachPoint) { kill_at_every_point(Role::kOwner, Mode::kProcesses); }
+// With one executor there is nobody else who would take the tasks of the other owner.
+TEST(CrashSafeCore, WakesTheOnlyExecutorWhoseWakerDied) {
+  for (const char* point : {"lane.wake.before_take", "lane.wake.after_take", "lane.wake.before_futex"}) {
+    for (std::uint32_t nth = 1; nth <= 8; ++nth) {
+      Plan plan;
+      plan.executors = 1;
+      plan.tasks_per_owner = kTasks;
+      plan.kills = {{Role::kOwner, point, nth}};
+      expect_all_right(plan, run(plan, kDeadline_s));
+    }
+  }
+}
 TEST(CrashSafeCore, BearsANodeThatStopsForAWhileAtEachPoint) { stop_the_node_at_every_point(Mode::kProcesses); }
 
 // Names of the core's kill points that no participant is killed at, with the reason. Keep it short.

@@ -42,7 +42,8 @@ class World {
       memory_.chunks.push_back(begin + kSlots * (slab_bytes + queue_bytes) + i * chunk_bytes);
       create_record_slab(memory_.segment.base() + memory_.slabs.back());
     }
-    base::on_kill_point = at_kill_point;
+    // Threads that stopped in an earlier world may have siblings that still read it.
+    if (base::on_kill_point != at_kill_point) base::on_kill_point = at_kill_point;
   }
   ~World() {
     if (plan_.mode == Mode::kThreads) return;  // parked threads may still name the memory
