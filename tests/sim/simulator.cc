@@ -328,7 +328,10 @@ Outcome Simulator::run() {
     }
     std::vector<ProcessId> ids;
     for (const auto& [id, process] : processes_) ids.push_back(id);
-    for (const ProcessId id : ids) any = (processes_.contains(id) && work(id)) || any;
+    for (const ProcessId id : ids) {
+      if (!processes_.contains(id)) continue;
+      any = (processes_.at(id).owner->has_news() ? deliver(*processes_.at(id).owner) : work(id)) || any;
+    }
     if (any) {
       idle_rounds = 0;
       continue;
