@@ -31,7 +31,8 @@ class [[nodiscard]] Runtime {
 Runtime init(const Config& config = {});
 
 // Ends the runtime at once: waits for nothing, ends the workers and actors, frees all objects. What is used afterwards throws
-// NotInitialized; references may be destroyed at any time later. Nothing happens if there is no runtime. Not inside a task.
+// NotInitialized; references may be destroyed at any time later, and an Array that is held stays readable. What lies in an ArrayBuilder
+// that was not put is gone. Nothing happens if there is no runtime. Not inside a task.
 void shutdown();
 
 bool is_initialized() noexcept;

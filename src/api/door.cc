@@ -5,6 +5,7 @@
 
 #include "api/inside_task.hpp"
 #include "base/check.hpp"
+#include "process/take_over.hpp"
 #include "rayx/actor.hpp"
 #include "rayx/detail/ref_codec.hpp"
 #include "rayx/detail/ref_count.hpp"
@@ -31,6 +32,12 @@ Error timeout_error(Duration timeout, const char* what) {
 }
 
 Error no_runtime_error(const char* what) {
+  if (process::take_over_replaces_main()) {
+    return {ErrorCode::kNotInitialized,
+            std::string("rayx: ") + what +
+                ": called by a static constructor of the program, which runs once more where workers are made. Submit "
+                "tasks from main, or in the constructor only if rayx::is_initialized()"};
+  }
   return {ErrorCode::kNotInitialized,
           std::string("rayx: ") + what +
               ": this process has no runtime. Call rayx::init() first and keep the Runtime that it "

@@ -86,12 +86,14 @@ class DriverBackend final : private DriverParts, public worker::Client {
 
   std::uint64_t store_used_bytes() noexcept override { return DriverParts::node->desk().leased_bytes(); }
 
-  // The arena stays mapped as long as this object lives, which is as long as the process: the user may hold an Array in it.
+  // The arena stays mapped as long as this object lives, which is as long as the process: the user may hold an Array in it, and a
+  // thread of his may be on its way out of here. Its memory does not stay.
   void shutdown() noexcept override {
     Client::shutdown();
     DriverParts::node->desk().close();
     DriverParts::asker.close();
     DriverParts::node->stop();
+    if (!is_in_forked_child()) DriverParts::arena->release_store(kept_values());
   }
 };
 

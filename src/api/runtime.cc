@@ -7,6 +7,7 @@
 #include "api/config.hpp"
 #include "api/inside_task.hpp"
 #include "observe/stack_capture.hpp"
+#include "process/take_over.hpp"
 #include "rayx/detail/backend.hpp"
 #include "rayx/errors.hpp"
 
@@ -57,6 +58,8 @@ void set_current_backend(Backend* backend) noexcept {
 
 Runtime init(const Config& config) {
   using namespace detail;
+  // A static constructor's init() in the fork server: the constructors after it have to run before workers are forked.
+  if (process::take_over_replaces_main()) return Runtime();
   Owner& all = owner();
   const std::lock_guard lock(all.mutex);
   if (current_backend() != nullptr) {

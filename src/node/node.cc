@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
+#include "process/worker_setup.hpp"
 #include "shm/machine_limits.hpp"
 
 namespace rayx::node {
@@ -31,6 +33,7 @@ Result<std::unique_ptr<Node>> Node::start(NodeConfig config) {
 }
 
 Result<void> Node::open() {
+  process::hold_standard_descriptors();
   shm::ArenaConfig arena;
   arena.control_bytes = shm::Control::bytes_for(kProcesses, kLanes) + 4096 + shm::DeathNotes::bytes_for(kProcesses);
   arena.store_bytes = config_.store_bytes;
@@ -73,7 +76,14 @@ Result<void> Node::open() {
     }
     return error;
   }
-  thread_ = std::thread([this] { run(); });
+  try {
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error& error) {
+    fork_server_.reset();
+    return Error{ErrorCode::kSystemError, std::string("rayx: init: no thread could be started for the node (") +
+                                              error.what() +
+                                              "). Raise the limits of processes and memory (ulimit -u, ulimit -v)"};
+  }
   return {};
 }
 

@@ -181,7 +181,9 @@ void Node::release_actor(std::uint32_t lane, std::uint32_t generation) {
   actor.is_released = true;
   const bool has_process = scheduler_->worker_of_actor(lane).has_value();
   scheduler_->remove_actor(lane, clock_.now_ns());
-  if (!has_process) actor.is_used = false;
+  if (has_process) return;
+  if (actor.is_maker_gone) end_actor_lane(lane, shm::LaneEnd::kMakerGone);
+  actor.is_used = false;
 }
 
 void Node::kill_actor(NodeCall& call) {

@@ -104,8 +104,9 @@ void Node::on_worker_started(process::WorkerStarted started) {
   control_.slot(slot).pid.store(started.pid, std::memory_order_relaxed);
   worker.out = std::move(started.out);
   worker.err = std::move(started.err);
-  worker.out_lines = std::make_unique<observe::LinePrefixer>(worker.name, worker.pid, observe::wants_colour(1));
-  worker.err_lines = std::make_unique<observe::LinePrefixer>(worker.name, worker.pid, observe::wants_colour(2));
+  const auto last = std::make_shared<observe::LastLines>();
+  worker.out_lines = std::make_unique<observe::LinePrefixer>(worker.name, worker.pid, observe::wants_colour(1), last);
+  worker.err_lines = std::make_unique<observe::LinePrefixer>(worker.name, worker.pid, observe::wants_colour(2), last);
   if (worker.out) watch(worker.out.get(), kWorkerOut | slot);
   if (worker.err) watch(worker.err.get(), kWorkerErr | slot);
   if (is_out_paused_ || is_err_paused_) listen_to_workers();
@@ -139,11 +140,9 @@ void Node::write_note(std::uint32_t slot, const WorkerProcess& worker, const std
     stack = observe::encode_frames(crash->frames);
     text += observe::cause_of(*crash);
   }
-  for (const auto* lines : {worker.err_lines.get(), worker.out_lines.get()}) {
-    if (lines == nullptr || lines->last_lines().empty()) continue;
-    text += "\nIts last lines:\n" + observe::indent_lines(lines->last_lines());
+  if (worker.err_lines != nullptr && !worker.err_lines->last_lines().empty()) {  // of both its pipes
+    text += "\nIts last lines:\n" + observe::indent_lines(worker.err_lines->last_lines());
     if (text.ends_with('\n')) text.pop_back();
-    break;
   }
   notes_.write(slot, generation, worker.pid, text, stack);
 }
@@ -168,14 +167,16 @@ void Node::announce_death(std::uint32_t slot, WorkerProcess& worker) {
     return asked.second >= &shared.calls.cells[0] && asked.second < &shared.calls.cells[0] + shm::kNodeCallsMax;
   });
   const std::uint32_t lane = worker.lane;
-  bool may_replace = !worker.was_running;
   const bool is_actor = lane > kClassLanes && lane != shm::kLeaseLeave;
+  bool may_replace = !worker.was_running;
   if (is_actor) {
     ActorLane& actor = actors_[lane - 1];
     // A process that never ran is replaced by another one, unless the actor has ended meanwhile.
     may_replace = may_replace && !actor.was_killed && !actor.is_released;
     if (!may_replace) {
-      end_actor_lane(lane - 1, actor.was_killed ? shm::LaneEnd::kKilled : shm::LaneEnd::kCrashed);
+      end_actor_lane(lane - 1, actor.was_killed      ? shm::LaneEnd::kKilled
+                               : actor.is_maker_gone ? shm::LaneEnd::kMakerGone
+                                                     : shm::LaneEnd::kCrashed);
       if (actor.killer != nullptr) reply(*std::exchange(actor.killer, nullptr), shm::NodeAnswer::kOk);
     }
   }
@@ -186,7 +187,9 @@ void Node::announce_death(std::uint32_t slot, WorkerProcess& worker) {
   // Actors end with the process that made them.
   for (std::uint32_t other = kClassLanes; other < kLanes; ++other) {
     ActorLane& actor = actors_[other];
-    if (actor.is_used && actor.creator == slot && !actor.is_released) release_actor(other, actor.generation);
+    if (!actor.is_used || actor.creator != slot || actor.is_released) continue;
+    actor.is_maker_gone = true;
+    release_actor(other, actor.generation);
   }
   look_again_ns_ = std::min(look_again_ns_, now);
 }
@@ -200,7 +203,7 @@ bool Node::is_record_live(const shm::BlockOwner& owner, shm::Offset offset) {
   const shm::Offset table = slot.record_slabs[owner.record / shm::kRecordsPerSlab].load(std::memory_order_acquire);
   if (table == shm::kNoOffset) return false;
   const shm::Record& record = control_.records_of(owner.slot).at(owner.record);
-  if (record.generation != owner.generation) return false;
+  if (shm::generation_of(record) != owner.generation) return false;
   const std::uint32_t state = record.state.load(std::memory_order_acquire);
   detail::BlockRef block;
   std::memcpy(&block, record.payload, sizeof(block));
@@ -226,33 +229,7 @@ bool Node::is_live(const store::Lease& lease) {
 bool Node::can_bury(std::uint32_t slot, const WorkerProcess& worker) {
   if (!control_.is_buried(slot)) return false;
   if (!worker.owned) return true;
-  const std::uint32_t used = control_.header().processes_used.load(std::memory_order_relaxed);
-  const shm::ProcessSlot& shared = control_.slot(slot);
-  for (std::uint32_t lane = 0; lane < kLanes; ++lane) {
-    if (shared.queue_of_lane[lane].load(std::memory_order_relaxed) == shm::kNoOffset) continue;
-    const shm::LaneState& state = control_.lane(lane).state();
-    std::uint64_t members = state.members.load(std::memory_order_acquire);
-    for (; members != 0; members &= members - 1) {
-      const std::uint16_t member = state.member_slot[std::countr_zero(members)].load(std::memory_order_relaxed);
-      if (control_.slot(member).lane_version_seen.load(std::memory_order_acquire) <
-          state.version.load(std::memory_order_acquire))
-        return false;
-    }
-  }
-  // Executors that run a task of the dead owner below another one have not seen the new version of their lane; those that
-  // changed lanes had no task. Objects of the dead that are done stay as long as somebody holds them.
-  for (std::uint32_t p = 0; p < used; ++p) {
-    if (p == slot || control_.slot(p).life.load(std::memory_order_acquire) != ProcessLife::kLive) continue;
-    const std::uint32_t depth = control_.slot(p).running_depth.load(std::memory_order_acquire);
-    for (std::uint32_t d = 0; d < depth && d < shm::kRunningDepthMax; ++d)
-      if (control_.slot(p).running[d].owner == slot) return false;
-    bool holds = false;
-    shm::HoldTable(control_.segment(), control_.slot(p).holds).for_each([&](shm::ObjectKey key) {
-      holds = holds || key.owner() == slot;
-    });
-    if (holds) return false;
-  }
-  return true;
+  return !control_.is_used_by_others(slot);
 }
 
 void Node::bury() {

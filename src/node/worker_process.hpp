@@ -45,7 +45,8 @@ struct ActorLane {
   std::uint32_t creator = 0;  // process slot: the actor ends with it
   bool is_used = false;
   bool is_released = false;
-  bool was_killed = false;  // by rayx::kill
+  bool was_killed = false;     // by rayx::kill
+  bool is_maker_gone = false;  // it ends with the process that made it
   std::string name;
   shm::NodeCall* killer = nullptr;  // waits for its end
 };

@@ -5,12 +5,16 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include <fmt/format.h>
 
 namespace rayx::observe {
 
-LinePrefixer::LinePrefixer(std::string_view name, pid_t pid, bool colour) : pid_(pid), colour_(colour) { rename(name); }
+LinePrefixer::LinePrefixer(std::string_view name, pid_t pid, bool colour, std::shared_ptr<LastLines> last_lines)
+    : pid_(pid), colour_(colour), kept_(std::move(last_lines)) {
+  rename(name);
+}
 
 void LinePrefixer::rename(std::string_view name) {
   // Cyan, green, yellow, magenta, blue: neighbours in pid differ. Red is left for errors.
@@ -71,9 +75,9 @@ void LinePrefixer::emit(std::string_view line, std::string_view mark, OutputWrit
   out.append(mark);
   out.append("\n");
   while (!line.empty() && line.back() == '\r') line.remove_suffix(1);
-  kept_.emplace_back(line.substr(0, kKeptLineBytesMax));
-  if (line.size() > kKeptLineBytesMax) kept_.back() += " [cut]";
-  if (kept_.size() > kKeptLinesMax) kept_.pop_front();
+  kept_->emplace_back(line.substr(0, kKeptLineBytesMax));
+  if (line.size() > kKeptLineBytesMax) kept_->back() += " [cut]";
+  if (kept_->size() > kKeptLinesMax) kept_->pop_front();
 }
 
 LinePrefixer::Drained LinePrefixer::drain(int fd, OutputWriter& out, std::size_t budget_bytes) {
@@ -106,7 +110,7 @@ void LinePrefixer::drain_rest(int fd, OutputWriter& out) {
   finish(out);
 }
 
-std::string indent_lines(const std::deque<std::string>& lines) {
+std::string indent_lines(const LastLines& lines) {
   std::string text;
   for (const std::string& line : lines) text += "    " + line + '\n';
   return text;

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <deque>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -21,10 +22,15 @@ inline constexpr std::size_t kKeptLinesMax = 20;        // for error texts
 inline constexpr std::size_t kKeptLineBytesMax = 512;   // of each
 inline constexpr std::string_view kContinuedMark = " [rayx: line continues]";
 
+// The last lines, oldest first, without prefix and line end; long ones are cut, and say so. The two pipes of a process share one, so
+// that its lines are told in the order in which they came.
+using LastLines = std::deque<std::string>;
+
 class LinePrefixer {
  public:
   // The prefix is "(name pid=123) ".
-  LinePrefixer(std::string_view name, pid_t pid, bool colour);
+  LinePrefixer(std::string_view name, pid_t pid, bool colour,
+               std::shared_ptr<LastLines> last_lines = std::make_shared<LastLines>());
 
   void feed(std::string_view bytes, OutputWriter& out);
   // Shows an unfinished line (a prompt, or dots); what follows it gets a prefix of its own. For a timer.
@@ -38,8 +44,7 @@ class LinePrefixer {
   // All that the pipe of a process that has ended holds, and what was kept back; also if `out` is congested: it is little.
   void drain_rest(int fd, OutputWriter& out);
 
-  // The last lines, oldest first, without prefix and line end; long ones are cut, and say so.
-  const std::deque<std::string>& last_lines() const { return kept_; }
+  const LastLines& last_lines() const { return *kept_; }
   void rename(std::string_view name);  // e.g. when a worker becomes an actor; from the next line on
   bool has_partial() const { return !partial_.empty(); }
 
@@ -50,10 +55,10 @@ class LinePrefixer {
   const bool colour_;
   std::string prefix_;
   std::string partial_;
-  std::deque<std::string> kept_;
+  std::shared_ptr<LastLines> kept_;
 };
 
 // For an error text: each line indented by four blanks, or "" if there are none.
-std::string indent_lines(const std::deque<std::string>& lines);
+std::string indent_lines(const LastLines& lines);
 
 }  // namespace rayx::observe

@@ -22,14 +22,17 @@ int main_of_rayx(int, char**, char**) noexcept {
 // The C library (glibc 2.34 and later) runs the program's static constructors in here, then main. Earlier ones get them as
 // `init`. Either way they have run when main_of_rayx is called.
 extern "C" __attribute__((visibility("default"), weak)) int __libc_start_main(Main main, int argc, char** argv,
-                                                                        void (*init)(), void (*fini)(),
-                                                                        void (*rtld_fini)(), void* stack_end) {
+                                                                              void (*init)(), void (*fini)(),
+                                                                              void (*rtld_fini)(), void* stack_end) {
   const auto real = reinterpret_cast<StartMain>(::dlsym(RTLD_NEXT, "__libc_start_main"));
   if (real == nullptr) {
     constexpr char kText[] = "rayx: the C library has no __libc_start_main; rayx supports glibc only\n";
     if (::write(2, kText, sizeof(kText) - 1) < 0) ::_exit(127);
     ::_exit(127);
   }
-  if (rayx::process::take_over_requested()) main = main_of_rayx;
+  if (rayx::process::take_over_requested()) {
+    main = main_of_rayx;
+    rayx::process::internal::is_main_replaced = true;
+  }
   return real(main, argc, argv, init, fini, rtld_fini, stack_end);
 }

@@ -22,6 +22,7 @@ namespace rayx::process {
 namespace internal {
 
 WorkerMain worker_main = nullptr;
+bool is_main_replaced = false;
 
 namespace {
 struct Hook {
@@ -122,8 +123,11 @@ bool take_over_requested() {
   return requested;
 }
 
+bool take_over_replaces_main() noexcept { return internal::is_main_replaced; }
+
 void take_over_if_requested() {
   if (!take_over_requested()) return;
+  internal::is_main_replaced = false;
   RAYX_CHECK(internal::worker_main != nullptr, "no worker entry is registered");
   if (accepted->first.kind == MessageKind::kServe) {
     run_fork_server(accepted->control, accepted->parent, accepted->first.number);

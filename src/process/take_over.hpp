@@ -32,9 +32,12 @@ void on_worker_start(void (*hook)(void*), void* context);
 bool take_over_requested();
 // Never returns where take_over_requested().
 void take_over_if_requested();
+// True in such a process before that, if it happens in place of main, so that static constructors run to their end first.
+bool take_over_replaces_main() noexcept;
 
 namespace internal {
 extern WorkerMain worker_main;
+extern bool is_main_replaced;
 void run_worker_start_hooks();
 }  // namespace internal
 

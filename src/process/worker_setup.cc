@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <iostream>
@@ -51,6 +52,13 @@ void close_all_but(std::span<const int> keep) {
     next = static_cast<unsigned>(fd) + 1;
   }
   close_between(next, ~0u);
+}
+
+void hold_standard_descriptors() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+    [[maybe_unused]] const int opened = ::open("/dev/null", O_RDWR);  // the lowest that is free: `fd`
+  }
 }
 
 void set_process_name(const char* name) { ::prctl(PR_SET_NAME, name, 0, 0, 0); }

@@ -14,6 +14,10 @@ std::vector<int> open_descriptors();
 // Closes every descriptor above 2 that is not in `keep` (sorted).
 void close_all_but(std::span<const int> keep);
 
+// Opens /dev/null where one of the descriptors 0 to 2 is closed, so that none of ours gets its number: the next line that the
+// program writes to stdout would go there. For a driver that was started with `>&-`, or as a daemon.
+void hold_standard_descriptors();
+
 void set_process_name(const char* name);  // at most 15 bytes, as `ps -o comm` and `top` show it
 void raise_oom_score(int add);            // so that the kernel's OOM killer takes a worker and not the driver
 

@@ -176,6 +176,19 @@ Arena& Arena::operator=(Arena other) noexcept {
   return *this;
 }
 
+void Arena::release_store(std::vector<Piece> kept) const noexcept {
+  if (write_base_ == nullptr) return;
+  std::sort(kept.begin(), kept.end(), [](const Piece& a, const Piece& b) { return a.offset < b.offset; });
+  kept.push_back({(bytes_ + kPageBytes - 1) / kPageBytes * kPageBytes, 0});
+  Offset begin = control_bytes_;
+  for (const Piece& piece : kept) {
+    const Offset end = piece.offset / kPageBytes * kPageBytes;
+    // Failing costs memory and nothing else.
+    if (end > begin) ::madvise(write_base_ + begin, end - begin, MADV_REMOVE);
+    begin = std::max(begin, (piece.offset + piece.bytes + kPageBytes - 1) / kPageBytes * kPageBytes);
+  }
+}
+
 void Arena::close_fd() noexcept {
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }

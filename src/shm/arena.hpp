@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include <rayx/result.hpp>
 
@@ -73,6 +74,13 @@ class Arena {
 
   // The mappings stay; nobody can attach any more. For a process that keeps reading after its runtime has ended.
   void close_fd() noexcept;
+  // Gives the store's memory back to the system, but for the pages of `kept`; what was elsewhere reads as zeros. The control area
+  // stays: somebody may still sleep on a word of it.
+  struct Piece {
+    Offset offset;
+    std::uint64_t bytes;
+  };
+  void release_store(std::vector<Piece> kept) const noexcept;
 
   // The writable mapping from offset 0 to the end of the store.
   Segment segment() const noexcept { return Segment(write_base_, bytes_); }

@@ -47,6 +47,7 @@ enum class LaneEnd : std::uint32_t {
   kKilled = 1,     // by rayx::kill
   kCrashed = 2,    // its process died; the death note of `executor` says how
   kNoProcess = 3,  // no process could be started for it
+  kMakerGone = 4,  // the process that made it ended, and it ends with that
 };
 
 class Lane {

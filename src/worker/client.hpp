@@ -119,6 +119,10 @@ class Client : public detail::Backend {
     executor_thread_ = std::this_thread::get_id();
   }
   const shm::Arena& arena() const noexcept { return *arena_; }
+  // In a child that the user's program has forked: what is shared is the parent's.
+  bool is_in_forked_child() const noexcept { return ::getpid() != pid_; }
+  // After shutdown: where values lie that the program still has references to, and may be reading.
+  const std::vector<shm::Arena::Piece>& kept_values() const noexcept { return kept_values_; }
   const shm::Control& control() const noexcept { return control_; }
   FunctionNumbers& numbers() noexcept { return *numbers_; }
   NodeAsker& node() noexcept { return node_; }
@@ -131,8 +135,6 @@ class Client : public detail::Backend {
   // Deaths, completions, backlog: what a thread that is awake anyhow does now and then. Cheap when there is nothing.
   void attend_now();
   bool needs_attention() const noexcept;
-  // Whether this process must stay for others: it owns objects that they may hold, or keeps something for them.
-  bool is_needed();
 
   // ---- owner::Ledger's world; under the lock
   owner::Node& node(Index index) noexcept { return entry(index).node; }
@@ -163,6 +165,8 @@ class Client : public detail::Backend {
     return e->kind == EntryKind::kAlias ? e->target() : e;
   }
   Record& record_of(const Entry& e) const noexcept { return *e.cell.record.load(std::memory_order_relaxed); }
+  // The runtime was shut down while this thread came here: what lies in the arena is gone. Under the lock.
+  bool is_over() const noexcept { return stopping_.load(std::memory_order_relaxed); }
   bool in_executor() const noexcept { return executor_ != nullptr && std::this_thread::get_id() == executor_thread_; }
 
   // client_memory.cc
@@ -199,9 +203,9 @@ class Client : public detail::Backend {
   ActorUse* actor_use(Entry& actor, detail::Failure& failure);
   void hand_over(ActorUse& use, actor::Call call);
   void actor_call_settled(Entry& e);
-  actor::Caller this_caller() const;
   bool is_call_done(actor::Call call);
   void let_go(ActorUse& use);
+  actor::Caller this_caller() const;
   void look_at_actor_ends();
   void actor_handle_dropped(Entry& actor);
   void forget_actor(Entry& actor);
@@ -291,6 +295,7 @@ class Client : public detail::Backend {
   std::atomic<std::uint32_t> attendees_{0};
   std::atomic<std::uint32_t> epoch_{0};  // raised when something was completed, for wait_many
   std::atomic<std::uint32_t> epoch_sleepers_{0};
+  std::vector<shm::Arena::Piece> kept_values_;
 };
 
 }  // namespace rayx::worker

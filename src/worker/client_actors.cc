@@ -59,7 +59,12 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
 
   Lock lock(mutex_);
   Entry* e = nullptr;
-  if (!open_queue(use->lane, kActorQueueCells, failure)) {
+  if (is_over()) {
+    failure = shut_down_failure("actor");
+    lock.unlock();
+    give_back_arguments(call.arguments);
+    lock.lock();
+  } else if (!open_queue(use->lane, kActorQueueCells, failure)) {
     lock.unlock();
     give_back_arguments(call.arguments);
     lock.lock();
@@ -88,6 +93,10 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
 
 // What this process knows about the actor behind a handle; opens a queue to it at the first call.
 ActorUse* Client::actor_use(Entry& actor, Failure& failure) {
+  if (is_over()) {
+    failure = shut_down_failure("call");
+    return nullptr;
+  }
   const auto known = actors_.find(actor.index);
   if (known != actors_.end()) return known->second.get();
   RAYX_CHECK(actor.kind == EntryKind::kBorrowed, "the reference is not an actor's", actor.index);
@@ -107,7 +116,9 @@ ActorUse* Client::actor_use(Entry& actor, Failure& failure) {
     return nullptr;
   }
   if (!use->order.is_ended()) actor_of_lane_[use->lane.lane] = use.get();
-  return actors_.emplace(actor.index, std::move(use)).first->second.get();
+  ActorUse* const known_now = actors_.emplace(actor.index, std::move(use)).first->second.get();
+  look_at_actor_ends();  // it may have ended before this process had a queue to it, and then nobody comes to say so
+  return known_now;
 }
 
 RefCell* Client::call_actor(RefCell* cell, const TaskCall& call, Failure& failure) {
@@ -235,6 +246,10 @@ RemoteFailure Client::actor_failure(const ActorUse& use, const Entry& call) {
     how = "rayx::kill() ended it";
   } else if (is_mine && end == shm::LaneEnd::kNoProcess) {
     how = "no process could be started for it";
+  } else if (is_mine && end == shm::LaneEnd::kMakerGone) {
+    how =
+        "the process that made it has ended, and an actor ends with that. Make it in the driver if it is to live "
+        "longer";
   } else if (const std::uint32_t executor = lane.executor.load(std::memory_order_acquire); is_mine && executor != 0) {
     const shm::DeathNote& note = notes_.note(executor - 1);
     error.pid = static_cast<std::uint32_t>(note.pid);

@@ -85,6 +85,10 @@ bool Client::reserve(std::uint64_t size, Block& block, Failure& failure) {
   ensure_service();
   shm::Offset offset = shm::kNoOffset;
   Lock lock(mutex_);
+  if (is_over()) {
+    failure = shut_down_failure("put");
+    return false;
+  }
   if (!allocate(size, true, &lock, failure, offset)) {
     failure->message += ". Drop references, or raise Config::store_bytes (RAYX_STORE_BYTES)";
     return false;
@@ -96,7 +100,7 @@ bool Client::reserve(std::uint64_t size, Block& block, Failure& failure) {
 void Client::abandon(Block& block) noexcept {
   if (block.data == nullptr) return;
   Lock lock(mutex_);
-  free_block({block.backend_word, block.size}, {me_, 0, 0});
+  if (!is_over()) free_block({block.backend_word, block.size}, {me_, 0, 0});
   block = {};
 }
 

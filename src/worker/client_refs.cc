@@ -47,6 +47,7 @@ RefName Client::name_of(const Entry& e) {
 RefName Client::export_ref(RefCell* ref) {
   ensure_service();
   Lock lock(mutex_);
+  if (is_over()) return {};
   Entry& e = *resolve(ref);
   e.node.is_shared = true;
   return name_of(e);
@@ -55,8 +56,8 @@ RefName Client::export_ref(RefCell* ref) {
 RefCell* Client::import_ref(const RefName& name, Failure& failure) {
   ensure_service();
   Lock lock(mutex_);
-  RefCell* const cell = import_locked(name);
-  if (cell == nullptr) failure = bad_name();
+  RefCell* const cell = is_over() ? nullptr : import_locked(name);
+  if (cell == nullptr) failure = is_over() ? shut_down_failure("get") : bad_name();
   return cell;
 }
 
@@ -104,7 +105,7 @@ RefCell* Client::import_locked(const RefName& name) {
 
 RefCell* Client::hold(ObjectKey key) {
   Lock lock(mutex_);
-  return import_locked({{key.word, kIsName}});
+  return is_over() ? nullptr : import_locked({{key.word, kIsName}});
 }
 
 Entry* Client::borrow(ObjectKey key, const RefName& name) {
@@ -113,7 +114,7 @@ Entry* Client::borrow(ObjectKey key, const RefName& name) {
   if (slot.record_slabs[key.record() / shm::kRecordsPerSlab].load(std::memory_order_acquire) == shm::kNoOffset)
     return nullptr;
   Record& record = control_.records_of(key.owner()).at(key.record());
-  if (record.generation != key.generation()) return nullptr;
+  if (shm::generation_of(record) != key.generation()) return nullptr;
   while (!holds_.add(key)) {
     Failure failure;
     const shm::Offset chunk = lease_table(sizeof(shm::HoldChunk), failure);
@@ -152,7 +153,7 @@ Entry* Client::borrow(ObjectKey key, const RefName& name) {
 
 void Client::drop(RefCell* ref) noexcept {
   Lock lock(mutex_);
-  drop_cell(ref);
+  if (!is_over()) drop_cell(ref);
 }
 
 // One count less: of a cell on which this process's books hold a count.
@@ -217,20 +218,7 @@ bool Client::is_held_elsewhere(Index object) {
   const Entry& e = entry(object);
   if (e.kind == EntryKind::kBorrowed) return false;
   const ObjectKey key = ObjectKey::make(me_, e.index, records_.at(e.index).generation);
-  const std::uint32_t used = control_.header().processes_used.load(std::memory_order_acquire);
-  for (;;) {
-    std::uint64_t adds_before = 0;
-    for (std::uint32_t p = 0; p < used; ++p) adds_before += control_.slot(p).holds.adds.load(std::memory_order_acquire);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    for (std::uint32_t p = 0; p < used; ++p) {
-      if (p == me_ || control_.slot(p).life.load(std::memory_order_acquire) == shm::ProcessLife::kFree) continue;
-      if (shm::HoldTable(control_.segment(), control_.slot(p).holds).contains(key)) return true;
-    }
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    std::uint64_t adds_after = 0;
-    for (std::uint32_t p = 0; p < used; ++p) adds_after += control_.slot(p).holds.adds.load(std::memory_order_acquire);
-    if (adds_before == adds_after) return false;
-  }
+  return control_.is_held_elsewhere(key, me_);
 }
 
 void Client::free(Index object) {
@@ -241,11 +229,7 @@ void Client::free(Index object) {
     const ObjectKey key = e.key();
     borrowed_by_key_.erase(key.word);
     std::erase(foreign_watch_, object);
-    holds_.remove(key);
-    if (control_.slot(key.owner()).life.load(std::memory_order_acquire) == shm::ProcessLife::kLive) {
-      control_.records_of(key.owner()).mark_completed(key.record());
-      control_.records_of(key.owner()).call_owner();
-    }
+    control_.release_hold(me_, key);
     delete std::exchange(e.extra, nullptr);
     free_borrowed_.push_back(object);
     return;
@@ -263,7 +247,7 @@ void Client::free(Index object) {
     contained = std::move(e.extra->contained);
     delete std::exchange(e.extra, nullptr);
   }
-  ++record.generation;
+  shm::raise_generation(record);
   record.state.store(detail::kRecordFree, std::memory_order_release);
   free_owned_.push_back(object);
   for (RefCell* cell : contained) drop_locked(cell);
@@ -274,6 +258,10 @@ void Client::free(Index object) {
 RefCell* Client::put(const detail::Encoded& value, Failure& failure) {
   ensure_service();
   Lock lock(mutex_);
+  if (is_over()) [[unlikely]] {
+    failure = shut_down_failure("put");
+    return nullptr;
+  }
   Entry* const e = take_entry(EntryKind::kObject, failure);
   if (e == nullptr) [[unlikely]] {
     if (value.block.data != nullptr) free_block({value.block.backend_word, value.block.size}, {me_, 0, 0});
@@ -331,7 +319,7 @@ bool Client::read(RefCell* ref, ValueView& view, Failure& failure) {
   if ((state & (detail::kRecordHasRefs | detail::kRecordAdopted)) == detail::kRecordHasRefs) [[unlikely]] {
     Lock lock(mutex_);
     Entry& e = *resolve(ref);
-    if (e.kind != EntryKind::kBorrowed) adopt(e);
+    if (e.kind != EntryKind::kBorrowed && !is_over()) adopt(e);
   }
   view = view_of(*Entry::of(ref));
   if (view.data != nullptr) [[likely]]

@@ -1,4 +1,5 @@
 // The service thread, and what it and attending threads look after.
+#include <cstring>
 #include <map>
 #include <system_error>
 
@@ -92,6 +93,7 @@ void Client::serve() {
 
 // Completions, deaths, backlog.
 bool Client::drive() {
+  if (is_over()) return false;
   bool any = false;
   records_.take_completed([&](std::uint32_t index) {
     any = true;
@@ -205,6 +207,7 @@ void Client::take_back_from(std::uint32_t dead) {
     Entry& e = entry(index);
     Record& record = record_of(e);
     if (detail::is_done(record.state.load(std::memory_order_acquire))) {
+      shm::futex_wake(record.state, INT32_MAX);  // its executor and its owner may both have died before they could
       ledger_.done(index, (record.state.load(std::memory_order_relaxed) & detail::kRecordIsError) != 0);
       continue;
     }
@@ -249,21 +252,12 @@ void Client::release_adopted() {
   std::vector<RefCell*> over;
   std::erase_if(pending_adoptions_, [&](PendingAdoption& pending) {
     const Record& record = control_.records_of(pending.record.owner()).at(pending.record.record());
-    const bool is_same = record.generation == pending.record.generation();
+    const bool is_same = shm::generation_of(record) == pending.record.generation();
     if (is_same && (record.state.load(std::memory_order_acquire) & detail::kRecordAdopted) == 0) return false;
     over.insert(over.end(), pending.cells.begin(), pending.cells.end());
     return true;
   });
   for (RefCell* cell : over) drop_locked(cell);
-}
-
-bool Client::is_needed() {
-  if (!has_service_.load(std::memory_order_acquire)) return false;
-  Lock lock(mutex_);
-  drive();
-  release_adopted();
-  return !pending_adoptions_.empty() || free_owned_.size() != std::size_t{record_slabs_} * shm::kRecordsPerSlab ||
-         !borrowed_by_key_.empty();
 }
 
 detail::Failure Client::shut_down_failure(const char* what) {
@@ -279,7 +273,7 @@ void Client::shutdown() noexcept {
     const std::lock_guard lock(service_mutex_);
     if (stopping_.exchange(true, std::memory_order_acq_rel)) return;
   }
-  if (::getpid() != pid_) {  // in a child that the user's program forked there is no such thread
+  if (is_in_forked_child()) {  // there is no such thread
     if (service_.joinable()) service_.detach();
     return;
   }
@@ -297,6 +291,23 @@ void Client::shutdown() noexcept {
       shm::futex_wake(record->state, INT32_MAX);
     }
   };
+  const auto keep_values = [this](EntryPool& pool, auto&& is_in_use) {
+    for (std::size_t i = 0; i < pool.size(); ++i) {
+      Entry& e = pool.at(i);
+      const Record* const record = e.cell.record.load(std::memory_order_relaxed);
+      if (!is_in_use(e) || record == nullptr) continue;
+      const std::uint32_t state = record->state.load(std::memory_order_acquire);
+      if ((state & detail::kRecordStateMask) != detail::kRecordDoneBlock) continue;
+      BlockRef block;
+      std::memcpy(&block, record->payload, sizeof(block));
+      if (arena_->contains(block.offset, block.size)) kept_values_.push_back({block.offset, block.size});
+    }
+  };
+  const auto is_in_use = [](const Entry& e) {
+    return e.node.phase != owner::Phase::kUnused && (!e.is_cell_dropped || e.aliases != 0);
+  };
+  keep_values(owned_, is_in_use);
+  keep_values(borrowed_, is_in_use);
   wake_waiters(owned_);
   wake_waiters(borrowed_);
   bump_epoch();

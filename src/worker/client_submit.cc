@@ -18,7 +18,7 @@ using shm::NodeQuestion;
 namespace {
 
 constexpr std::uint64_t queued_at_word(std::uint32_t lane, std::uint64_t position) {
-  return std::uint64_t{lane + 1} << 48 | position;
+  return std::uint64_t{lane + 1} << 48 | (position & shm::CellWord::kPositionMask);
 }
 constexpr std::uint64_t kOneCpu = shm::kCpuUnits;
 
@@ -66,6 +66,10 @@ std::shared_ptr<LaneUse> Client::find_class(double cpus, Failure& failure) {
       return nullptr;
   }
   Lock lock(mutex_);
+  if (is_over()) {
+    failure = shut_down_failure("remote");
+    return nullptr;
+  }
   std::shared_ptr<LaneUse>& use = classes_[units];
   if (use != nullptr) return use;
   auto fresh = std::make_shared<LaneUse>();

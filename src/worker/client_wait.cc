@@ -66,7 +66,7 @@ bool Client::run_inline(Entry& e, Attending& attendance) {
   if (control_.lane(lane).state().cpu_units.load(std::memory_order_relaxed) > runner_->cpu_units()) return false;
   const std::uint32_t owner = e.kind == EntryKind::kBorrowed ? e.key().owner() : me_;
   shm::Executor::Task task;
-  if (!executor_->take_at(owner, lane, queued_at & 0xffff'ffff'ffffull, task)) return false;
+  if (!executor_->take_at(owner, lane, queued_at & shm::CellWord::kPositionMask, task)) return false;
   attendance.end();  // while it runs it looks after nothing, and what it waits for itself may make it sleep
   runner_->run(task);
   attendance.begin();

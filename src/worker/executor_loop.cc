@@ -1,5 +1,7 @@
 #include "worker/executor_loop.hpp"
 
+#include <unistd.h>
+
 #include <cstring>
 #include <string>
 #include <utility>
@@ -77,6 +79,18 @@ void ExecutorLoop::leave() {
 }
 
 // ---- One task
+
+namespace {
+
+// Its parent goes on with the task, so nothing that the worker has may be touched.
+[[noreturn]] void end_forked_child(const FunctionInfo& info) {
+  const std::string text = "rayx: a process that " + std::string(info.name()) +
+                           " had forked came back from the task and was ended. End it with _exit() or exec()\n";
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+  ::_exit(1);
+}
+
+}  // namespace
 
 ExecutorLoop::Ready ExecutorLoop::prepare(const shm::Executor::Task& task, Arguments& arguments, ExecContext& context,
                                           RemoteFailure& error) {
@@ -168,15 +182,16 @@ bool ExecutorLoop::wait_for(std::uint32_t owner, shm::ObjectKey key, const Recor
   constexpr std::uint32_t kPauses = 80;     // about 2 us
   constexpr std::uint32_t kDepthMax = 256;  // of tasks that were taken for their results, one below the other
   const auto is_done = [&] {
-    return record.generation == key.generation() && detail::is_done(record.state.load(std::memory_order_acquire));
+    return shm::generation_of(record) == key.generation() &&
+           detail::is_done(record.state.load(std::memory_order_acquire));
   };
   if (is_done()) [[likely]]
     return true;
   const std::uint64_t queued_at = record.queued_at.load(std::memory_order_relaxed);
   shm::Executor::Task task;
   if (queued_at != 0 && queued_at >> 48 == serves_ && executor_.depth() < kDepthMax &&
-      executor_.take_at(owner, static_cast<std::uint32_t>(queued_at >> 48) - 1, queued_at & 0xffff'ffff'ffffull,
-                        task)) {
+      executor_.take_at(owner, static_cast<std::uint32_t>(queued_at >> 48) - 1,
+                        queued_at & shm::CellWord::kPositionMask, task)) {
     run(task);
   }
   for (std::uint32_t i = 0; i < kPauses && !is_done(); ++i) shm::cpu_relax();
@@ -228,6 +243,8 @@ void ExecutorLoop::run(const shm::Executor::Task& task) {
     const actor::Caller before =
         std::exchange(caller_, info->kind == detail::FunctionKind::kTask ? ++tasks_run_ : actor::Caller{0});
     execute(*info, context);
+    if (is_forked_child) [[unlikely]]
+      end_forked_child(*info);
     caller_ = before;
   }
   if (info->kind == detail::FunctionKind::kActorConstructor) [[unlikely]] {

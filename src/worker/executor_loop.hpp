@@ -22,6 +22,9 @@ class ExecutorLoop final : public TaskRunner {
   std::uint32_t cpu_units() const override { return cpu_units_; }
   actor::Caller caller() const override { return caller_; }
 
+  // In a child that a task has forked: it may use nothing of rayx, and does not get back into the loop.
+  static inline bool is_forked_child = false;
+
  private:
   struct Arguments;
 

@@ -1,5 +1,7 @@
 #include "worker/worker_main.hpp"
 
+#include <pthread.h>
+
 #include <cstring>
 #include <iostream>
 #include <string>
@@ -12,6 +14,12 @@
 
 namespace rayx::worker {
 namespace {
+
+// A child that a task forks has the worker's memory and descriptors, and must not pass for it.
+void in_forked_child() {
+  detail::set_current_backend(nullptr);
+  ExecutorLoop::is_forked_child = true;
+}
 
 int give_up(const std::string& why) {
   std::cerr << "rayx: this worker cannot start: " << why << '\n';
@@ -39,6 +47,7 @@ int worker_main(const process::WorkerStart& start) {
   if (!numbers) return give_up(numbers.error().message);
 
   OwnerMutex::allow_bias();
+  ::pthread_atfork(nullptr, nullptr, &in_forked_child);
   auto& asker = *new NodeAsker(control.header().node_calls, slot.calls, config.slot, start.fds[kNodeEventFd]);
   auto& memory = *new AskedMemory(asker);
   ClientConfig client_config;

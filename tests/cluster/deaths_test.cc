@@ -34,6 +34,10 @@ TEST(WorkerDied, NamesTheFunctionWithoutDebugInformation) {
   EXPECT_THAT(text, Not(HasSubstr("rayx::")));
 }
 
+TEST(WorkerDied, TellsWhatItWroteLastToStdoutToo) {
+  EXPECT_THAT(Scenario({"last_lines"}).result(), ContainsRegex("of another task\n    of the task that dies\n"));
+}
+
 TEST(WorkerDied, ByAbort) {
   EXPECT_THAT(Scenario({"died", "abort"}).result(),
               AllOf(ContainsRegex("call_abort died: process [0-9]+ was killed by signal 6 \\(SIGABRT"),

@@ -25,6 +25,25 @@ TEST(Embedding, AForkOfTheUsersProgramHasNoRuntimeAndEndsNone) {
                     HasSubstr("parent: 8\n"), HasSubstr("system: 0\n")));
 }
 
+TEST(Embedding, AProcessThatATaskForksIsNoWorker) {
+  Scenario program({"fork_in_task"});
+  EXPECT_EQ(program.result(), "return 1\nthrow 1\nuse 5\n");
+  EXPECT_THAT(program.err(), AllOf(HasSubstr("had forked came back from the task and was ended. End it with _exit()"),
+                                   HasSubstr("this process has no runtime")));
+}
+
+TEST(Embedding, ClosedStandardDescriptorsAreNotOurs) {
+  Scenario program({"closed_descriptors"});
+  const auto status = program.wait();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_TRUE(status->exited_with(0)) << status->text();
+  EXPECT_TRUE(program.everything_is_gone());
+}
+
+TEST(Embedding, ARuntimeOfAStaticConstructorHasWorkersWithAllGlobals) {
+  EXPECT_EQ(Scenario({"global_runtime"}, {"SCENARIO_GLOBAL=1"}).result(), "made after it\n");
+}
+
 TEST(Embedding, AConstructorThatExitsInTheForkServerIsAClearError) {
   EXPECT_THAT(Scenario({"constructor_in_worker"}, {"SCENARIO_CONSTRUCTOR=exit"}).result(),
               AllOf(HasSubstr("exited with code 3 before main: a static constructor"),

@@ -39,7 +39,7 @@ class Scenario : public kit::Program {
     if (!kit::kIsSanitized) return environment;
     const std::string options = "handle_segv=0:handle_sigbus=0:handle_abort=0:handle_sigill=0:handle_sigfpe=0";
     environment.push_back("ASAN_OPTIONS=" + options);
-    environment.push_back("TSAN_OPTIONS=" + options);
+    environment.push_back("TSAN_OPTIONS=die_after_fork=0:report_thread_leaks=0:" + options);
     return environment;
   }
   static std::string path(const char* variable) {

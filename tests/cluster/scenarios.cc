@@ -43,6 +43,16 @@ struct Constructor {
   }
 } constructor;
 
+// A runtime of a static constructor, and functions and globals that come after it.
+struct Global {
+  Global() {
+    if (std::getenv("SCENARIO_GLOBAL") != nullptr) runtime = rayx::init({.num_cpus = 1});
+  }
+  rayx::Runtime runtime;
+} global;
+const std::string after_global = std::string("made ") + "after it";
+std::string read_after_global() { return after_global; }
+
 // ---- Work
 
 int one() { return 1; }
@@ -327,6 +337,72 @@ int get_in_destructor(const std::string& how) {
   return 0;
 }
 
+// A task that forks. The child does what a child should not; the task gives what became of it.
+int fork_and(const std::string& what) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (what == "return") return 100;
+    if (what == "throw") throw std::runtime_error("in the child");
+    try {
+      (void)rayx::remote<one>();
+    } catch (const std::exception& error) {
+      std::cerr << error.what() << '\n' << std::flush;
+      ::_exit(5);
+    }
+    ::_exit(6);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return WEXITSTATUS(status);
+}
+int fork_in_task() {
+  const rayx::Runtime runtime = rayx::init({.num_cpus = 1});
+  for (const std::string what : {"return", "throw", "use"})
+    say(what + " " + std::to_string(rayx::get(rayx::remote<fork_and>(rayx::TaskOptions{.max_retries = 0}, what))));
+  return 0;
+}
+
+// As after `>&-`, or in a daemon: what is written to stdout must not end up in a file of the runtime's.
+int closed_descriptors() {
+  for (const int descriptor : {0, 1, 2}) ::close(descriptor);
+  try {
+    const rayx::Runtime runtime = rayx::init({.num_cpus = 1});
+    for (int i = 0; i < 100; ++i) {
+      say("a line");
+      std::cerr << "another line\n";
+      if (rayx::get(rayx::remote<one>()) != 1) return 1;
+    }
+  } catch (const std::exception&) {
+    return 2;
+  }
+  return 0;
+}
+
+int global_runtime() {
+  say(rayx::get(rayx::remote<read_after_global>()));
+  return 0;
+}
+
+int say_lines(const std::string& text, bool on_stderr) {
+  (on_stderr ? std::cerr : std::cout) << text << '\n' << std::flush;
+  return 0;
+}
+int crash_after(const std::string& text) {
+  std::cout << text << '\n' << std::flush;
+  ::raise(SIGKILL);
+  return 0;
+}
+int last_lines() {
+  const rayx::Runtime runtime = rayx::init({.num_cpus = 1});
+  rayx::get(rayx::remote<say_lines>("of another task", true));
+  try {
+    rayx::get(rayx::remote<crash_after>(rayx::TaskOptions{.max_retries = 0}, "of the task that dies"));
+  } catch (const std::exception& error) {
+    say(error.what());
+  }
+  return 0;
+}
+
 // A task in a process that may not start a thread any more, or take memory.
 int throw_with_little_room() {
   const rlimit none{0, 0};
@@ -386,6 +462,10 @@ int main(int argc, char** argv) {
   if (what == "get_in_destructor") return get_in_destructor(how);
   if (what == "first_task") return first_task();
   if (what == "little_room") return little_room();
+  if (what == "fork_in_task") return fork_in_task();
+  if (what == "last_lines") return last_lines();
+  if (what == "global_runtime") return global_runtime();
+  if (what == "closed_descriptors") return closed_descriptors();
   if (what == "work_until_told") return work_until_told();
   std::cerr << "there is no scenario '" << what << "'\n";
   return 2;

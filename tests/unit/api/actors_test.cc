@@ -60,6 +60,7 @@ struct Foreman {
   ActorHandle<Counter> worker = actor<Counter>();
   int delegate(int k) { return get(worker.call<&Counter::add>(k)); }
   ActorHandle<Counter> hand_out() { return worker; }
+  int pid_of_worker() { return get(worker.call<&Counter::pid>()); }
 };
 
 int slow_seven() {
@@ -199,6 +200,23 @@ TEST_F(Actors, EndAfterTheCallsThatWereMadeWhenTheLastHandleGoes) {
   }
   const std::vector<int> values = get(results);
   for (int i = 0; i < 1000; ++i) EXPECT_EQ(values[static_cast<std::size_t>(i)], i + 1);
+}
+
+// Also for those who never called them before.
+TEST_F(Actors, EndWithTheProcessThatMadeThem) {
+  if (is_local()) GTEST_SKIP() << "there is one process";
+  for (const bool was_called : {false, true}) {
+    auto foreman = actor<Foreman>();
+    const auto worker = get(foreman.call<&Foreman::hand_out>());
+    const pid_t pid = get(foreman.call<&Foreman::pid_of_worker>());
+    if (was_called) {
+      EXPECT_EQ(get(worker.call<&Counter::add>(2)), 2);
+    }
+    kill(foreman);
+    while (::kill(pid, 0) == 0) std::this_thread::yield();
+    EXPECT_THAT(text_thrown_by<ActorDied>([&] { get(worker.call<&Counter::add>(1), std::chrono::seconds(20)); }),
+                HasSubstr("the process that made it has ended"));
+  }
 }
 
 TEST_F(Actors, AreKilledOnceAndForAll) {

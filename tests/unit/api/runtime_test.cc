@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <fstream>
 #include <future>
 #include <thread>
 
@@ -124,6 +126,33 @@ TEST(Runtime, ReferencesOfAnEarlierOneAreRefused) {
   const rayx::Runtime runtime = init();
   EXPECT_THAT(text_thrown_by<Exception>([&] { (void)get(old); }), HasSubstr("runtime"));
   EXPECT_THAT(text_thrown_by<Exception>([&] { (void)remote<add>(old, 1); }), HasSubstr("runtime"));
+}
+
+long shared_memory_kib() {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("RssShmem:")) return std::atol(line.c_str() + 9);
+  return 0;
+}
+
+TEST(Runtime, GivesItsMemoryBackButForWhatIsHeld) {
+  constexpr std::size_t kCount = 1'000'000;
+  const long before = shared_memory_kib();
+  Array<int> held;
+  for (int round = 0; round < 10; ++round) {
+    rayx::Runtime runtime = init({.num_cpus = 1, .store_bytes = 256 << 20});
+    std::vector<ObjectRef<Array<int>>> refs;
+    for (int i = 0; i < 10; ++i) {
+      ArrayBuilder<int> builder(kCount);
+      std::fill(builder.begin(), builder.end(), round * 10 + i);
+      refs.push_back(put(std::move(builder)));
+    }
+    EXPECT_EQ(get(remote<one>()), 1);
+    if (round == 4) held = get(refs[3]);
+  }
+  EXPECT_LE(shared_memory_kib(), before + 3 * static_cast<long>(kCount * sizeof(int)) / 1024);
+  ASSERT_EQ(held.size(), kCount);
+  for (const int value : held) ASSERT_EQ(value, 43);
 }
 
 TEST(Runtime, EndsWhileThreadsUseIt) {
