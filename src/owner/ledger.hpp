@@ -34,6 +34,7 @@ struct Node {
   bool is_dropped = false;  // this process has no reference left
   bool is_parked = false;   // dropped and done, but another process holds it
   bool is_shared = false;   // its name was given out: other processes may hold it
+  bool is_lent = false;     // an argument of a call: its executor holds it if it lies in a block, and may keep it
   bool is_error = false;
   std::int32_t retries_left = 0;
   std::uint32_t unready = 0;          // of what it needs

@@ -192,6 +192,10 @@ void Client::last_cell_dropped(Entry& e) {
       word = record.state.fetch_or(detail::kRecordNotify, std::memory_order_acq_rel);
     if (detail::is_done(word)) on_completed(e.index);
   }
+  // The calls that it was lent to are done, and each held it then; one of them may have kept an Array that lies there.
+  if (e.node.is_lent && e.kind != EntryKind::kBorrowed &&
+      (record_of(e).state.load(std::memory_order_acquire) & detail::kRecordStateMask) == detail::kRecordDoneBlock)
+    e.node.is_shared = true;
   if (e.kind == EntryKind::kActor || (e.kind == EntryKind::kBorrowed && actors_.contains(e.index))) [[unlikely]] {
     actor_handle_dropped(e);
     return;

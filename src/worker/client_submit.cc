@@ -383,7 +383,8 @@ bool Client::build_parts(Entry& e) {
   std::memcpy(block->inline_arguments, e.body.arguments, sizeof(block->inline_arguments));
   auto* part = reinterpret_cast<CallPart*>(block + 1);
   for (const Dependency& dependency : extra.dependencies) {
-    const Entry& value = *resolve(dependency.ref);
+    Entry& value = *resolve(dependency.ref);
+    value.node.is_lent = true;
     const Record& record = record_of(value);
     *part = {};
     part->position = dependency.position;

@@ -210,6 +210,36 @@ TEST_F(Objects, ArraysPassedByValueMayBeKept) {
   }
 }
 
+struct Keeper {
+  Array<int> kept;
+  int keep(Array<int> array) {
+    kept = std::move(array);
+    return kept[0];
+  }
+  bool holds(int value) const { return std::all_of(kept.begin(), kept.end(), [&](int x) { return x == value; }); }
+};
+ArrayBuilder<int> full_of(int value) {
+  ArrayBuilder<int> builder(100'000);
+  std::fill(builder.begin(), builder.end(), value);
+  return builder;
+}
+
+// The caller has let go of the object, and its memory would be used again at once.
+TEST_F(Objects, ArraysGivenAsReferencesMayBeKept) {
+  auto of_put = actor<Keeper>();
+  auto of_result = actor<Keeper>();
+  auto of_named = actor<Keeper>();
+  EXPECT_EQ(get(of_put.call<&Keeper::keep>(put(full_of(1)))), 1);
+  EXPECT_EQ(get(of_result.call<&Keeper::keep>(remote<full_of>(2))), 2);
+  auto named = put(full_of(3));
+  EXPECT_EQ(get(of_named.call<&Keeper::keep>(named)), 3);
+  named = {};
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(get(put(full_of(-1)))[0], -1);
+  EXPECT_TRUE(get(of_put.call<&Keeper::holds>(1)));
+  EXPECT_TRUE(get(of_result.call<&Keeper::holds>(2)));
+  EXPECT_TRUE(get(of_named.call<&Keeper::holds>(3)));
+}
+
 TEST_F(Objects, BuildersAreResults) {
   const ObjectRef<Array<float>> made = remote(
       [](int n) {
