@@ -84,6 +84,8 @@ class TaskRunner {
   virtual void run(const shm::Executor::Task& task) = 0;
   // Of one task of the lane that it serves; what it holds also while its lease is being taken back.
   virtual std::uint32_t cpu_units() const = 0;
+  // Whether its stack has room for one more task below those that wait.
+  virtual bool may_nest() const = 0;
   // Who makes the calls of actors that its thread makes now: each task is another caller, an actor is one over all its calls.
   virtual actor::Caller caller() const = 0;
 };

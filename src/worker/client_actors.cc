@@ -43,9 +43,9 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
                                                 std::to_string(answer.value / shm::kCpuUnits) +
                                                 " CPUs that the runtime has: it could never run"};
     } else if (answer.answer == NodeAnswer::kTooMany) {
-      error = {
-          ErrorCode::kInvalidArgument,
-          "rayx: actor<" + name + ">: the limit of actors on one node is reached. Drop handles that are not needed"};
+      error = {ErrorCode::kInvalidArgument,
+               "rayx: actor<" + name + ">: " + std::to_string(shm::kLanesMax - shm::kLaneMembersMax) +
+                   " actors are alive, which is the limit of a node. Drop handles that are not needed"};
     }
     failure = std::make_unique<Error>(std::move(error));
     return nullptr;

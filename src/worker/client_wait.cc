@@ -64,6 +64,7 @@ bool Client::run_inline(Entry& e, Attending& attendance) {
   if (lane >= shm::kLaneMembersMax || lane >= control_.header().lanes)
     return false;  // actors run their calls themselves
   if (control_.lane(lane).state().cpu_units.load(std::memory_order_relaxed) > runner_->cpu_units()) return false;
+  if (!runner_->may_nest()) return false;  // another worker goes on, with a stack of its own
   const std::uint32_t owner = e.kind == EntryKind::kBorrowed ? e.key().owner() : me_;
   shm::Executor::Task task;
   if (!executor_->take_at(owner, lane, queued_at & shm::CellWord::kPositionMask, task)) return false;

@@ -1,7 +1,9 @@
 #include "worker/executor_loop.hpp"
 
+#include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -24,9 +26,27 @@ struct ExecutorLoop::Arguments {
   }
 };
 
+namespace {
+
+// What a task may need that is begun at the floor: its own frames, and a crash report.
+constexpr std::size_t kStackReserve_bytes = 1 << 20;
+
+std::uintptr_t find_stack_floor() {
+  pthread_attr_t attributes;
+  if (::pthread_getattr_np(::pthread_self(), &attributes) != 0) return 0;
+  void* begin = nullptr;
+  std::size_t bytes = 0;
+  const bool is_known = ::pthread_attr_getstack(&attributes, &begin, &bytes) == 0;
+  ::pthread_attr_destroy(&attributes);
+  return is_known ? reinterpret_cast<std::uintptr_t>(begin) + std::min(kStackReserve_bytes, bytes / 4) : 0;
+}
+
+}  // namespace
+
 ExecutorLoop::ExecutorLoop(Client& client, std::uint32_t me)
     : client_(client), control_(client.control()), me_(me), executor_(control_, me) {
   client_.serve_as_executor(&executor_, this);
+  stack_floor_ = find_stack_floor();
 }
 
 // ---- The loop

@@ -21,6 +21,7 @@ class ExecutorLoop final : public TaskRunner {
   void run(const shm::Executor::Task& task) override;
   std::uint32_t cpu_units() const override { return cpu_units_; }
   actor::Caller caller() const override { return caller_; }
+  bool may_nest() const override { return reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)) > stack_floor_; }
 
   // In a child that a task has forked: it may use nothing of rayx, and does not get back into the loop.
   static inline bool is_forked_child = false;
@@ -47,8 +48,9 @@ class ExecutorLoop final : public TaskRunner {
   std::uint32_t lease_ = 0;   // as it was followed last
   std::uint32_t serves_ = 0;  // lane + 1, 0: none
   std::uint32_t cpu_units_ = 0;
-  actor::Caller caller_ = 0;     // 0: the actor
-  actor::Caller tasks_run_ = 0;  // numbers for them
+  std::uintptr_t stack_floor_ = 0;  // below it no further task begins
+  actor::Caller caller_ = 0;        // 0: the actor
+  actor::Caller tasks_run_ = 0;     // numbers for them
   void* instance_ = nullptr;
   const detail::FunctionInfo* constructor_ = nullptr;
   std::vector<std::byte> actor_error_;  // why there is no instance: an encoded failure

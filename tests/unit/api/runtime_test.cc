@@ -245,6 +245,7 @@ class Scheduling : public ::testing::Test {
 TEST_F(Scheduling, NestedWaitsOfAnyDepthFinishOnOneCpu) {
   const rayx::Runtime runtime = init({.num_cpus = 1});
   EXPECT_EQ(get(remote<wait_for_child>(2000)), 2001);
+  EXPECT_EQ(get(remote<wait_for_child>(20'000)), 20'001);  // more than one stack holds
 }
 
 TEST_F(Scheduling, WaitsThatCannotBeServedEndInAnError) {
