@@ -1,6 +1,7 @@
 // What the templates of the door call: nothing here knows a T.
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <string>
 
 #include "api/inside_task.hpp"
@@ -50,10 +51,23 @@ Error other_runtime_error(const char* what) {
               "Make it again with this runtime"};
 }
 
-void check_cpus(double cpus, const char* what) {
-  if (std::isfinite(cpus) && cpus >= 0 && cpus <= 1024) return;
-  throw_error({ErrorCode::kInvalidArgument,
-               std::string("rayx: ") + what + "::num_cpus is " + std::to_string(cpus) + "; it must be from 0 to 1024"});
+std::string cpus_text(double cpus) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.15g", cpus);
+  return text;
+}
+
+void check_cpus(double cpus, const char* what, const char* who) {
+  if (!std::isfinite(cpus) || cpus < 0 || cpus > 1024) {
+    throw_error({ErrorCode::kInvalidArgument,
+                 std::string("rayx: ") + what + "::num_cpus is " + cpus_text(cpus) + "; it must be from 0 to 1024"});
+  }
+  const Backend* const backend = current_backend();
+  if (backend == nullptr || cpus <= backend->cpus()) return;
+  throw_error(
+      {ErrorCode::kInvalidArgument, std::string("rayx: ") + what + "::num_cpus is " + cpus_text(cpus) +
+                                        ", and the runtime has " + cpus_text(backend->cpus()) + " in all: the " + who +
+                                        " could never run. Ask for less, or raise Config::num_cpus (RAYX_NUM_CPUS)"});
 }
 
 }  // namespace
@@ -147,12 +161,12 @@ void kill_actor(RefCell* actor) {
 }
 
 void check_options(const TaskOptions& options) {
-  check_cpus(options.num_cpus, "TaskOptions");
+  check_cpus(options.num_cpus, "TaskOptions", "task");
   if (options.max_retries >= -1) return;
   throw_error({ErrorCode::kInvalidArgument, "rayx: TaskOptions::max_retries is " + std::to_string(options.max_retries) +
                                                 "; it must be 0 or more, or -1 for ever"});
 }
-void check_options(const ActorOptions& options) { check_cpus(options.num_cpus, "ActorOptions"); }
+void check_options(const ActorOptions& options) { check_cpus(options.num_cpus, "ActorOptions", "actor"); }
 
 std::size_t chunk_size(std::size_t items, std::size_t chunk) {
   constexpr double kTasksForEachCpu = 4;

@@ -35,14 +35,11 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
   const NodeAsker::Answer answer =
       node_.ask(NodeQuestion::kCreateActor, static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5), words[0], words[1],
                 words[2]);
+  RAYX_CHECK(answer.answer != NodeAnswer::kInfeasible, "the door must refuse what could never run", cpus, answer.value);
   if (answer.answer != NodeAnswer::kOk) {
     give_back_arguments(call.arguments);
     Error error{ErrorCode::kShuttingDown, "rayx: actor<" + name + ">: the runtime is shutting down"};
-    if (answer.answer == NodeAnswer::kInfeasible) {
-      error = {ErrorCode::kInvalidArgument, "rayx: actor<" + name + ">: ActorOptions::num_cpus is more than the " +
-                                                std::to_string(answer.value / shm::kCpuUnits) +
-                                                " CPUs that the runtime has: it could never run"};
-    } else if (answer.answer == NodeAnswer::kTooMany) {
+    if (answer.answer == NodeAnswer::kTooMany) {
       error = {ErrorCode::kInvalidArgument,
                "rayx: actor<" + name + ">: " + std::to_string(shm::kLanesMax - shm::kLaneMembersMax) +
                    " actors are alive, which is the limit of a node. Drop handles that are not needed"};

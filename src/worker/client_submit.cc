@@ -23,12 +23,6 @@ constexpr std::uint64_t queued_at_word(std::uint32_t lane, std::uint64_t positio
 constexpr std::uint64_t kOneCpu = shm::kCpuUnits;
 
 std::uint64_t units_of(double cpus) { return static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5); }
-std::string cpus_text(std::uint64_t units) {
-  std::string text = std::to_string(static_cast<double>(units) / shm::kCpuUnits);
-  text.erase(text.find_last_not_of('0') + 1);
-  if (text.back() == '.') text.pop_back();
-  return text;
-}
 
 }  // namespace
 
@@ -47,14 +41,10 @@ std::shared_ptr<LaneUse> Client::find_class(double cpus, Failure& failure) {
     if (known != classes_.end()) return known->second;
   }
   const NodeAsker::Answer answer = node_.ask(NodeQuestion::kFindClass, units);
+  RAYX_CHECK(answer.answer != NodeAnswer::kInfeasible, "the door must refuse what could never run", units,
+             answer.value);
   switch (answer.answer) {
     case NodeAnswer::kOk: break;
-    case NodeAnswer::kInfeasible:
-      failure = std::make_unique<Error>(Error{
-          ErrorCode::kInvalidArgument,
-          "rayx: TaskOptions::num_cpus is " + cpus_text(units) + ", and the runtime has " + cpus_text(answer.value) +
-              " in all: the task could never run. Ask for less, or raise Config::num_cpus (RAYX_NUM_CPUS)"});
-      return nullptr;
     case NodeAnswer::kTooMany:
       failure = std::make_unique<Error>(
           Error{ErrorCode::kInvalidArgument,

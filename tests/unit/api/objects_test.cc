@@ -216,7 +216,9 @@ struct Keeper {
     kept = std::move(array);
     return kept[0];
   }
-  bool holds(int value) const { return std::all_of(kept.begin(), kept.end(), [&](int x) { return x == value; }); }
+  bool holds(int value) const {
+    return std::all_of(kept.begin(), kept.end(), [&](int x) { return x == value; });
+  }
 };
 ArrayBuilder<int> full_of(int value) {
   ArrayBuilder<int> builder(100'000);

@@ -336,7 +336,7 @@ TEST_F(Scheduling, AWriterWaitsForEverWhereTheConfigSaysSo) {
   EXPECT_EQ(get(writer.get()).size(), kMostOfTheStore);
 }
 
-TEST_F(Scheduling, ATaskThatCanNeverRunIsRefusedAtOnce) {
+TEST(Config, ATaskThatCanNeverRunIsRefusedAtOnce) {
   const rayx::Runtime runtime = init({.num_cpus = 2});
   EXPECT_THAT(text_thrown_by<InvalidArgument>([] { (void)remote<one>(TaskOptions{.num_cpus = 3}); }),
               AllOf(HasSubstr("num_cpus is 3"), HasSubstr("the runtime has 2 in all")));

@@ -270,8 +270,7 @@ void run_executor(const Memory& memory, Shared& shared, std::uint32_t me, int me
 // --- the owner ------------------------------------------------------------------------------------------------------
 
 Owner::Owner(const Memory& memory, const Plan& plan, Shared& shared, std::uint32_t me)
-    : memory_(memory),
-      control_(memory.control),
+    : control_(memory.control),
       plan_(plan),
       said_(shared.participants[me]),
       me_(me),

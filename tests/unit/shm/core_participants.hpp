@@ -177,7 +177,6 @@ class Owner {
   void serve();
   void take_back_from(std::uint32_t dead);
 
-  const Memory& memory_;
   Control control_;
   const Plan& plan_;
   Shared::Participant& said_;
