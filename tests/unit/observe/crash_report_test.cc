@@ -27,7 +27,7 @@ namespace shop {
 [[gnu::noinline]] void crash_by_breakpoint() { asm volatile("int3"); }
 volatile int number = 0;
 volatile int forever = 1;
-[[gnu::noinline, gnu::no_sanitize("undefined")]] void crash_by_division() { number = 100 / number; }
+__attribute__((noinline, no_sanitize("undefined"))) void crash_by_division() { number = 100 / number; }
 [[gnu::noinline]] int crash_by_overflow(int depth) {
   volatile char room[1024];
   room[0] = static_cast<char>(depth);
