@@ -20,8 +20,10 @@ TEST(Embedding, RepeatsNothingThatCameBeforeInit) {
 }
 
 TEST(Embedding, AForkOfTheUsersProgramHasNoRuntimeAndEndsNone) {
+  // TSan has a code of its own for the exit of a child that a program with threads has forked.
+  const std::string child_end = kit::kIsSanitized ? "child ended with " : "child ended with 0\n";
   EXPECT_THAT(Scenario({"user_fork"}).result(),
-              AllOf(HasSubstr("child: rayx: remote: this process has no runtime"), HasSubstr("child ended with 0\n"),
+              AllOf(HasSubstr("child: rayx: remote: this process has no runtime"), HasSubstr(child_end),
                     HasSubstr("parent: 8\n"), HasSubstr("system: 0\n")));
 }
 
