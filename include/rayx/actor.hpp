@@ -12,9 +12,13 @@ void check_options(const ActorOptions& options);
 template <class T, class... Args>
 struct ActorMaker {
   static consteval Finding find() {
-    constexpr Finding kFound = find_problem<ConstructorCallee<T>, Args...>();
-    if (kFound.problem != Problem::kNone || ConstructorCallee<T>::template kMakes<Args...>) return kFound;
-    return {Problem::kNotConstructible, 0};
+    if constexpr (!std::is_class_v<T> || std::is_const_v<T> || std::is_volatile_v<T> || !codec::detail::Complete<T>) {
+      return {Problem::kNotActorClass, 0};
+    } else {
+      constexpr Finding kFound = find_problem<ConstructorCallee<T>, Args...>();
+      if (kFound.problem != Problem::kNone || ConstructorCallee<T>::template kMakes<Args...>) return kFound;
+      return {Problem::kNotConstructible, 0};
+    }
   }
   static constexpr Finding kFinding = find();
   static RefCell* make(const Args&... args) { return make_with(nullptr, args...); }
@@ -48,7 +52,8 @@ consteval Problem problem_of_method() {
 
 // Names an actor. One pointer; copies count, moves do not. Handles may be arguments and results, alone and inside values. The actor
 // ends when its last handle in any process is gone, after the calls made before, and with the process that made it: one that is to
-// outlive a task or an actor is made in the driver. Calls of one thread with one handle run in the order in which they were made.
+// outlive a task or an actor is made in the driver. Calls of one caller with one handle run in the order in which they were made; a
+// caller is a thread of the driver, an actor over all its calls, or one run of a task.
 template <class T>
 class [[nodiscard]] ActorHandle {
  public:
@@ -107,6 +112,18 @@ ActorHandle<T> actor(const Args&... args) {
 template <class T>
 void kill(const ActorHandle<T>& handle) {
   detail::kill_actor(detail::RefAccess::cell(handle));
+}
+
+namespace detail {
+template <class A>
+inline constexpr bool kIsActorHandle = false;
+template <class T>
+inline constexpr bool kIsActorHandle<ActorHandle<T>> = true;
+}  // namespace detail
+template <class A>
+  requires(!detail::kIsActorHandle<A>)
+void kill(const A&) {
+  static_assert(detail::kIsNever<A>, "rayx: kill: argument 1 is not an ActorHandle. A task or an object is not killed");
 }
 
 }  // namespace rayx

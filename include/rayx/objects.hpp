@@ -60,6 +60,22 @@ TupleElement<T> get_element(const ObjectRef<T>& ref, DeadlineNs deadline, Durati
 template <class T>
 inline constexpr Problem kPutProblem = problem_of_encoding(codec::problem_of<T>());
 
+// Whether A is something whose value get() waits for, and whether it is several.
+template <class A>
+inline constexpr bool kIsRefs = false;
+template <class T>
+inline constexpr bool kIsRefs<std::vector<ObjectRef<T>>> = true;
+template <class... Ts>
+inline constexpr bool kIsRefs<std::tuple<ObjectRef<Ts>...>> = true;
+template <class A>
+inline constexpr bool kIsWaitable = false;
+template <class T>
+inline constexpr bool kIsWaitable<std::vector<ObjectRef<T>>> = true;
+template <>
+inline constexpr bool kIsWaitable<std::vector<AnyRef>> = true;
+template <class A>
+inline constexpr bool kIsNever = false;
+
 // The type of the object that put makes: string literals become strings.
 template <class A>
 using PutValue =
@@ -153,6 +169,16 @@ std::tuple<detail::TupleElement<A>, detail::TupleElement<B>, detail::TupleElemen
           detail::get_element(rest, detail::kNever, kForever)...};
 }
 
+// What is no reference gives one line.
+template <class A>
+  requires(!detail::kIsObjectRef<A> && !detail::kIsRefs<A>)
+detail::AfterError get(const A&, Duration = kForever) {
+  static_assert(detail::kIsNever<A>,
+                "rayx: get: argument 1 is not an ObjectRef, nor a std::vector or std::tuple of them. Of an AnyRef take "
+                "ref.as<T>() first");
+  return {};
+}
+
 // get() with the error as a value: code and text of what would have been thrown. The reference itself must be valid.
 template <class T>
 Result<T> try_get(const ObjectRef<T>& ref, Duration timeout = kForever) {
@@ -165,6 +191,13 @@ Result<T> try_get(const ObjectRef<T>& ref, Duration timeout = kForever) {
   } else {
     return detail::decode_whole<T>(view->data, view->size, cell);
   }
+}
+
+template <class A>
+  requires(!detail::kIsObjectRef<A>)
+detail::AfterError try_get(const A&, Duration = kForever) {
+  static_assert(detail::kIsNever<A>, "rayx: try_get: argument 1 is not an ObjectRef");
+  return {};
 }
 
 struct WaitOptions {
@@ -181,6 +214,7 @@ struct WaitResult {
 // vector in: then no reference is counted or copied. Ref is ObjectRef<T>, or AnyRef for different types in one wait. Does not throw
 // the tasks' errors. Any thread.
 template <class Ref>
+  requires detail::kIsWaitable<std::vector<Ref>>
 WaitResult<Ref> wait(std::vector<Ref> refs, WaitOptions options = {}) {
   detail::require_count(options.count, refs.size(), "wait");
   WaitResult<Ref> result;
@@ -209,6 +243,15 @@ WaitResult<Ref> wait(std::vector<Ref> refs, WaitOptions options = {}) {
   }
   result.pending = std::move(refs);
   return result;
+}
+
+template <class A>
+  requires(!detail::kIsWaitable<A>)
+detail::AfterError wait(const A&, WaitOptions = {}) {
+  static_assert(detail::kIsNever<A>,
+                "rayx: wait: argument 1 is not a std::vector of ObjectRef<T>, or of AnyRef for different types: "
+                "rayx::wait(std::vector{a, b})");
+  return {};
 }
 
 // The references one by one in the order in which they become ready: for (auto& ref : rayx::as_completed(std::move(refs))). An
@@ -265,8 +308,17 @@ class AsCompleted {
   bool at_end_ = false;
 };
 template <class Ref>
+  requires detail::kIsWaitable<std::vector<Ref>>
 AsCompleted<Ref> as_completed(std::vector<Ref> refs) {
   return AsCompleted<Ref>(std::move(refs));
+}
+template <class A>
+  requires(!detail::kIsWaitable<A>)
+std::span<AnyRef> as_completed(const A&) {
+  static_assert(
+      detail::kIsNever<A>,
+      "rayx: as_completed: argument 1 is not a std::vector of ObjectRef<T>, or of AnyRef for different types");
+  return {};
 }
 
 }  // namespace rayx

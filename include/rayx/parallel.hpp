@@ -2,6 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+#include <iterator>
 
 #include <rayx/remote.hpp>
 
@@ -18,22 +21,27 @@ namespace detail {
 
 std::size_t chunk_size(std::size_t items, std::size_t chunk);
 
-// The task of map: a chunk of items, and the values that were bound. Named by the callee.
-template <class Callee, class R, class Item, class... Values>
+// The task of map: a chunk of items, and the values that were bound. Named by the callee (NameOf below). kAwaits: the items are
+// references, and the function takes what they refer to.
+template <class Callee, class R, bool kAwaits, class Item, class... Values>
 struct MapChunk {
-  std::vector<R> operator()(const std::vector<Item>& items, const Values&... values) const {
-    std::vector<R> results;
-    results.reserve(items.size());
+  auto operator()(const std::vector<Item>& items, const Values&... values) const {
     void* none = nullptr;
-    for (const Item& item : items) results.push_back(Callee::call(none, values..., item));
-    return results;
-  }
-};
-template <class Callee, class Item, class... Values>
-struct MapChunk<Callee, void, Item, Values...> {
-  void operator()(const std::vector<Item>& items, const Values&... values) const {
-    void* none = nullptr;
-    for (const Item& item : items) Callee::call(none, values..., item);
+    const auto call = [&](const Item& item) -> decltype(auto) {
+      if constexpr (kAwaits) {
+        return Callee::call(none, values..., get(item));
+      } else {
+        return Callee::call(none, values..., item);
+      }
+    };
+    if constexpr (std::is_void_v<R>) {
+      for (const Item& item : items) call(item);
+    } else {
+      std::vector<R> results;
+      results.reserve(items.size());
+      for (const Item& item : items) results.push_back(call(item));
+      return results;
+    }
   }
 };
 template <class Callee, class Index, class... Values>
@@ -43,121 +51,233 @@ struct ForChunk {
     for (Index i = first; i != last; ++i) static_cast<void>(Callee::call(none, values..., i));
   }
 };
+template <class Callee, class R, bool kAwaits, class Item, class... Values>
+struct NameOf<MapChunk<Callee, R, kAwaits, Item, Values...>> : Callee {};
+template <class Callee, class Index, class... Values>
+struct NameOf<ForChunk<Callee, Index, Values...>> : Callee {};
 
-// The results of a function over items, in order; nothing for void.
-template <class Callee, class Item, class... Bound>
-struct MapCall {
-  static constexpr Finding kFinding = find_problem<Callee, Bound..., Item>();
-  using R = typename CallResult<Callee, Bound..., Item>::Type::Value;
-  using Results = std::conditional_t<std::is_void_v<R>, void, std::vector<R>>;
+template <class Items>
+concept ItemRange = requires(const Items& items) {
+                      *std::begin(items);
+                      std::begin(items) != std::end(items);
+                    };
+template <class Items>
+struct ItemOfRange {
+  using Type = void;
+};
+template <ItemRange Items>
+struct ItemOfRange<Items> {
+  using Type = std::remove_cvref_t<decltype(*std::begin(std::declval<const Items&>()))>;
 };
 
-template <class Callee, class Item, class... Bound>
-auto map_chunks(const std::vector<Item>& items, const ChunkOptions& options, const Bound&... bound) {
-  using R = typename MapCall<Callee, Item, Bound...>::R;
-  const std::size_t chunk = chunk_size(items.size(), options.chunk);
-  std::vector<decltype(remote(MapChunk<Callee, R, Item, Awaited<Bound>...>{}, options.task, items, bound...))> parts;
-  for (std::size_t at = 0; at < items.size(); at += chunk) {
-    const auto end = std::min(items.size(), at + chunk);
-    parts.push_back(remote(MapChunk<Callee, R, Item, Awaited<Bound>...>{}, options.task,
-                           std::vector<Item>(items.begin() + static_cast<std::ptrdiff_t>(at),
-                                             items.begin() + static_cast<std::ptrdiff_t>(end)),
-                           bound...));
-  }
-  if constexpr (std::is_void_v<R>) {
-    get(parts);
-  } else {
-    std::vector<R> results;
-    results.reserve(items.size());
-    for (auto& part : parts) {
-      std::vector<R> values = get(part);
-      std::move(values.begin(), values.end(), std::back_inserter(results));
-      part = {};
+template <class Parameters>
+struct LastOf {
+  using type = void;
+};
+template <class... Ps>
+  requires(sizeof...(Ps) > 0)
+struct LastOf<TypeList<Ps...>> : TypeAt<sizeof...(Ps) - 1, TypeList<Ps...>> {};
+
+// The results of a function over items, in order; nothing for void.
+template <class Callee, class Items, class... Bound>
+struct MapCall {
+  using Item = typename ItemOfRange<Items>::Type;
+  static consteval Finding find() {
+    if constexpr (!ItemRange<Items>) {
+      return {Problem::kNotItems, 0};
+    } else {
+      constexpr Finding kOfCall = find_problem<Callee, Bound..., Item>();
+      if constexpr (kOfCall.problem != Problem::kNone) return kOfCall;
+      if constexpr (!std::is_copy_constructible_v<Item>) return {Problem::kItemsNotSent, 0};
+      if constexpr (!codec::is_encodable_v<Item>) return {Problem::kItemsNotSent, 0};
+      return {};
     }
-    return results;
+  }
+  static constexpr Finding kFinding = find();
+  template <class Range>
+  struct Result {
+    using Type = void;
+  };
+  template <ItemRange Range>
+  struct Result<Range> {
+    using Type = typename CallResult<Callee, Bound..., Item>::Type::Value;
+  };
+  using R = typename Result<Items>::Type;
+  using Results =
+      std::conditional_t<std::is_void_v<R>, void, std::vector<std::conditional_t<std::is_void_v<R>, int, R>>>;
+
+  static Results run(const Items& items, const ChunkOptions& options, const Bound&... bound) {
+    using Parameter = typename LastOf<typename Callee::template Sig<Bound..., Item>::Parameters>::type;
+    using Chunk = MapChunk<Callee, R, Passing<Parameter, Item>::kIsDependency, Item, Awaited<Bound>...>;
+    auto at = std::begin(items);
+    const auto end = std::end(items);
+    auto left = static_cast<std::size_t>(std::distance(at, end));
+    const std::size_t all = left;
+    const std::size_t chunk = chunk_size(all, options.chunk);
+    std::vector<ObjectRef<Results>> parts;
+    while (left > 0) {
+      const std::size_t count = std::min(left, chunk);
+      std::vector<Item> part;
+      part.reserve(count);
+      for (std::size_t i = 0; i < count; ++i, ++at) part.push_back(*at);
+      parts.push_back(remote(Chunk{}, options.task, part, bound...));
+      left -= count;
+    }
+    if constexpr (std::is_void_v<R>) {
+      get(parts);
+    } else {
+      Results results;
+      results.reserve(all);
+      for (auto& part : parts) {
+        Results values = get(part);
+        std::move(values.begin(), values.end(), std::back_inserter(results));
+        part = {};
+      }
+      return results;
+    }
+  }
+};
+
+// Distances between indices, and indices at a distance, in an unsigned type: in Index itself INT_MAX - INT_MIN overflows.
+template <class Index>
+constexpr std::uint64_t index_count(Index first, Index last) {
+  return first < last ? static_cast<std::uint64_t>(last) - static_cast<std::uint64_t>(first) : 0;
+}
+template <class Index>
+constexpr Index index_at(Index first, std::uint64_t distance) {
+  return static_cast<Index>(static_cast<std::uint64_t>(first) + distance);
+}
+// Calls use(first, last) for each chunk, in order.
+template <class Index, class Use>
+constexpr void split_indices(Index first, Index last, std::uint64_t chunk, const Use& use) {
+  const std::uint64_t count = index_count(first, last);
+  for (std::uint64_t at = 0; at < count;) {
+    const std::uint64_t next = at + std::min(chunk, count - at);
+    use(index_at(first, at), index_at(first, next));
+    at = next;
   }
 }
 
-template <class Callee, class Index, class... Bound>
-void for_chunks(Index first, Index last, const ChunkOptions& options, const Bound&... bound) {
-  if (!(first < last)) return;
-  const auto count = static_cast<std::size_t>(last - first);
-  const std::size_t chunk = chunk_size(count, options.chunk);
-  std::vector<ObjectRef<void>> parts;
-  for (std::size_t at = 0; at < count; at += chunk) {
-    parts.push_back(remote(ForChunk<Callee, Index, Awaited<Bound>...>{}, options.task,
-                           static_cast<Index>(first + static_cast<Index>(at)),
-                           static_cast<Index>(first + static_cast<Index>(std::min(count, at + chunk))), bound...));
+template <class T>
+inline constexpr bool kIsIndex = std::is_integral_v<T> && !std::is_same_v<T, bool>;
+
+// `i` as an Index that may have another sign. Throws where a loop would silently run from or to another number.
+template <class Index, class I>
+Index to_index(I i) {
+  const auto index = static_cast<Index>(i);
+  if constexpr (std::is_signed_v<I> && !std::is_signed_v<Index>) {
+    if (i < 0) [[unlikely]]
+      throw_error({ErrorCode::kInvalidArgument, "rayx: parallel_for: " + std::to_string(i) +
+                                                    " does not go with the other bound, which is unsigned. Give both "
+                                                    "the same signed type"});
   }
-  get(parts);
+  return index;
 }
+
+// The loop of a function over [first, last), whose types may differ: parallel_for(0, values.size(), f).
+template <class Callee, class First, class Last, class... Bound>
+struct ForCall {
+  static consteval Finding find() {
+    if constexpr (!kIsIndex<First> || !kIsIndex<Last>) {
+      return {Problem::kNotIndex, 0};
+    } else {
+      return find_problem<Callee, Bound..., std::common_type_t<First, Last>>();
+    }
+  }
+  static constexpr Finding kFinding = find();
+
+  static void run(First first, Last last, const ChunkOptions& options, const Bound&... bound) {
+    using Index = std::common_type_t<First, Last>;
+    const Index begin = to_index<Index>(first);
+    const Index end = to_index<Index>(last);
+    if (!(begin < end)) return;
+    const std::size_t chunk = chunk_size(static_cast<std::size_t>(index_count(begin, end)), options.chunk);
+    std::vector<ObjectRef<void>> parts;
+    split_indices(begin, end, chunk, [&](Index from, Index to) {
+      parts.push_back(remote(ForChunk<Callee, Index, Awaited<Bound>...>{}, options.task, from, to, bound...));
+    });
+    get(parts);
+  }
+};
 
 }  // namespace detail
 
 // fn(item) for each item, as tasks of several items each; the results in order (nothing for void). Returns when all are done; throws the
-// first error in order. fn is a function (map<fn>(items)), a captureless lambda, or bind() of one with its first values.
-template <auto kFunction, class Item>
-auto map(const std::vector<Item>& items, const ChunkOptions& options = {}) {
-  using Call = detail::MapCall<detail::CalleeOf<kFunction>, Item>;
+// first error in order. fn is a function (map<fn>(items)), a captureless lambda, or bind() of one with its first values. Items are
+// a vector or any other range, which is copied; of ObjectRefs each is awaited where fn takes the value.
+template <auto kFunction, class Items>
+auto map(const Items& items, const ChunkOptions& options = {}) {
+  using Call = detail::MapCall<detail::CalleeOf<kFunction>, Items>;
   if constexpr (constexpr detail::Finding kFound = Call::kFinding; kFound.problem != detail::Problem::kNone) {
 #include <rayx/detail/call_report.inc>
     return typename Call::Results();
   } else {
-    return detail::map_chunks<detail::CalleeOf<kFunction>>(items, options);
+    return Call::run(items, options);
   }
+}
+template <class F, class Items>
+auto map(const F&, const Items& items, const ChunkOptions& options = {}) {
+  using Call = detail::MapCall<detail::ObjectCallee<F>, Items>;
+  if constexpr (constexpr detail::Finding kFound = detail::find_object_problem<F, Call>();
+                kFound.problem != detail::Problem::kNone) {
+#include <rayx/detail/call_report.inc>
+    if constexpr (detail::find_target_problem<F>().problem != detail::Problem::kNone) {
+      return detail::AfterError();
+    } else {
+      return typename Call::Results();
+    }
+  } else {
+    return Call::run(items, options);
+  }
+}
+template <class Callee, class... Values, class Items>
+auto map(const Bound<Callee, Values...>& bound, const Items& items, const ChunkOptions& options = {}) {
+  using Call = detail::MapCall<Callee, Items, Values...>;
+  if constexpr (constexpr detail::Finding kFound = Call::kFinding; kFound.problem != detail::Problem::kNone) {
+#include <rayx/detail/call_report.inc>
+    return typename Call::Results();
+  } else {
+    return std::apply([&](const Values&... values) { return Call::run(items, options, values...); }, bound.values);
+  }
+}
+// map<fn>({1, 2, 3}): braces have no type of their own.
+template <auto kFunction, class Item>
+auto map(std::initializer_list<Item> items, const ChunkOptions& options = {}) {
+  return map<kFunction, std::initializer_list<Item>>(items, options);
 }
 template <class F, class Item>
-  requires detail::kIsStateless<F>
-auto map(const F&, const std::vector<Item>& items, const ChunkOptions& options = {}) {
-  using Call = detail::MapCall<detail::ObjectCallee<F>, Item>;
-  if constexpr (constexpr detail::Finding kFound = Call::kFinding; kFound.problem != detail::Problem::kNone) {
-#include <rayx/detail/call_report.inc>
-    return typename Call::Results();
-  } else {
-    return detail::map_chunks<detail::ObjectCallee<F>>(items, options);
-  }
-}
-template <class Callee, class... Values, class Item>
-auto map(const Bound<Callee, Values...>& bound, const std::vector<Item>& items, const ChunkOptions& options = {}) {
-  using Call = detail::MapCall<Callee, Item, Values...>;
-  if constexpr (constexpr detail::Finding kFound = Call::kFinding; kFound.problem != detail::Problem::kNone) {
-#include <rayx/detail/call_report.inc>
-    return typename Call::Results();
-  } else {
-    return std::apply([&](const Values&... values) { return detail::map_chunks<Callee>(items, options, values...); },
-                      bound.values);
-  }
+auto map(const F& fn, std::initializer_list<Item> items, const ChunkOptions& options = {}) {
+  return map<F, std::vector<Item>>(fn, std::vector<Item>(items), options);
 }
 
 // fn(i) for each i in [first, last), as tasks of several steps each. Returns when all are done; throws the first error in order. fn
 // runs in other processes: it cannot write into the caller's memory. Results go through map, actors or the store.
-template <auto kFunction, class Index>
-void parallel_for(Index first, Index last, const ChunkOptions& options = {}) {
-  if constexpr (constexpr detail::Finding kFound = detail::find_problem<detail::CalleeOf<kFunction>, Index>();
-                kFound.problem != detail::Problem::kNone) {
+template <auto kFunction, class First, class Last>
+void parallel_for(First first, Last last, const ChunkOptions& options = {}) {
+  using Call = detail::ForCall<detail::CalleeOf<kFunction>, First, Last>;
+  if constexpr (constexpr detail::Finding kFound = Call::kFinding; kFound.problem != detail::Problem::kNone) {
 #include <rayx/detail/call_report.inc>
   } else {
-    detail::for_chunks<detail::CalleeOf<kFunction>>(first, last, options);
+    Call::run(first, last, options);
   }
 }
-template <class Index, class F>
-  requires detail::kIsStateless<F>
-void parallel_for(Index first, Index last, const F&, const ChunkOptions& options = {}) {
-  if constexpr (constexpr detail::Finding kFound = detail::find_problem<detail::ObjectCallee<F>, Index>();
+template <class First, class Last, class F>
+void parallel_for(First first, Last last, const F&, const ChunkOptions& options = {}) {
+  using Call = detail::ForCall<detail::ObjectCallee<F>, First, Last>;
+  if constexpr (constexpr detail::Finding kFound = detail::find_object_problem<F, Call>();
                 kFound.problem != detail::Problem::kNone) {
 #include <rayx/detail/call_report.inc>
   } else {
-    detail::for_chunks<detail::ObjectCallee<F>>(first, last, options);
+    Call::run(first, last, options);
   }
 }
-template <class Index, class Callee, class... Values>
-void parallel_for(Index first, Index last, const Bound<Callee, Values...>& bound, const ChunkOptions& options = {}) {
-  if constexpr (constexpr detail::Finding kFound = detail::find_problem<Callee, Values..., Index>();
-                kFound.problem != detail::Problem::kNone) {
+template <class First, class Last, class Callee, class... Values>
+void parallel_for(First first, Last last, const Bound<Callee, Values...>& bound, const ChunkOptions& options = {}) {
+  using Call = detail::ForCall<Callee, First, Last, Values...>;
+  if constexpr (constexpr detail::Finding kFound = Call::kFinding; kFound.problem != detail::Problem::kNone) {
 #include <rayx/detail/call_report.inc>
   } else {
-    std::apply([&](const Values&... values) { detail::for_chunks<Callee>(first, last, options, values...); },
-               bound.values);
+    std::apply([&](const Values&... values) { Call::run(first, last, options, values...); }, bound.values);
   }
 }
 

@@ -5,6 +5,9 @@
 #error "rayx: C++20 is needed: compile with -std=c++20"
 #endif
 
+// Not needed here: so that this one header is all that a program which prints its results includes.
+#include <iostream>
+
 // First, so that the error line of a wrong call does not come with the way to it through other headers.
 #include <rayx/remote.hpp>
 

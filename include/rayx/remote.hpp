@@ -155,11 +155,13 @@ auto bind(Values&&... values) {
 }
 template <class F, class... Values>
 auto bind(const F&, Values&&... values) {
-  constexpr detail::Finding kFound = detail::find_target_problem<std::decay_t<const F>>();
-  if constexpr (kFound.problem != detail::Problem::kNone) {
+  if constexpr (constexpr detail::Finding kFound = detail::find_target_problem<std::decay_t<const F>>();
+                kFound.problem != detail::Problem::kNone) {
 #include <rayx/detail/call_report.inc>
-  }
-  return Bound<detail::ObjectCallee<std::decay_t<const F>>, std::decay_t<Values>...>{{std::forward<Values>(values)...}};
+    return detail::AfterError();
+  } else
+    return Bound<detail::ObjectCallee<std::decay_t<const F>>, std::decay_t<Values>...>{
+        {std::forward<Values>(values)...}};
 }
 
 }  // namespace rayx

@@ -1,4 +1,3 @@
-#include <iostream>
 #include <rayx/rayx.hpp>
 
 int square(int x) { return x * x; }

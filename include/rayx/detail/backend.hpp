@@ -201,8 +201,9 @@ class Backend {
   // The cell is the actor's: its record is done when the constructor has run, with an error if it threw. When its count is
   // zero in all processes the actor ends, after the calls that were made before.
   virtual RefCell* create_actor(const TaskCall& call, const ActorOptions* options, Failure& failure) = 0;
-  // Calls of one thread with one cell run in the order in which they were made; one whose dependency is not ready holds back
-  // the later ones. `options` of the call is nullptr.
+  // Calls of one caller with one cell run in the order in which they were made; one whose dependency is not ready holds back
+  // the later ones. A caller is a thread of the driver, one actor over all its calls, or one run of a task. `options` of the
+  // call is nullptr.
   virtual RefCell* call_actor(RefCell* actor, const TaskCall& call, Failure& failure) = 0;
   virtual bool kill_actor(RefCell* actor, Failure& failure) = 0;
 

@@ -16,6 +16,11 @@ enum class Problem {
   kFunctionPointer,
   kNotMethod,
   kNotConstructible,
+  kNotActorClass,
+  kDoesNotFit,  // a function object that is a template or overloaded
+  kNotItems,
+  kItemsNotSent,
+  kNotIndex,
   kResultPointer,
   kResultReference,
   kResultView,
@@ -35,6 +40,12 @@ enum class Problem {
 struct Finding {
   Problem problem = Problem::kNone;
   int position = 0;  // of the argument, from 1; 0: the callee itself
+};
+
+// What a function of the door returns after its one error line: converts to anything, so that the line stays the only one.
+struct AfterError {
+  template <class T>
+  operator T() const;
 };
 
 // The codec knows more kinds than a line about a call can tell apart.
@@ -66,6 +77,11 @@ struct Passing<P, A, Parameter, ObjectRef<U>> {
   using Decoded = U;
 };
 
+// Conversions that a call allows and nobody means: a pointer as a bool, nullptr as a string. Narrowing stays allowed.
+template <class Parameter, class Argument>
+inline constexpr bool kIsMistake = (std::is_same_v<Parameter, bool> && std::is_pointer_v<Argument>) ||
+                                   (std::is_null_pointer_v<Argument> && requires { typename Parameter::traits_type; });
+
 template <class P, class A>
 consteval Problem problem_of_argument() {
   using Parameter = std::remove_cvref_t<P>;
@@ -83,7 +99,8 @@ consteval Problem problem_of_argument() {
   } else if constexpr (kIsObjectRef<Parameter> && kIsObjectRef<Argument>) {
     return std::is_same_v<Parameter, Argument> ? Problem::kNone : Problem::kOtherRef;
   } else {
-    return codec::kIsParameterFor<P, Argument> ? Problem::kNone : Problem::kNotConvertible;
+    return codec::kIsParameterFor<P, Argument> && !kIsMistake<Parameter, Argument> ? Problem::kNone
+                                                                                   : Problem::kNotConvertible;
   }
 }
 
@@ -133,7 +150,7 @@ template <class Callee, class... Args>
 consteval Finding find_problem() {
   using Sig = typename Callee::template Sig<Args...>;
   if constexpr (!Sig::kKnown) {
-    return {Problem::kNotCallable, 0};
+    return {std::is_same_v<Sig, DoesNotFit> ? Problem::kDoesNotFit : Problem::kNotCallable, 0};
   } else {
     constexpr Finding kOfArguments = Plan<typename Sig::Parameters, Args...>::find();
     if constexpr (kOfArguments.problem != Problem::kNone) return kOfArguments;

@@ -32,11 +32,23 @@ struct AwaitedType<char*> {
 template <class A>
 using Awaited = typename AwaitedType<std::decay_t<A>>::Type;
 
+// The name of a function object in errors: its type, but for those of rayx that stand for a function of the user's.
+template <class F>
+struct NameOf {
+  static std::string_view name() { return name_of_type<F>(); }
+};
+
+// The signature of a function object with several call operators, none of which takes the arguments.
+struct DoesNotFit {
+  static constexpr bool kKnown = false;
+};
+
 template <auto kFunction>
 struct FunctionCallee {
   static constexpr FunctionKind kKind = FunctionKind::kTask;
+  using Target = std::remove_const_t<decltype(kFunction)>;
   template <class... Args>
-  using Sig = Signature<std::remove_const_t<decltype(kFunction)>>;
+  using Sig = Signature<std::conditional_t<std::is_member_pointer_v<Target>, void, Target>>;
   static std::string_view name() { return name_of_value<kFunction>(); }
   template <class... Ps>
   static decltype(auto) call(void*&, Ps&&... arguments) {
@@ -48,21 +60,23 @@ template <class F>
 struct ObjectCallee {
   static constexpr FunctionKind kKind = FunctionKind::kTask;
   template <class... Args>
-  struct Generic : Signature<void(Awaited<Args>...)> {};
+  struct Generic {
+    using Type = DoesNotFit;
+  };
   template <class... Args>
     requires std::is_invocable_v<const F&, Awaited<Args>...>
-  struct Generic<Args...> : Signature<std::invoke_result_t<const F&, Awaited<Args>...>(Awaited<Args>...)> {};
-  template <class G, class... Args>
-  struct Pick {
-    using Type = Generic<Args...>;
+  struct Generic<Args...> {
+    using Type = Signature<std::invoke_result_t<const F&, Awaited<Args>...>(Awaited<Args>...)>;
   };
+  template <class G, class... Args>
+  struct Pick : Generic<Args...> {};
   template <HasOneCallOperator G, class... Args>
   struct Pick<G, Args...> {
     using Type = Signature<decltype(&G::operator())>;
   };
   template <class... Args>
   using Sig = typename Pick<F, Args...>::Type;
-  static std::string_view name() { return name_of_type<F>(); }
+  static std::string_view name() { return NameOf<F>::name(); }
   template <class... Ps>
   static decltype(auto) call(void*&, Ps&&... arguments) {
     return F{}(std::forward<Ps>(arguments)...);

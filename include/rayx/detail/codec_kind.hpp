@@ -194,32 +194,36 @@ consteval bool is_closure() {
 }
 
 // Trivially copyable classes of the standard library, and their like, that hold pointers which cannot be seen from outside.
+// Views of <ranges> among them: a class that can be iterated and is neither an array nor an aggregate, whose members would be seen,
+// may iterate over what lies elsewhere.
 template <class T>
-concept PointerInside =
-    kIsSpan<T> || kIsStringView<T> ||
-    requires(const T& v) {
-      typename T::type;
-      v.get();
-      v.operator typename T::type &();
-    } || requires { typename T::iterator_category; } || requires { typename T::iterator_concept; } ||
-    requires(const T& v) {
-      *v;
-      ++const_cast<T&>(v);
-    } || requires { T::from_address(nullptr); } || requires(const T& v) {
-                                                     v.category();
-                                                     v.message();
-                                                   } || requires(const T& v) {
-                                                          v.hash_code();
-                                                          v.name();
-                                                        } || requires(const T& v) {
-                                                               v.file_name();
-                                                               v.function_name();
-                                                             } || requires(const T& v) {
-                                                                    v.begin();
-                                                                    v.end();
-                                                                    requires std::is_pointer_v<decltype(v.begin())>;
-                                                                    requires sizeof(T) <= 16;
-                                                                  };
+concept PointerInside = kIsSpan<T> || kIsStringView<T> ||
+                        (!std::is_aggregate_v<T> && requires(T & v) { v.begin() != v.end(); }) ||
+                        requires(const T& v) {
+                          typename T::type;
+                          v.get();
+                          v.operator typename T::type &();
+                        } || requires { typename T::iterator_category; } ||
+                        requires { typename T::iterator_concept; } ||
+                        requires(const T& v) {
+                          *v;
+                          ++const_cast<T&>(v);
+                        } || requires { T::from_address(nullptr); } ||
+                        requires(const T& v) {
+                          v.category();
+                          v.message();
+                        } || requires(const T& v) {
+                               v.hash_code();
+                               v.name();
+                             } || requires(const T& v) {
+                                    v.file_name();
+                                    v.function_name();
+                                  } || requires(const T& v) {
+                                         v.begin();
+                                         v.end();
+                                         requires std::is_pointer_v<decltype(v.begin())>;
+                                         requires sizeof(T) <= 16;
+                                       };
 
 template <class T>
 consteval bool is_flat();

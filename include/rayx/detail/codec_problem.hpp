@@ -106,7 +106,7 @@ consteval Problem problem_of_outside() {
   } else if constexpr (kKind<T> == Kind::kPointer) {
     using Element = typename T::element_type;
     if constexpr (requires { typename T::deleter_type; }) {
-      if (std::is_array_v<Element> || std::is_same_v<T, std::unique_ptr<Element[]>>) return Problem::kPointerToArray;
+      if (std::is_array_v<Element> || requires(const T& v) { v[0]; }) return Problem::kPointerToArray;
       if (!std::is_same_v<typename T::deleter_type, std::default_delete<Element>>) return Problem::kDeleter;
     }
     if constexpr (!std::is_same_v<T, std::shared_ptr<Element>> && !requires { typename T::deleter_type; }) {

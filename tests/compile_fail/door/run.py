@@ -50,6 +50,21 @@ struct Counter {
 struct Other { int get() { return 0; } };
 struct NotMine { NotMine(const NotMine&) = default; int get() { return *p; } private: int* p = nullptr; };
 int take(int) { return 0; }
+struct Abstract { virtual int f() = 0; virtual ~Abstract() = default; };
+int own(std::unique_ptr<Abstract> p) { return p->f(); }
+std::unique_ptr<Abstract> make() { return nullptr; }
+int flag(bool b) { return b; }
+int text(std::string s) { return s.empty(); }
+class Taken {  // as those of <ranges>, which clang 15 cannot read
+ public:
+  std::vector<int>::iterator begin();
+  std::vector<int>::iterator end();
+ private:
+  std::vector<int>* base_ = nullptr;
+  std::ptrdiff_t first_ = 0, count_ = 0;
+};
+int front(Taken t) { return *t.begin(); }
+Taken taken() { return {}; }
 struct Functor { int k; int operator()(int x) const { return x + k; } };
 """
 TOO = "the call has {} arguments than the function has parameters"
@@ -100,6 +115,33 @@ CASES = [
     ("map's function", "rayx::map<square>(std::vector<std::string>());", "rayx: argument 1 cannot be converted", "square"),
     ("parallel_for's bound value", 'rayx::parallel_for(0, 10, rayx::bind<add>("x"));', "rayx: argument 1 cannot be converted", "add"),
     ("map's bound value", 'rayx::map(rayx::bind<add>("x"), std::vector<int>());', "rayx: argument 1 cannot be converted", "add"),
+    ("map's captures", "int k = 1; rayx::map([k](int x) { return x + k; }, std::vector<int>{1});", "rayx: the function object has captures", None),
+    ("map's function pointer", "rayx::map(&square, std::vector<int>{1});", "rayx: a function is named at compile time", None),
+    ("map over a number", "rayx::map<square>(3);", "rayx: the items that map goes over are not a range", "square"),
+    ("map over move-only items", "rayx::map([](const std::unique_ptr<int>& p) { return *p; }, std::vector<std::unique_ptr<int>>());", "rayx: the items that map goes over are copied", None),
+    ("parallel_for's captures", "int k = 1; rayx::parallel_for(0, 10, [&k](int) { ++k; });", "rayx: the function object has captures", None),
+    ("parallel_for's function pointer", "rayx::parallel_for(0, 10, &square);", "rayx: a function is named at compile time", None),
+    ("parallel_for over numbers with a fraction", "rayx::parallel_for(0.0, 1.0, [](double) {});", "rayx: parallel_for counts with integers: argument 1", None),
+    ("bind's function pointer", "rayx::bind(&square, 1);", "rayx: a function is named at compile time", None),
+    ("get a number", "rayx::get(3);", "rayx: get: argument 1 is not an ObjectRef", None),
+    ("get numbers", "rayx::get(std::vector<int>());", "rayx: get: argument 1 is not an ObjectRef", None),
+    ("try_get a number", "rayx::try_get(3);", "rayx: try_get: argument 1 is not", None),
+    ("wait for one", "rayx::ObjectRef<int> r; rayx::wait(r);", "rayx: wait: argument 1 is not", None),
+    ("wait for numbers", "rayx::wait(std::vector<int>());", "rayx: wait: argument 1 is not", None),
+    ("as_completed of numbers", "rayx::as_completed(std::vector<int>());", "rayx: as_completed: argument 1 is not", None),
+    ("kill a task", "rayx::ObjectRef<int> r; rayx::kill(r);", "rayx: kill: argument 1 is not an ActorHandle", None),
+    ("method as a task", "rayx::remote<&Counter::add>(1);", "rayx: this cannot be called as a task", "Counter::add"),
+    ("method as a task without arguments", "rayx::remote<&Counter::peek>();", "rayx: this cannot be called as a task", "Counter::peek"),
+    ("generic lambda", "int x = 1; rayx::remote([](auto& y) { return y; }, x);", "rayx: the function object cannot be called with these", None),
+    ("const actor", "rayx::actor<const Counter>(1);", "rayx: an actor is made from a class", None),
+    ("void actor", "rayx::actor<void>();", "rayx: an actor is made from a class", None),
+    ("actor that is only declared", "rayx::actor<struct Declared>();", "rayx: an actor is made from a class", "Declared"),
+    ("pointer to abstract", "rayx::remote<own>(std::unique_ptr<Abstract>());", "rayx: argument 1 goes to a parameter of a class that cannot", "own"),
+    ("result abstract", "rayx::remote<make>();", "rayx: the result's class cannot be encoded", "make"),
+    ("pointer for a bool", "int x = 1; rayx::remote<flag>(&x);", "rayx: argument 1 cannot be converted", "flag"),
+    ("nullptr for a string", "rayx::remote<text>(nullptr);", "rayx: argument 1 cannot be converted", "text"),
+    ("view", "rayx::remote<front>(Taken());", "rayx: argument 1 goes to a parameter that holds a view", "front"),
+    ("result of a view class", "rayx::remote<taken>();", "rayx: the result is or holds a view", "taken"),
     ("parallel_for's function", "rayx::parallel_for<add>(0, 10);", "rayx: argument 2 is missing", "add"),
 ]
 # Nothing wrong: the runner itself and the declarations work.

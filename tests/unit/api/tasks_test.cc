@@ -1,6 +1,9 @@
 #include "door_test_kit.hpp"
 
 #include <array>
+#include <deque>
+#include <limits>
+#include <list>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -178,6 +181,81 @@ TEST_F(Tasks, ParallelForVisitsEachIndexOnce) {
                               if (i == 7) throw std::out_of_range("seven");
                             }),
                std::out_of_range);
+}
+
+// How often the loop of parallel_for splits, and that each part begins where the last one ended.
+template <class Index>
+constexpr std::size_t parts_of(Index first, Index last, std::uint64_t chunk) {
+  std::size_t parts = 0;
+  Index at = first;
+  bool in_order = true;
+  detail::split_indices(first, last, chunk, [&](Index from, Index to) {
+    in_order = in_order && from == at && from < to;
+    at = to;
+    ++parts;
+  });
+  return in_order && (parts == 0 || at == last) ? parts : std::numeric_limits<std::size_t>::max();
+}
+template <class T>
+using Limit = std::numeric_limits<T>;
+
+static_assert(parts_of(0, 10, 3) == 4);
+static_assert(parts_of(-5, 5, 5) == 2);
+static_assert(parts_of(5, 5, 1) == 0 && parts_of(5, 4, 1) == 0);
+static_assert(parts_of(Limit<int>::min(), Limit<int>::max(), 1u << 31) == 2);
+static_assert(parts_of(Limit<int>::min(), Limit<int>::max(), Limit<std::uint64_t>::max()) == 1);
+static_assert(parts_of(Limit<long>::min(), Limit<long>::max(), 1ull << 63) == 2);
+static_assert(parts_of(Limit<long>::min(), Limit<long>::max(), Limit<std::uint64_t>::max() / 3 + 1) == 3);
+static_assert(parts_of(Limit<long>::max() - 3, Limit<long>::max(), Limit<std::uint64_t>::max()) == 1);
+static_assert(parts_of(0ull, Limit<unsigned long long>::max(), Limit<std::uint64_t>::max() - 1) == 2);
+static_assert(parts_of<signed char>(-128, 127, 100) == 3);
+
+TEST_F(Tasks, ParallelForGoesAcrossZeroAndTakesBoundsOfDifferentTypes) {
+  auto adder = actor<Adder>();
+  const auto add = bind([](ActorHandle<Adder> to, long i) { get(to.call<&Adder::add>(i)); }, adder);
+  parallel_for(-3, 8, add, {.chunk = 2});
+  EXPECT_EQ(get(adder.call<&Adder::total>()), 22);
+  parallel_for(0, std::size_t{4}, add);
+  EXPECT_EQ(get(adder.call<&Adder::total>()), 22 + 6);
+  parallel_for(-3, 8L, add, {.chunk = std::numeric_limits<std::size_t>::max()});
+  EXPECT_EQ(get(adder.call<&Adder::total>()), 22 + 6 + 22);
+  EXPECT_THAT(text_thrown_by<InvalidArgument>([&] { parallel_for(-1, std::size_t{4}, add); }), HasSubstr("-1"));
+}
+
+TEST_F(Tasks, MapGoesOverAnyRange) {
+  EXPECT_THAT(map<square>(std::list<int>{1, 2, 3}), ElementsAre(1, 4, 9));
+  EXPECT_THAT(map<square>(std::deque<int>{1, 2, 3}, {.chunk = 2}), ElementsAre(1, 4, 9));
+  EXPECT_THAT(map<square>(std::array<int, 2>{1, 2}), ElementsAre(1, 4));
+  EXPECT_THAT(map<square>({1, 2}), ElementsAre(1, 4));
+  EXPECT_THAT(map([](int x) { return -x; }, {1, 2}), ElementsAre(-1, -2));
+  const std::vector<int> items{1, 2, 3};
+  EXPECT_THAT(map<square>(std::span<const int>(items).subspan(1)), ElementsAre(4, 9));
+  EXPECT_THAT(map([](bool b) { return b ? 1 : 2; }, std::vector<bool>{true, false}), ElementsAre(1, 2));
+}
+
+TEST_F(Tasks, MapAwaitsReferences) {
+  const std::vector<ObjectRef<int>> refs{put(2), remote<square>(3)};
+  EXPECT_THAT(map<square>(refs), ElementsAre(4, 81));
+  EXPECT_THAT(map(bind<add>(1), refs), ElementsAre(3, 10));
+  EXPECT_THAT(map([](ObjectRef<int> ref) { return get(ref) + 1; }, refs), ElementsAre(3, 10));
+}
+
+int throws_three(int) { throw 3; }
+
+TEST_F(Tasks, ErrorsOfLoopsNameTheUsersFunction) {
+  const auto function_of = [](auto&& run) -> std::string {
+    try {
+      run();
+    } catch (const TaskErrorInfo& error) {
+      return std::string(error.function());
+    }
+    return "no error";
+  };
+  const std::string name = function_of([] { get(remote<throws_three>(1)); });
+  EXPECT_THAT(name, HasSubstr("throws_three"));
+  EXPECT_EQ(function_of([] { map<throws_three>({1}); }), name);
+  EXPECT_EQ(function_of([] { parallel_for<throws_three>(0, 2); }), name);
+  EXPECT_EQ(function_of([] { map(bind<throws_three>(), std::vector<int>{1}); }), name);
 }
 
 }  // namespace
