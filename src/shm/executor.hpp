@@ -28,6 +28,7 @@ class Executor {
     lane_ = control_.lane(lane);
     member_ = member;
     version_seen_ = UINT64_MAX;
+    version_told_ = UINT64_MAX;
     // Versions of different lanes cannot be compared: until it has looked it has seen none of this one, or the node would take the
     // memory of a queue that it is just finding.
     control_.slot(me_).lane_version_seen.store(0, std::memory_order_seq_cst);
@@ -152,7 +153,20 @@ class Executor {
   void refresh_queues() {
     LaneState& state = lane_.state();
     const std::uint64_t version = state.version.load(std::memory_order_acquire);
-    if (version == version_seen_) return;
+    if (version == version_seen_ && version == version_told_) [[likely]]
+      return;
+    if (version != version_seen_) {
+      find_queues(state);
+      version_seen_ = version;
+    }
+    // A look below a task that waits counts later: when there is no task any more.
+    if (running_.depth() != 0) return;
+    RAYX_KILL_POINT("executor.refresh.before_seen");
+    control_.slot(me_).lane_version_seen.store(version, std::memory_order_release);
+    version_told_ = version;
+  }
+
+  void find_queues(const LaneState& state) {
     queues_.clear();
     next_queue_ = 0;
     const std::uint32_t used = control_.header().processes_used.load(std::memory_order_acquire);
@@ -164,9 +178,6 @@ class Executor {
         if (queue.is_open()) queues_.push_back({queue, owner});
       }
     }
-    version_seen_ = version;
-    RAYX_KILL_POINT("executor.refresh.before_seen");
-    if (running_.depth() == 0) control_.slot(me_).lane_version_seen.store(version, std::memory_order_release);
   }
 
   Control control_;
@@ -176,6 +187,7 @@ class Executor {
   std::uint32_t lane_index_ = 0;
   int member_ = -1;
   std::uint64_t version_seen_ = UINT64_MAX;
+  std::uint64_t version_told_ = UINT64_MAX;
   std::vector<Source> queues_;
   std::size_t next_queue_ = 0;
 };

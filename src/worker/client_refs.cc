@@ -356,6 +356,11 @@ void Client::adopt(Entry& e) {
 
 void Client::keep_until_adopted(ObjectKey record, std::vector<RefCell*> cells) {
   Lock lock(mutex_);
+  if (control_.slot(record.owner()).life.load(std::memory_order_acquire) != shm::ProcessLife::kLive) {
+    // Its death may have been handled before: nobody would come back to this.
+    for (RefCell* cell : cells) drop_locked(cell);
+    return;
+  }
   pending_adoptions_.push_back({record, std::move(cells)});
 }
 

@@ -175,6 +175,8 @@ class TestExecutor {
         break;
       case TaskKind::kLend:
         if (held_.empty()) break;
+        // A task of somebody whose death was handled here before: nobody would adopt, and nobody come back to it.
+        if (control_.slot(task.owner).life.load(std::memory_order_acquire) != ProcessLife::kLive) break;
         result.lent = held_.front().word;
         lent_.push_back({ObjectKey::make(task.owner, task.body.record, task.body.generation), held_.front()});
         held_.pop_front();
