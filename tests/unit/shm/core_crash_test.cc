@@ -146,7 +146,6 @@ void kill_at_every_point(Role victim, Mode mode) {
 void stop_the_node_at_every_point(Mode mode) {
   const PointCounts& points = find_points(Role::kNode);
   ASSERT_GE(points.size(), 15u);
-  const bool is_threads = mode == Mode::kThreads;
   std::set<std::string> missed;
   for (const auto& [name, count] : points) {
     const bool has_stopped = run_until_killed(
