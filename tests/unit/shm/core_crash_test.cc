@@ -9,6 +9,7 @@
 #include "core_world.hpp"
 #include "kill_point_names.hpp"
 #include "killed_points.hpp"
+#include "kit/sanitized.hpp"
 #include "kit/seed.hpp"
 
 namespace rayx::shm::test {
@@ -21,20 +22,8 @@ std::set<std::string>& killed_points() {
 namespace {
 
 // Under a sanitizer a task costs twenty times as much.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define RAYX_TEST_IS_SLOW 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define RAYX_TEST_IS_SLOW 1
-#endif
-#endif
-#ifdef RAYX_TEST_IS_SLOW
-constexpr std::uint32_t kTasks = 700;
-constexpr int kDeadline_s = 60;
-#else
-constexpr std::uint32_t kTasks = 1500;
-constexpr int kDeadline_s = 20;
-#endif
+constexpr std::uint32_t kTasks = kit::kIsSanitized ? 700 : 1500;
+constexpr int kDeadline_s = kit::kIsSanitized ? 60 : 20;
 
 std::string text_of(const Plan& plan) {
   std::string text;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../shm/kill_point_names.hpp"
+#include "kit/sanitized.hpp"
 #include "kit/seed.hpp"
 #include "shm/arena.hpp"
 #include "shm/slab.hpp"
@@ -65,20 +66,8 @@ TEST(SlabCrash, EveryKillPointInTheSourcesIsListed) {
 }
 
 // Under a sanitizer a step costs twenty times as much.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define RAYX_TEST_IS_SLOW 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define RAYX_TEST_IS_SLOW 1
-#endif
-#endif
-#ifdef RAYX_TEST_IS_SLOW
-constexpr std::uint32_t kSteps = 2500;
-constexpr int kRunsMin = 1;
-#else
-constexpr std::uint32_t kSteps = 6000;
-constexpr int kRunsMin = 3;
-#endif
+constexpr std::uint32_t kSteps = kit::kIsSanitized ? 2500 : 6000;
+constexpr int kRunsMin = kit::kIsSanitized ? 1 : 3;
 
 void end_at_every_point(Mode mode) {
   std::mt19937_64 random(kit::seed());
