@@ -86,6 +86,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   // node_workers.cc
   bool start_fork_server();
   void spawn(std::uint32_t slot);
+  void start_failed(const Error& error);
   void drain_rest(WorkerProcess& worker);
   void flush_output();
   void listen_to_workers();

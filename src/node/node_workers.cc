@@ -79,16 +79,18 @@ void Node::spawn(std::uint32_t slot) {
   if (!fork_server_->running()) return;  // on_server_exit follows
   if (is_short_of_processes_ && start_again_ns_ != base::kNever) return;
   Result<void> asked = fork_server_->spawn_worker(request);
-  if (!asked) {
-    if (!std::exchange(is_short_of_processes_, true))
-      err_.append("rayx: a worker could not be started and is tried again: " + asked.error().message + "\n");
-    start_again_ns_ = std::min(start_again_ns_, clock_.now_ns() + 50 * kMs);
-    return;
-  }
+  if (!asked) return start_failed(asked.error());
   WorkerProcess& worker = workers_.at(slot);
   worker.is_asked_for = true;
   // rayx::kill came when there was no fork server.
   if (worker.lane > kClassLanes && actors_[worker.lane - 1].was_killed) fork_server_->kill_worker(slot);
+}
+
+// Said once until one starts again; tried again after a pause.
+void Node::start_failed(const Error& error) {
+  if (!std::exchange(is_short_of_processes_, true))
+    err_.append("rayx: a worker could not be started and is tried again: " + error.message + "\n");
+  start_again_ns_ = std::min(start_again_ns_, clock_.now_ns() + 50 * kMs);
 }
 
 // ---- Their life
@@ -117,11 +119,8 @@ void Node::on_worker_failed(std::uint64_t slot_word, Error error) {
   const auto slot = static_cast<std::uint32_t>(slot_word);
   const auto found = workers_.find(slot);
   if (found == workers_.end() || found->second.stage == Stage::kDead) return;
-  if (!stopping_.load(std::memory_order_acquire) && fork_server_ != nullptr && fork_server_->running()) {
-    if (!std::exchange(is_short_of_processes_, true))
-      err_.append("rayx: a worker could not be started and is tried again: " + error.message + "\n");
-    start_again_ns_ = std::min(start_again_ns_, clock_.now_ns() + 50 * kMs);
-  }
+  if (!stopping_.load(std::memory_order_acquire) && fork_server_ != nullptr && fork_server_->running())
+    start_failed(error);
   write_note(slot, found->second, "was never started: " + error.message);
   announce_death(slot, found->second);
 }
