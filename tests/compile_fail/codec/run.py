@@ -3,16 +3,15 @@
 
 run.py INCLUDE_DIR COMPILER...    compiles each case below with each compiler; exits 1 and prints what came if a case differs.
 """
-import concurrent.futures
-import os
+import functools
 import pathlib
 import sys
+import tempfile
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
-from compile_case import compile_source
+from compile_case import Compiler, run_all
 
-HEADERS = """
-#include <rayx/codec.hpp>
+HEADERS = """#include <rayx/codec.hpp>
 #include <atomic>
 #include <fstream>
 #include <functional>
@@ -54,6 +53,7 @@ CASES = [
     ("incomplete", "struct T;", "std::unique_ptr<T>", "only declared"),
 ]
 # Nothing wrong: the runner itself works.
+PLAIN_STEP = 10  # each 10th case is compiled without the precompiled header too
 GOOD = ("good", "struct T { int a; std::map<std::string, std::vector<T>> m; };", "T")
 
 USES = {
@@ -64,49 +64,48 @@ USES = {
 }
 
 
-def compile_case(compiler, include, declarations, use):
-    return compile_source(compiler, include, f"{HEADERS}\n{declarations}\n{use}\n")
+def source(declarations, use):
+    return f"{declarations}\n{use}\n"
 
 
-def check(compiler, include, each, kind):
+def check(compiler, each, kind):
     """What is wrong with the compiler's answer, or None."""
     case, declarations, name, message = each
+    answer = compiler.compile(source(declarations, USES[kind].format(t=name)))
     # Wherever decode is reached by a parameter's view, the value itself is refused.
-    code, errors, text = compile_case(compiler, include, declarations, USES[kind].format(t=name))
     wanted = "a view" if (case == "mutable span" and kind == "decode") else message
-    if code == 0 or len(errors) != 1 or "rayx: " not in errors[0] or wanted not in errors[0]:
-        return (f"{compiler}: {case} ({kind}): wanted one error line with 'rayx: ' and '{wanted}', got "
-                f"{len(errors)}:\n{text or '(it compiled)'}")
+    errors = answer.errors
+    if answer.code == 0 or len(errors) != 1 or "rayx: " not in errors[0] or wanted not in errors[0]:
+        return (f"{compiler.name}: {case} ({kind}): wanted one error line with 'rayx: ' and '{wanted}', got "
+                f"{len(errors)}:\n{answer.text or '(it compiled)'}")
     return None
 
 
+def check_good(compiler, declarations, use, what):
+    answer = compiler.compile(source(declarations, use))
+    return f"{compiler.name}: {what}:\n{answer.text}" if answer.code != 0 else None
+
+
 def main():
-    include, compilers = sys.argv[1], sys.argv[2:]
-    failures = 0
-    for compiler in compilers:
-        _, declarations, name = GOOD
-        for kind in ("encode", "decode"):
-            code, _, text = compile_case(compiler, include, declarations, USES[kind].format(t=name))
-            if code != 0:
-                print(f"{compiler}: a good type does not compile ({kind}):\n{text}")
-                failures += 1
-        # All traits in one file: none is an error by itself.
-        traits = "\n".join(f"namespace n{i} {{ {case[1]}\n{USES['trait'].format(t=case[2])} }}"
-                           for i, case in enumerate(CASES) if case[0] != "inside a class of its own")
-        code, _, text = compile_case(compiler, include, traits, "")
-        if code != 0:
-            print(f"{compiler}: a trait is not false or is an error itself:\n{text}")
-            failures += 1
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        # The caller of decode destroys what he asked for, and the compiler has its own line for a class that is only declared.
-        jobs = [pool.submit(check, compiler, include, case, kind) for compiler in compilers for case in CASES
-                for kind in ("encode", "decode") if (case[0], kind) != ("incomplete", "decode")]
-        runs = len(jobs)
-        for problem in (job.result() for job in jobs):
-            if problem:
-                print(problem)
-                failures += 1
-    print(f"compile_fail: {runs} runs, {failures} failures")
+    include, commands = sys.argv[1], sys.argv[2:]
+    _, good, good_name = GOOD
+    # All traits in one file: none is an error by itself.
+    traits = "\n".join(f"namespace n{i} {{ {case[1]}\n{USES['trait'].format(t=case[2])} }}"
+                       for i, case in enumerate(CASES) if case[0] != "inside a class of its own")
+    with tempfile.TemporaryDirectory() as scratch:
+        jobs = []
+        for compiler in [Compiler(command, include, HEADERS, scratch) for command in commands]:
+            jobs += [functools.partial(check_good, compiler, good, USES[kind].format(t=good_name),
+                                       f"a good type does not compile ({kind})") for kind in ("encode", "decode")]
+            jobs.append(functools.partial(check_good, compiler, traits, "", "a trait is not false or is an error itself"))
+            # The caller of decode destroys what he asked for, and the compiler has its own line for a class that is only declared.
+            jobs += [functools.partial(check, compiler, case, kind) for case in CASES for kind in ("encode", "decode")
+                     if (case[0], kind) != ("incomplete", "decode")]
+            jobs += [functools.partial(compiler.differs_from_plain, source(case[1], USES["encode"].format(t=case[2])))
+                     for case in CASES[::PLAIN_STEP]]
+        failures = run_all(jobs)
+    print("\n".join(failures))
+    print(f"codec_compile_fail: {len(jobs)} runs, {len(failures)} failures")
     return 1 if failures else 0
 
 

@@ -4,24 +4,26 @@ was called and the user's own line.
 
 run.py INCLUDE_DIR COMPILER...    compiles each case below with each compiler; exits 1 and prints what came if a case differs.
 """
-import concurrent.futures
-import os
+import functools
 import pathlib
 import re
 import sys
+import tempfile
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
-from compile_case import compile_source
+from compile_case import Compiler, run_all
 
-# What every case may use.
-DECLARATIONS = """
-#include <rayx/rayx.hpp>
-#include <functional>
+HEADERS = """#include <rayx/rayx.hpp>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
+"""
+# What every case may use.
+DECLARATIONS = """
 int square(int x) { return x * x; }
 int add(int a, int b) { return a + b; }
 void increase(int& x) { ++x; }
@@ -149,6 +151,7 @@ GOOD = """auto r = rayx::remote<square>(3); auto c = rayx::actor<Counter>(1, "na
 (void)rayx::remote<take>(rayx::TaskOptions{}, 1); (void)rayx::map<square>(std::vector<int>{1}); rayx::get(r);"""
 
 LINES_MAX = 10
+PLAIN_STEP = 16  # each 16th case is compiled without the precompiled header too
 
 
 def source(statement):
@@ -157,34 +160,39 @@ def source(statement):
     return f"{DECLARATIONS}\nvoid user() {{\n  {before}(void){call}\n}}\n"
 
 
-def check(compiler, include, case):
+def check(compiler, case):
+    """What is wrong with the compiler's answer, or None."""
     name, statement, message, called = case
-    code, errors, text = compile_source(compiler, include, source(statement))
-    lines = text.splitlines()
+    answer = compiler.compile(source(statement))
     problems = []
-    if code == 0:
+    if answer.code == 0:
         problems.append("it compiled")
-    if len(errors) != 1:
-        problems.append(f"{len(errors)} error lines instead of 1")
-    elif ": " + message not in errors[0]:
+    if len(answer.errors) != 1:
+        problems.append(f"{len(answer.errors)} error lines instead of 1")
+    elif ": " + message not in answer.errors[0]:
         problems.append(f"the error does not say {message!r}")
-    if called is not None and called not in text.split("error:")[0] + "".join(l for l in lines if "note:" in l or "required from" in l):
+    around = answer.text.split("error:")[0] + "".join(l for l in answer.lines if "note:" in l or "required from" in l)
+    if called is not None and called not in around:
         problems.append(f"nothing names {called!r}")
-    if len(lines) > LINES_MAX:
-        problems.append(f"{len(lines)} lines, at most {LINES_MAX} are allowed")
-    return f"{compiler}: {name}: {'; '.join(problems)}\n{statement}\n{text}" if problems else None
+    if len(answer.lines) > LINES_MAX:
+        problems.append(f"{len(answer.lines)} lines, at most {LINES_MAX} are allowed")
+    return f"{compiler.name}: {name}: {'; '.join(problems)}\n{statement}\n{answer.text}" if problems else None
+
+
+def check_good(compiler):
+    answer = compiler.compile(source(GOOD))
+    return f"{compiler.name}: right calls do not compile:\n{answer.text}" if answer.code != 0 else None
 
 
 def main():
-    include, compilers = sys.argv[1], sys.argv[2:]
-    failures = []
-    for compiler in compilers:
-        code, _, text = compile_source(compiler, include, source(GOOD))
-        if code != 0:
-            failures.append(f"{compiler}: right calls do not compile:\n{text}")
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        jobs = [pool.submit(check, compiler, include, case) for compiler in compilers for case in CASES]
-        failures += [failure for failure in (job.result() for job in jobs) if failure]
+    include, commands = sys.argv[1], sys.argv[2:]
+    with tempfile.TemporaryDirectory() as scratch:
+        compilers = [Compiler(command, include, HEADERS, scratch) for command in commands]
+        jobs = [functools.partial(check_good, compiler) for compiler in compilers]
+        jobs += [functools.partial(check, compiler, case) for compiler in compilers for case in CASES]
+        jobs += [functools.partial(compiler.differs_from_plain, source(case[1]))
+                 for compiler in compilers for case in CASES[::PLAIN_STEP]]
+        failures = run_all(jobs)
     print("\n".join(failures))
     print(f"door_compile_fail: {len(jobs)} runs, {len(failures)} failures")
     return 1 if failures else 0
