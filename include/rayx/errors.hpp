@@ -29,11 +29,12 @@ class TaskErrorInfo {
  public:
   virtual ~TaskErrorInfo() = default;
   ErrorCode code() const noexcept;
-  const std::string& type() const noexcept;      // of the exception, "std::out_of_range"
-  const std::string& message() const noexcept;   // its what()
-  const std::string& function() const noexcept;  // that threw, "square"
-  const std::string& node() const noexcept;      // host name
-  int pid() const noexcept;                      // of the worker
+  const std::string& type() const noexcept;     // of the exception, "std::out_of_range"
+  const std::string& message() const noexcept;  // its what()
+  // That threw: square; or square "sq" if the caller named the task with TaskOptions::name.
+  const std::string& function() const noexcept;
+  const std::string& node() const noexcept;  // host name
+  int pid() const noexcept;                  // of the worker
   // Where it was thrown: numbered lines, innermost first. Reads debug information: some 10 ms for the first call in a process.
   std::string stack() const;
   // All of it, in several lines.

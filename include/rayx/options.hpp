@@ -38,7 +38,7 @@ struct Config {
 struct TaskOptions {
   double num_cpus = 1;    // 0 to 1024, in steps of 0.0001; 0: the task only waits or coordinates
   int max_retries = 3;    // after a crash of its worker. -1: for ever. Exceptions are results and not retried
-  std::string name = {};  // in errors about the task, as WorkerDied; empty: the function's
+  std::string name = {};  // in errors about the task, behind its function's: fit "fold 3"
 };
 
 // For one actor: the optional first argument of actor<T>().

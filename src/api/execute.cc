@@ -36,7 +36,7 @@ void store_error(const RemoteFailure& failure, ExecContext& context) noexcept {
 
 void store_exception(const FunctionInfo& info, const observe::StackCapture& stack, ExecContext& context) noexcept {
   try {
-    RemoteFailure failure = describe_current_exception(info.name());
+    RemoteFailure failure = describe_current_exception(task_title(info.name(), context.backend->task_name(context)));
     // One that came here from another task shows where that one threw, and ours name what they are about.
     if (failure.code == ErrorCode::kTaskFailed && failure.stack.empty() && stack.count > 0) {
       failure.stack = observe::encode_frames(observe::locate({stack.addresses, static_cast<std::size_t>(stack.count)}));

@@ -38,6 +38,9 @@ class LocalBackend final : public Backend {
   RefCell* import_ref(const RefName& name, Failure& failure) override;
 
   double cpus() const noexcept override { return cpus_; }
+  std::string_view task_name(const ExecContext& context) const noexcept override {
+    return static_cast<const Execution*>(context.executor)->name;
+  }
   void shutdown() noexcept override;
 
  private:
@@ -45,6 +48,7 @@ class LocalBackend final : public Backend {
   struct Execution {
     LocalBackend* backend;
     Block block;
+    std::string_view name;  // TaskOptions::name
     LocalNode* pinned = nullptr;
   };
 
@@ -227,7 +231,7 @@ RefCell* LocalBackend::pin_arguments(ExecContext& context) {
 // Runs the call in this thread and returns the node with its result.
 LocalNode* LocalBackend::run(const TaskCall& call, void*& instance) {
   LocalNode* const result = new_node();
-  Execution execution{this, call.arguments.block};
+  Execution execution{this, call.arguments.block, call.options != nullptr ? call.options->name : std::string_view()};
 
   std::vector<ArgumentPart> parts;
   parts.reserve(call.dependencies.size());

@@ -16,6 +16,12 @@ constexpr std::size_t kHeadBytes = 1 + sizeof(std::uint32_t);
 
 }  // namespace
 
+std::string task_title(std::string_view function, std::string_view name) {
+  std::string title(function);
+  if (!name.empty()) title.append(" \"").append(name).append("\"");
+  return title;
+}
+
 std::size_t encoded_size(const RemoteFailure& failure) noexcept {
   std::size_t size = kHeadBytes;
   for (const auto field : kFields) size += sizeof(std::uint32_t) + (failure.*field).size();

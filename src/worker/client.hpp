@@ -111,6 +111,7 @@ class Client : public detail::Backend {
   detail::RefName export_ref(RefCell* ref) override;
   RefCell* import_ref(const detail::RefName& name, detail::Failure& failure) override;
   double cpus() const noexcept override { return cpus_; }
+  std::string_view task_name(const detail::ExecContext& context) const noexcept override;
   // Ends the service thread and makes every cell harmless. The arena stays mapped.
   void shutdown() noexcept override;
 
@@ -199,6 +200,7 @@ class Client : public detail::Backend {
   void flush_all();
   void ask_for_executors(LaneUse& use);
   void drain_queue(LaneUse& use);
+  void share_name(Entry& e, std::string_view name);
   void give_back_arguments(const detail::Encoded& arguments) noexcept;
 
   // client_actors.cc

@@ -210,6 +210,7 @@ void Client::release_needs(Index task) {
     Extra& extra = *e.extra;
     if (extra.arguments.size != 0) free_block(std::exchange(extra.arguments, BlockRef{}), {me_, 0, 0});
     if (extra.parts.size != 0) free_block(std::exchange(extra.parts, BlockRef{}), {me_, 0, 0});
+    if (extra.shared_name.size != 0) free_block(std::exchange(extra.shared_name, BlockRef{}), {me_, 0, 0});
     extra.dependencies.clear();
     for (RefCell* cell : std::exchange(extra.held, {})) drop_locked(cell);
   }
@@ -367,9 +368,10 @@ void Client::keep_until_adopted(ObjectKey record, std::vector<RefCell*> cells) {
 // ---- Failures
 
 std::string Client::function_name(const Entry& e) {
-  if (e.extra != nullptr && !e.extra->name.empty()) return e.extra->name;
+  const std::string_view name = e.extra != nullptr ? std::string_view(e.extra->name) : std::string_view();
+  if (e.kind == EntryKind::kActor && !name.empty()) return std::string(name);
   const auto found = numbers_->find(e.body.function_and_flags >> 16);
-  return found ? std::string((*found)->name()) : "a task";
+  return detail::task_title(found ? (*found)->name() : "a task", name);
 }
 
 void Client::complete_with_error(Index task, const RemoteFailure& error) {

@@ -21,6 +21,7 @@ constexpr std::uint64_t queued_at_word(std::uint32_t lane, std::uint64_t positio
   return std::uint64_t{lane + 1} << 48 | (position & shm::CellWord::kPositionMask);
 }
 constexpr std::uint64_t kOneCpu = shm::kCpuUnits;
+constexpr std::uint64_t kNameUnit_bytes = 64;  // see kRecordIsNamed
 
 std::uint64_t units_of(double cpus) { return static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5); }
 
@@ -276,12 +277,45 @@ Entry* Client::prepare_call(const TaskCall& call, EntryKind kind, Lock& lock, Fa
     }
     wants_notice = true;
   }
-  if (call.options != nullptr && !call.options->name.empty()) [[unlikely]]
-    e->need_extra().name = call.options->name;
   record.queued_at.store(0, std::memory_order_relaxed);
   record.state.store(detail::kRecordPending | (wants_notice ? std::uint32_t{detail::kRecordNotify} : 0u),
                      std::memory_order_relaxed);
+  if (call.options != nullptr && !call.options->name.empty()) [[unlikely]]
+    share_name(*e, call.options->name);
   return e;
+}
+
+// Puts the name of a task that was not queued yet where its executor finds it when the task throws: the error tells it then to
+// whoever reads it. Without memory the error tells the function alone.
+void Client::share_name(Entry& e, std::string_view name) {
+  constexpr std::size_t kSharedNameMax_bytes = 1'000;
+  Extra& extra = e.need_extra();
+  extra.name = name;
+  name = name.substr(0, kSharedNameMax_bytes);
+  const auto length = static_cast<std::uint32_t>(name.size());
+  const std::uint64_t size = sizeof(length) + length;
+  Failure no_room;
+  shm::Offset offset = shm::kNoOffset;
+  if (!allocate(size, false, nullptr, no_room, offset)) return;
+  extra.shared_name = {offset, size};
+  if (offset % kNameUnit_bytes != 0 || offset / kNameUnit_bytes > UINT32_MAX) return;
+  std::memcpy(arena_->writable(offset), &length, sizeof(length));
+  std::memcpy(arena_->writable(offset) + sizeof(length), name.data(), length);
+  Record& record = record_of(e);
+  record.reserved = static_cast<std::uint32_t>(offset / kNameUnit_bytes);
+  record.state.fetch_or(detail::kRecordIsNamed, std::memory_order_relaxed);  // published with the task's cell
+}
+
+std::string_view Client::task_name(const detail::ExecContext& context) const noexcept {
+  const auto* const record =
+      reinterpret_cast<const Record*>(context.inline_result - offsetof(Record, payload));  // see ExecutorLoop::run
+  if ((record->state.load(std::memory_order_relaxed) & detail::kRecordIsNamed) == 0) return {};
+  const std::uint64_t offset = std::uint64_t{record->reserved} * kNameUnit_bytes;
+  std::uint32_t length = 0;
+  if (!arena_->contains(offset, sizeof(length))) return {};
+  std::memcpy(&length, arena_->address(offset), sizeof(length));
+  if (!arena_->contains(offset + sizeof(length), length)) return {};
+  return {reinterpret_cast<const char*>(arena_->address(offset)) + sizeof(length), length};
 }
 
 // Whether the call may be queued although values that it needs are not there: they are results of tasks that lie before it in

@@ -41,6 +41,7 @@ struct Extra {
   std::vector<detail::Dependency> dependencies;  // of `held`
   BlockRef arguments{};                          // freed when the call is done; size 0: none
   BlockRef parts{};                              // likewise
+  BlockRef shared_name{};                        // likewise; see Client::share_name
   std::string name;                              // for errors and logs; empty: the function's
   bool is_adopted = false;                       // `contained` is complete
   bool is_held_back = false;                     // an actor call that is in its caller's line

@@ -230,6 +230,11 @@ class Backend {
   virtual double cpus() const noexcept = 0;  // for automatic chunk sizes; 0 if the runtime has none
   // Of the object store, by everybody, with the tables of the processes that use it; 0 if unknown.
   virtual std::uint64_t store_used_bytes() noexcept { return 0; }
+  // TaskOptions::name of the task that runs with `context`, for the error that it ends with; empty: it has none.
+  virtual std::string_view task_name(const ExecContext& context) const noexcept {
+    static_cast<void>(context);
+    return {};
+  }
   // Ends what runs here; see RefCell for what becomes of the cells. Called once, not concurrently with anything.
   virtual void shutdown() noexcept = 0;
 

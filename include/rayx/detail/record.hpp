@@ -24,6 +24,8 @@ enum RecordState : std::uint32_t {
   kRecordContinuation = 0x80,  // a task waits for this value and may be run next by the executor
   // Flag of a pending record: its executor gave the task back, because what it needs is not done yet.
   kRecordReturned = 0x800,
+  // Flag of a pending record: `reserved` is where the task's name lies, in units of 64 bytes from the start of the arena.
+  kRecordIsNamed = 0x1000,
   // Flags that go with a done state.
   kRecordIsError = 0x100,  // the payload is an encoded error, not a value
   kRecordHasRefs = 0x200,  // the value contains references that the owner has to adopt
@@ -43,7 +45,7 @@ struct alignas(64) Record {
   std::uint32_t generation;  // raised when the record is freed: (index, generation) names one object for ever
   std::atomic<std::uint64_t> queued_at;  // lane and position of the task that makes it, so that a waiter may claim it
   std::uint32_t size;                    // encoded bytes in payload for kRecordDoneInline
-  std::uint32_t reserved;
+  std::uint32_t reserved;  // pending: see kRecordIsNamed. Done with references: 1 + process slot of who keeps them
   alignas(8) std::byte payload[kRecordInlineBytes];
 };
 static_assert(sizeof(Record) == 64 && std::is_standard_layout_v<Record>);

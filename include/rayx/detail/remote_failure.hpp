@@ -45,6 +45,8 @@ void encode(const RemoteFailure& failure, std::byte* destination, std::size_t si
 // Never fails: what is missing is empty.
 RemoteFailure decode_failure(std::span<const std::byte> bytes);
 
+// How errors call a task: its function, and the name that its caller gave it (TaskOptions::name), if any: fit "fold 3".
+std::string task_title(std::string_view function, std::string_view name);
 // The exception in flight (inside a catch block) as a failure of `function`.
 RemoteFailure describe_current_exception(std::string_view function);
 // What an actor's record and calls hold when its constructor failed with `cause`.

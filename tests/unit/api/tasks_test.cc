@@ -1,6 +1,7 @@
 #include "door_test_kit.hpp"
 
 #include <array>
+#include <csignal>
 #include <deque>
 #include <limits>
 #include <list>
@@ -12,8 +13,11 @@
 namespace rayx {
 namespace {
 
+using testing::ContainsRegex;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
 
 int square(int x) { return x * x; }
 double half(double x) { return x / 2; }
@@ -256,6 +260,45 @@ TEST_F(Tasks, ErrorsOfLoopsNameTheUsersFunction) {
   EXPECT_EQ(function_of([] { map<throws_three>({1}); }), name);
   EXPECT_EQ(function_of([] { parallel_for<throws_three>(0, 2); }), name);
   EXPECT_EQ(function_of([] { map(bind<throws_three>(), std::vector<int>{1}); }), name);
+}
+
+// The error's title of the task, and all of it.
+std::pair<std::string, std::string> told_by(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const TaskErrorInfo& error) {
+    return {error.function(), error.report()};
+  }
+  return {"no error", ""};
+}
+int wait_for_name(const ObjectRef<int>& ref) { return get(ref); }
+int die(int) { return ::raise(SIGKILL); }
+
+TEST_F(Tasks, ErrorsTellTheNameOfTheTask) {
+  const TaskOptions named{.max_retries = 0, .name = "fold 3"};
+  const auto [plain, plain_report] = told_by([] { get(remote<throws_three>(1)); });
+  EXPECT_THAT(plain, Not(HasSubstr("\"")));
+  const auto [title, report] = told_by([&] { get(remote<throws_three>(named, 1)); });
+  EXPECT_EQ(title, plain + " \"fold 3\"");
+  EXPECT_THAT(report, HasSubstr("task " + title + " threw int"));
+  EXPECT_THAT(try_get(remote<throws_three>(named, 1)).error().message, HasSubstr("task " + title + " threw int"));
+  // Whoever reads the error: a task that needs the result, and one that waits for it.
+  EXPECT_EQ(told_by([&] { get(remote<square>(remote<throws_three>(named, 1))); }).first, title);
+  const ObjectRef<int> failed = remote<throws_three>(named, remote<square>(2));
+  const auto [inner, thrown_on] = told_by([&] { get(remote<wait_for_name>(TaskOptions{.name = "reader"}, failed)); });
+  EXPECT_EQ(inner, title);
+  EXPECT_THAT(thrown_on, ContainsRegex("thrown on by .*wait_for_name \"reader\""));
+  // The same record serves others afterwards.
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(told_by([] { get(remote<throws_three>(1)); }).first, plain);
+  const std::string large(100'000, 'x');
+  EXPECT_THAT(told_by([&] { get(remote<throws_three>(TaskOptions{.name = large}, 1)); }).first,
+              StartsWith(plain + " \"xx"));
+}
+
+TEST_F(Tasks, WorkerDiedTellsTheNameOfTheTask) {
+  if (is_local()) GTEST_SKIP() << "there is one process";
+  EXPECT_THAT(text_thrown_by<WorkerDied>([] { get(remote<die>(TaskOptions{.max_retries = 0, .name = "fold 3"}, 1)); }),
+              ContainsRegex("the worker that ran .*die \"fold 3\" died"));
 }
 
 }  // namespace
