@@ -68,6 +68,14 @@ class MemoryDesk {
     keep_local(out);
     answers_.insert(answers_.end(), out.begin(), out.end());
   }
+  // Whether something is leased to `lessee` for which `predicate(lease)` is true. Looks at all leases.
+  template <class Predicate>
+  bool has_lease(std::uint32_t lessee, Predicate&& predicate) {
+    std::lock_guard lock(mutex_);
+    bool has = false;
+    books_.visit_leases([&](const store::Lease& lease) { has = has || (lease.lessee == lessee && predicate(lease)); });
+    return has;
+  }
   bool has_orphans() {
     std::lock_guard lock(mutex_);
     return books_.has_orphans();

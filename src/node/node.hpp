@@ -109,6 +109,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   void grant(sched::WorkerId worker, sched::LaneId lane) override;
   void revoke(sched::WorkerId worker) override;
   void dismiss(sched::WorkerId worker) override;
+  bool ask_to_leave(sched::WorkerId worker) override;
   void set_served(sched::LaneId lane, bool is_served) override;
   void report_worker_limit(sched::WorkerId worker) override;
   void report_no_process(sched::LaneId lane) override;

@@ -81,6 +81,12 @@ void Node::answer(std::uint32_t asker, NodeCall& call) {
       worker->second.lane = 0;
       return scheduler_->left(asker, now);
     }
+    case NodeQuestion::kStays: {
+      shm::NodeAnswerer::forget(call);
+      const auto worker = workers_.find(asker);
+      if (worker == workers_.end() || worker->second.is_dismissed) return;
+      return scheduler_->stays(asker, now);
+    }
   }
   reply(call, NodeAnswer::kRefused);
 }

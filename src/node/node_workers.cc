@@ -336,6 +336,19 @@ void Node::dismiss(sched::WorkerId id) {
   shm::futex_wake(slot.run_word, 1);
 }
 
+bool Node::ask_to_leave(sched::WorkerId id) {
+  // A large result that it made lies in memory that is leased to it, and belongs to others. Leases without a lessee are looked
+  // at again and again.
+  const auto is_of_others = [&](const store::Lease& lease) { return !lease.is_slab && is_live(lease); };
+  if (desk_->has_lease(id, is_of_others)) return false;
+  WorkerProcess& worker = workers_.at(id);
+  shm::ProcessSlot& slot = control_.slot(id);
+  slot.lease.store(shm::LeaseWord::make_leave(++worker.leases), std::memory_order_seq_cst);
+  slot.run_word.store(0, std::memory_order_seq_cst);
+  shm::futex_wake(slot.run_word, 1);
+  return true;
+}
+
 void Node::set_served(sched::LaneId lane, bool is_served) {
   control_.lane(lane).state().is_served.store(is_served ? 1 : 0, std::memory_order_seq_cst);
 }

@@ -54,6 +54,15 @@ void Scheduler::left(WorkerId id, base::TimeNs now_ns) {
   if (worker.lane && !RAYX_PLANTED_BUG(201)) free_ += lanes_.at(*worker.lane).units;
   worker.lane.reset();
   worker.is_revoked = false;
+  worker.idle_since_ns = now_ns;
+  decide(now_ns);
+}
+
+void Scheduler::stays(WorkerId id, base::TimeNs now_ns) {
+  const auto found = workers_.find(id);
+  if (found == workers_.end() || !found->second.is_asked_to_leave) return;
+  found->second.is_asked_to_leave = false;
+  wait_longer(found->second, now_ns);
   decide(now_ns);
 }
 
@@ -125,7 +134,7 @@ bool Scheduler::can_use_more(LaneId id, const Lane& lane) const {
 
 std::optional<WorkerId> Scheduler::free_worker() {
   for (const auto& [id, worker] : workers_)
-    if (!worker.lane && !worker.is_actor) return id;
+    if (!worker.lane && !worker.is_actor && (!worker.is_asked_to_leave || RAYX_PLANTED_BUG(219))) return id;
   std::uint32_t pullers = 0;
   for (const auto& [id, worker] : workers_) pullers += !worker.is_actor;
   if (pullers >= workers_max_ && !RAYX_PLANTED_BUG(205)) return std::nullopt;
@@ -138,6 +147,7 @@ void Scheduler::give(WorkerId id, Worker& worker, LaneId lane_id, Lane& lane, ba
   lane.asked_at = ++asked_;  // what it wants more comes after those who have asked meanwhile
   worker.lane = lane_id;
   worker.granted_ns = now_ns;
+  worker.patience_ns = kSurplusIdle_ns;
   worker.is_actor = lane.is_actor;
   free_ -= lane.units;
   effects_.grant(id, lane_id);
@@ -203,6 +213,8 @@ void Scheduler::take_back(Units needed, LaneId for_lane, base::TimeNs now_ns) {
 // The limit of workers is reached: one that serves another lane changes over, best one that has nothing to do there.
 void Scheduler::take_back_worker(LaneId for_lane, base::TimeNs now_ns) {
   std::optional<WorkerId> busy;
+  for (const auto& [id, worker] : workers_)
+    if (worker.is_asked_to_leave) return;  // it answers at once, and makes room either way
   for (auto& [id, worker] : workers_) {
     if (worker.is_actor || worker.is_blocked || !worker.lane) continue;
     if (worker.is_revoked) return;  // it is coming
@@ -215,6 +227,39 @@ void Scheduler::take_back_worker(LaneId for_lane, base::TimeNs now_ns) {
     }
   }
   if (busy) revoke(*busy, workers_.at(*busy));
+}
+
+// It is asked again, but ever more rarely: what it owns may be used for ever, and an idle node is to sleep.
+void Scheduler::wait_longer(Worker& worker, base::TimeNs now_ns) {
+  worker.idle_since_ns = now_ns;
+  worker.patience_ns *= 2;
+}
+
+// More workers than CPUs were needed while some waited. Those that have had no lease for some time are asked to leave.
+void Scheduler::send_away_surplus(base::TimeNs now_ns) {
+  std::int64_t surplus = -std::max<std::int64_t>(1, total_ / kUnitsOfOneCpu);
+  for (const auto& [id, worker] : workers_)
+    surplus += !worker.is_actor && (!worker.is_asked_to_leave || RAYX_PLANTED_BUG(220));
+  while (surplus > 0) {
+    std::optional<WorkerId> first;
+    const auto due_ns = [](const Worker& worker) { return worker.idle_since_ns + worker.patience_ns; };
+    for (const auto& [id, worker] : workers_) {
+      if (worker.is_actor || worker.lane || worker.is_asked_to_leave) continue;
+      if (!first || due_ns(worker) < due_ns(workers_.at(*first))) first = id;
+    }
+    if (!first) return;
+    Worker& worker = workers_.at(*first);
+    if (due_ns(worker) > now_ns) {
+      next_deadline_ns_ = std::min(next_deadline_ns_, due_ns(worker));
+      return;
+    }
+    if (effects_.ask_to_leave(*first)) {
+      worker.is_asked_to_leave = true;
+      --surplus;
+    } else {
+      wait_longer(worker, now_ns);
+    }
+  }
 }
 
 // One executor more for the lane, if it can be had. False: it has to wait.
@@ -302,6 +347,7 @@ void Scheduler::decide(base::TimeNs now_ns) {
       if (lane.units <= attainable()) next_deadline_ns_ = std::min(next_deadline_ns_, now_ns + kQuantum_ns);
     }
   }
+  send_away_surplus(now_ns);
 }
 
 // Whether an actor does something that a worker may wait for. It tells nobody when it is done.

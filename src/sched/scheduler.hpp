@@ -9,6 +9,8 @@
 //
 // A worker that waits inside a task lends its CPUs; when it goes on it takes them back at once, and what is then used beyond
 // the CPUs of the node is repaid by leases that are taken back.
+//
+// Workers beyond the CPUs of the node, started while others waited, leave when they have had nothing to do for a while.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +28,7 @@ using WorkerId = std::uint32_t;
 
 inline constexpr Units kUnitsOfOneCpu = 10'000;
 inline constexpr base::TimeNs kQuantum_ns = 10'000'000;
+inline constexpr base::TimeNs kSurplusIdle_ns = 5'000'000'000;
 inline constexpr int kStartsMax = 5;  // of one actor's process, if it cannot be started
 
 class Effects {
@@ -38,6 +41,8 @@ class Effects {
   virtual void grant(WorkerId worker, LaneId lane) = 0;
   virtual void revoke(WorkerId worker) = 0;   // `left` follows, when its task is done
   virtual void dismiss(WorkerId worker) = 0;  // it is to end
+  // It has no lease, is not needed, and leaves unless others use what it owns: `died` or `stays` follows. False: it stays.
+  virtual bool ask_to_leave(WorkerId worker) = 0;
   virtual void set_served(LaneId lane, bool is_served) = 0;
   // All workers wait for each other, and `worker` was the last to begin to wait.
   virtual void report_worker_limit(WorkerId worker) = 0;
@@ -56,7 +61,8 @@ class Scheduler {
 
   // There is work in the lane and nobody free to do it.
   void demand(LaneId lane, base::TimeNs now_ns);
-  void left(WorkerId worker, base::TimeNs now_ns);  // it has given back its lease
+  void left(WorkerId worker, base::TimeNs now_ns);   // it has given back its lease
+  void stays(WorkerId worker, base::TimeNs now_ns);  // it was asked to leave
   void blocked(WorkerId worker, base::TimeNs now_ns);
   void resumed(WorkerId worker, base::TimeNs now_ns);
   // Its process is gone. `may_replace`: it never ran, and if it was an actor's, another one is to be started for it.
@@ -89,6 +95,9 @@ class Scheduler {
     bool is_blocked = false;
     bool is_revoked = false;  // `left` is awaited
     bool is_actor = false;
+    bool is_asked_to_leave = false;  // gets no lease until it has said that it stays
+    base::TimeNs idle_since_ns = 0;  // without a lease
+    base::TimeNs patience_ns = kSurplusIdle_ns;
     std::uint64_t blocked_at = 0;
   };
 
@@ -100,6 +109,8 @@ class Scheduler {
   void take_back(Units needed, LaneId for_lane, base::TimeNs now_ns);
   void take_back_worker(LaneId for_lane, base::TimeNs now_ns);
   void revoke(WorkerId id, Worker& worker);
+  void send_away_surplus(base::TimeNs now_ns);
+  void wait_longer(Worker& worker, base::TimeNs now_ns);
   void give(WorkerId id, Worker& worker, LaneId lane_id, Lane& lane, base::TimeNs now_ns);
   Units returning() const;
   Units attainable() const;

@@ -18,6 +18,7 @@ enum class NodeQuestion : std::uint32_t {
   kBlocked,        // owner slot, record: the executor waits inside a task. -> answer, only if it is in vain
   kResumed,        // it runs again
   kLeftLane,       // lane + 1 that the executor served before
+  kStays,          // it was asked to leave, and others use what it owns
 };
 
 enum class NodeAnswer : std::uint64_t {

@@ -138,6 +138,8 @@ class Client : public detail::Backend {
   // Deaths, completions, backlog: what a thread that is awake anyhow does now and then. Cheap when there is nothing.
   void attend_now();
   bool needs_attention() const noexcept;
+  // The end of a worker without work, unless it owns what others use, or what is still to be done. True: nothing more is begun.
+  bool leave_if_unused();
 
   // ---- owner::Ledger's world; under the lock
   owner::Node& node(Index index) noexcept { return entry(index).node; }

@@ -172,6 +172,18 @@ Entry* Client::take_entry(EntryKind kind, Failure& failure) {
   return &e;
 }
 
+bool Client::leave_if_unused() {
+  Lock lock(mutex_);
+  drive();
+  release_adopted();
+  slabs_.collect_all();
+  const bool owns_objects = free_owned_.size() != std::size_t{record_slabs_} * shm::kRecordsPerSlab;
+  // Small results that it made for others lie in its slabs.
+  if (owns_objects || !pending_adoptions_.empty() || slabs_.blocks_in_use() != 0) return false;
+  stopping_.store(true, std::memory_order_seq_cst);
+  return true;
+}
+
 void Client::give_back_slabs() {
   if (slabs_.slabs() <= kSlabsKeptEmpty) return;
   slabs_.collect_all();

@@ -59,6 +59,11 @@ void ExecutorLoop::follow_lease() {
   serves_ = 0;
   executor_.leave_lane();
   if (lease == 0 || lease == shm::kLeaseLeave) return;
+  if (shm::LeaseWord::is_leave(lease)) {
+    if (!client_.leave_if_unused()) return client_.node().tell(shm::NodeQuestion::kStays);
+    lease_ = shm::kLeaseLeave;
+    return;
+  }
   const std::uint32_t lane_plus_1 = shm::LeaseWord::lane_plus_1(lease);
   if (shm::LeaseWord::is_taken_back(lease)) return client_.node().tell(shm::NodeQuestion::kLeftLane, lane_plus_1);
   const shm::LaneState& lane = control_.lane(lane_plus_1 - 1).state();

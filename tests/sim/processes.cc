@@ -54,6 +54,7 @@ void Simulator::grant(sched::WorkerId worker, LaneId lane) {
   if (found == processes_.end()) return fail("a lease was given to a dead process");
   Process& process = found->second;
   if (process.lane) return fail("a lease was given to a process that has one");
+  if (process.is_asked_to_leave) return fail("a lease was given to a worker that was asked to leave");
   process.lane = lane;
   process.is_actor = lanes_[lane].is_actor;
   if (process.is_actor) {
@@ -87,6 +88,17 @@ void Simulator::revoke(sched::WorkerId worker) {
 }
 
 void Simulator::dismiss(sched::WorkerId worker) { processes_.at(worker).is_dismissed = true; }
+
+bool Simulator::ask_to_leave(sched::WorkerId worker) {
+  Process& process = processes_.at(worker);
+  if (process.lane || process.is_actor || !process.stack.empty() || process.is_asked_to_leave)
+    return fail("a worker was asked to leave that is at work, or was asked before"), false;
+  const auto staying = std::count_if(processes_.begin(), processes_.end(),
+                                     [](const auto& p) { return !p.second.is_actor && !p.second.is_asked_to_leave; });
+  if (staying <= scheduler_->total() / sched::kUnitsOfOneCpu) fail("a worker was asked to leave that is no surplus");
+  process.is_asked_to_leave = true;
+  return true;
+}
 
 void Simulator::report_worker_limit(sched::WorkerId worker) {
   ++outcome_.worker_limits;
@@ -206,6 +218,18 @@ bool Simulator::work(ProcessId id) {
   if (process.is_dismissed) {
     process_gone(id);
     return true;
+  }
+  if (process.is_asked_to_leave) {
+    const auto& objects = process.owner->objects;
+    if (std::none_of(objects.begin(), objects.end(), [](const Object& object) { return object.is_in_use; })) {
+      ++outcome_.surplus_left;
+      process_gone(id);
+      return true;
+    }
+    ++outcome_.surplus_stayed;
+    process.is_asked_to_leave = false;
+    scheduler_->stays(id, now_);
+    return false;  // for ever, if what it owns is used for ever
   }
   if (process.is_revoked) {
     process.is_revoked = false;

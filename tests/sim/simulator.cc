@@ -278,8 +278,9 @@ std::string Simulator::state() const {
   for (const auto& [id, process] : processes_) {
     text += "; process " + std::to_string(id) + (process.is_started ? "" : " starting") +
             (process.is_revoked ? " revoked" : "") + (process.is_blocked ? " blocked" : "") +
-            (process.is_dismissed ? " dismissed" : "") + " lane " +
-            (process.lane ? std::to_string(*process.lane) : "-") + " depth " + std::to_string(process.stack.size());
+            (process.is_dismissed ? " dismissed" : "") + (process.is_asked_to_leave ? " asked to leave" : "") +
+            " lane " + (process.lane ? std::to_string(*process.lane) : "-") + " depth " +
+            std::to_string(process.stack.size());
     add(*process.owner);
   }
   return text;
@@ -292,7 +293,7 @@ Outcome Simulator::run() {
   bool is_ending = false;
   while (outcome_.problem.empty() && outcome_.steps < kStepsMax) {
     ++outcome_.steps;
-    now_ += pick(1'000'000);
+    now_ += pick(200) == 0 ? sched::kSurplusIdle_ns : pick(1'000'000);
     if (now_ >= scheduler_->next_deadline_ns()) scheduler_->tick(now_);
     bool any = is_ending ? driver_.has_news() && deliver(driver_) : driver_acts();
     if (!processes_.empty()) {

@@ -32,7 +32,9 @@ struct Outcome {
   int inline_runs = 0;
   int worker_limits = 0;
   int given_back = 0;
-  int owner_deaths = 0;  // of processes with tasks or actors of their own
+  int surplus_left = 0;
+  int surplus_stayed = 0;  // for what they owned
+  int owner_deaths = 0;    // of processes with tasks or actors of their own
   int actors = 0;
   int actor_ends = 0;  // other than by their last handle
   int calls_run = 0;
@@ -178,6 +180,7 @@ class Simulator final : private sched::Effects {
     bool is_started = false;
     bool is_revoked = false;
     bool is_dismissed = false;
+    bool is_asked_to_leave = false;
     bool is_blocked = false;
     bool is_actor = false;
     std::optional<LaneId> lane;
@@ -215,6 +218,7 @@ class Simulator final : private sched::Effects {
   void grant(sched::WorkerId worker, LaneId lane) override;
   void revoke(sched::WorkerId worker) override;
   void dismiss(sched::WorkerId worker) override;
+  bool ask_to_leave(sched::WorkerId worker) override;
   void set_served(LaneId lane, bool is_served) override { lanes_[lane].is_served = is_served; }
   void report_worker_limit(sched::WorkerId worker) override;
   void report_no_process(LaneId lane) override;

@@ -15,7 +15,7 @@ constexpr std::uint64_t kSeeds = 1'000;
 // 1xx: owner, 2xx: sched, 3xx: actor.
 constexpr int kPlanted[] = {101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114,
                             201, 202, 203, 204, 205, 206, 207, 208, 209, 210, 211, 212, 213, 214,
-                            215, 216, 217, 218, 301, 302, 303, 304, 305, 306, 307, 308};
+                            215, 216, 217, 218, 219, 220, 301, 302, 303, 304, 305, 306, 307, 308};
 static_assert(std::size(kPlanted) >= 40);
 
 // The same seeds in every run, so that a change is judged by the same cases; --seed or RAYX_SEED gives others.
@@ -34,6 +34,8 @@ TEST(Simulator, FindsNothingInAThousandSeeds) {
     sum.inline_runs += outcome.inline_runs;
     sum.worker_limits += outcome.worker_limits;
     sum.given_back += outcome.given_back;
+    sum.surplus_left += outcome.surplus_left;
+    sum.surplus_stayed += outcome.surplus_stayed;
     sum.owner_deaths += outcome.owner_deaths;
     sum.actors += outcome.actors;
     sum.actor_ends += outcome.actor_ends;
@@ -45,7 +47,8 @@ TEST(Simulator, FindsNothingInAThousandSeeds) {
   }
   std::cout << sum.steps << " steps, " << sum.kills << " kills, " << sum.owner_deaths << " of owners, " << sum.blocks
             << " waits that lent a CPU, " << sum.inline_runs << " tasks run by their waiters, " << sum.worker_limits
-            << " worker limits, " << sum.given_back << " tasks given back\n"
+            << " worker limits, " << sum.given_back << " tasks given back, " << sum.surplus_left
+            << " workers left that were surplus, " << sum.surplus_stayed << " stayed\n"
             << sum.actors << " actors, " << sum.actor_ends << " killed or crashed, " << sum.calls_run << " calls run, "
             << sum.calls_held_back << " held back, " << sum.calls_failed_at_end << " of them failed with their actor, "
             << sum.borrowed_handles << " handles borrowed, " << sum.revived_handles << " came back\n";
@@ -56,6 +59,8 @@ TEST(Simulator, FindsNothingInAThousandSeeds) {
   EXPECT_GE(sum.inline_runs, 1'000);
   EXPECT_GE(sum.worker_limits, 1);
   EXPECT_GE(sum.given_back, 1'000);
+  EXPECT_GE(sum.surplus_left, 100);
+  EXPECT_GE(sum.surplus_stayed, 10);
   EXPECT_GE(sum.actors, 1'000);
   EXPECT_GE(sum.actor_ends, 300);
   EXPECT_GE(sum.calls_run, 3'000);

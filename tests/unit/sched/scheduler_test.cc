@@ -35,6 +35,10 @@ class Recorder : public Effects {
   void grant(WorkerId worker, LaneId lane) override { want(worker, " gets " + std::to_string(lane)); }
   void revoke(WorkerId worker) override { want(worker, " is taken back"); }
   void dismiss(WorkerId worker) override { want(worker, " is to end"); }
+  bool ask_to_leave(WorkerId worker) override {
+    want(worker, " may leave");
+    return !needed.contains(worker);
+  }
   void set_served(LaneId lane, bool is_served) override { served[lane] = is_served; }
   void report_worker_limit(WorkerId worker) override { want(worker, " waits in vain"); }
   void report_no_process(LaneId lane) override { want(lane, " has no process"); }
@@ -44,6 +48,7 @@ class Recorder : public Effects {
 
   std::set<LaneId> work;
   std::set<WorkerId> asleep;
+  std::set<WorkerId> needed;  // for what they own
   std::map<LaneId, bool> served;
   std::vector<std::string> wanted;
   WorkerId started = 0;
@@ -191,6 +196,66 @@ TEST_F(SchedulerTest, AnActorWithoutAProcessSlotIsLookedAtAgain) {
   node.slots = 1;
   scheduler.tick(scheduler.next_deadline_ns());
   EXPECT_THAT(node.take(), ElementsAre("1 gets 10"));
+}
+
+// Two CPUs, and workers 1 to 4 after tasks of 1 and 2 had waited. Of the surplus 3 and 4, 4 was idle first.
+class Surplus : public SchedulerTest {
+ protected:
+  Surplus() {
+    demand(kSmall);
+    scheduler.blocked(1, now);
+    scheduler.blocked(2, now);
+    node.work.clear();
+    node.asleep = {3, 4};
+    scheduler.resumed(1, now);
+    scheduler.resumed(2, now);
+    EXPECT_THAT(node.take(),
+                ElementsAre("1 gets 0", "2 gets 0", "3 gets 0", "4 gets 0", "3 is taken back", "4 is taken back"));
+    scheduler.left(4, now);
+    scheduler.left(3, now += 1'000'000);
+    EXPECT_EQ(scheduler.free_units(), 0);
+  }
+  void wait() {
+    ASSERT_NE(scheduler.next_deadline_ns(), base::kNever);
+    scheduler.tick(now = scheduler.next_deadline_ns());
+  }
+};
+
+TEST_F(Surplus, LeavesAfterSomeTimeWithoutWork) {
+  EXPECT_EQ(scheduler.next_deadline_ns(), now - 1'000'000 + kSurplusIdle_ns);
+  wait();
+  EXPECT_THAT(node.take(), ElementsAre("4 may leave"));
+  wait();
+  EXPECT_THAT(node.take(), ElementsAre("3 may leave"));
+  EXPECT_EQ(scheduler.next_deadline_ns(), base::kNever);
+  scheduler.died(3, false, now);
+  scheduler.died(4, false, now);
+  EXPECT_EQ(scheduler.workers(), 2u);
+  EXPECT_EQ(scheduler.next_deadline_ns(), base::kNever) << "there is nothing to look at again";
+}
+
+TEST_F(Surplus, IsUsedAgainAndGetsNothingWhileItLeaves) {
+  wait();
+  node.take();
+  node.work.insert(kSmall);
+  scheduler.blocked(1, now);
+  scheduler.blocked(2, now);
+  EXPECT_THAT(node.take(), ElementsAre("3 gets 0", "5 gets 0"));
+  scheduler.stays(4, now);
+  scheduler.blocked(3, now);
+  EXPECT_THAT(node.take(), ElementsAre("4 gets 0"));
+}
+
+TEST_F(Surplus, IsAskedEverMoreRarelyWhileItIsNeeded) {
+  node.needed = {3};
+  wait();
+  scheduler.stays(4, now);
+  wait();
+  EXPECT_THAT(node.take(), ElementsAre("4 may leave", "3 may leave"));
+  const base::TimeNs before = now;
+  wait();
+  EXPECT_THAT(node.take(), ElementsAre("4 may leave"));
+  EXPECT_GE(now, before + 2 * kSurplusIdle_ns - 1'000'000);
 }
 
 class FewWorkers : public SchedulerTest {
