@@ -1,6 +1,7 @@
 #include "rayx/errors.hpp"
 
 #include "observe/frames.hpp"
+#include "rayx/detail/backend.hpp"
 #include "rayx/detail/remote_failure.hpp"
 
 namespace rayx {
@@ -23,6 +24,14 @@ std::string TaskErrorInfo::report() const {
 }
 
 namespace detail {
+
+Failure own_call_failure(const char* what) {
+  return std::make_unique<Error>(Error{
+      ErrorCode::kInvalidArgument,
+      std::string("rayx: ") + what +
+          ": an actor waits for its own call, which begins only when the call that waits has ended. It would wait "
+          "for ever. Call the method directly, or return the ObjectRef and let the caller get() it"});
+}
 
 void throw_error(Error error) {
   switch (error.code) {

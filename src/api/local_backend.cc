@@ -60,6 +60,8 @@ class LocalBackend final : public Backend {
   static ValueView view_of(const LocalNode& node);
   static RefCell* pin_arguments(ExecContext& context);
   void end_actor(LocalActor& actor) noexcept;
+  static void hide_own_call(LocalActor& actor, LocalNode& node);
+  static void show_own_calls(LocalActor& actor) noexcept;
 
   const double cpus_;
   const std::uint64_t store_bytes_;
@@ -125,7 +127,8 @@ void LocalBackend::fill_error(LocalNode& node, const RemoteFailure& error) {
 }
 
 ValueView LocalBackend::view_of(const LocalNode& node) {
-  const std::uint32_t state = node.record.state.load(std::memory_order_acquire);
+  const std::uint32_t hidden = node.hidden_state.load(std::memory_order_acquire);
+  const std::uint32_t state = hidden != 0 ? hidden : node.record.state.load(std::memory_order_acquire);
   ValueView view;
   view.is_error = (state & kRecordIsError) != 0;
   view.has_refs = (state & kRecordHasRefs) != 0;
@@ -147,7 +150,8 @@ bool LocalBackend::read(RefCell* ref, ValueView& view, Failure&) {
   return true;
 }
 
-// What is submitted is done when submit returns, so nothing is ever waited for, except by a task for itself.
+// What is submitted is done when submit returns, so nothing is ever waited for, except by a task for itself; and by an actor for
+// what it has called of itself.
 WaitState LocalBackend::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) {
   return wait_many({&ref, 1}, 1, deadline, failure);
 }
@@ -158,6 +162,16 @@ WaitState LocalBackend::wait_many(std::span<RefCell* const> refs, std::size_t co
   for (RefCell* ref : refs) ready += is_ready(ref) ? 1 : 0;
   if (ready >= count) return WaitState::kReady;
   if (deadline != kNever) return WaitState::kTimedOut;
+  for (RefCell* ref : refs) {
+    LocalNode& node = *LocalNode::of(ref);
+    if (node.hidden_state.load(std::memory_order_acquire) == 0) continue;
+    if (node.hidden_by == std::this_thread::get_id()) {
+      failure = own_call_failure(refs.size() == 1 ? "get" : "wait");
+      return WaitState::kFailed;
+    }
+    node.record.state.wait(kRecordPending, std::memory_order_acquire);  // a thread of the actor's
+    if (++ready >= count) return WaitState::kReady;
+  }
   failure = std::make_unique<Error>(
       Error{ErrorCode::kInvalidArgument,
             "rayx: with RAYX_LOCAL a task waits for a result that only it can make. It would wait for ever"});
@@ -315,8 +329,30 @@ RefCell* LocalBackend::call_actor(RefCell* cell, const TaskCall& call, Failure& 
   }
   ++actor->running;
   LocalNode* const node = run(call, actor->instance);
-  if (--actor->running == 0 && !actor->died_of.empty()) end_actor(*actor);
+  if (--actor->running > 0) {
+    hide_own_call(*actor, *node);
+  } else {
+    show_own_calls(*actor);
+    if (!actor->died_of.empty()) end_actor(*actor);
+  }
   return &node->cell;
+}
+
+void LocalBackend::hide_own_call(LocalActor& actor, LocalNode& node) {
+  count_up(&node.cell);
+  actor.own_calls.push_back(&node);
+  node.hidden_by = std::this_thread::get_id();
+  node.hidden_state.store(node.record.state.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  node.record.state.store(kRecordPending, std::memory_order_relaxed);  // nobody else has it yet
+}
+
+void LocalBackend::show_own_calls(LocalActor& actor) noexcept {
+  for (LocalNode* node : std::exchange(actor.own_calls, {})) {
+    node->record.state.store(node->hidden_state.load(std::memory_order_relaxed), std::memory_order_release);
+    node->hidden_state.store(0, std::memory_order_release);
+    node->record.state.notify_all();
+    drop_ref(&node->cell);
+  }
 }
 
 bool LocalBackend::kill_actor(RefCell* cell, Failure&) {

@@ -1,23 +1,28 @@
 // The objects of a LocalBackend: cells, records and blocks in ordinary memory.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <memory>
 #include <mutex>
 #include <span>
+#include <thread>
 #include <vector>
 
 #include "rayx/detail/backend.hpp"
 
 namespace rayx::detail {
 
+struct LocalNode;
+
 struct LocalActor {
   std::recursive_mutex mutex;  // one call at a time; an actor may call itself
   void* instance = nullptr;
   void (*destroy)(void*) = nullptr;
   std::string class_name;
-  std::string died_of;  // empty: alive
-  int running = 0;      // calls on the stack, which keep the instance
+  std::string died_of;                // empty: alive
+  int running = 0;                    // calls on the stack, which keep the instance
+  std::vector<LocalNode*> own_calls;  // that it has made of itself; one count each, until the outermost call has ended
 };
 
 // One object, task result or actor.
@@ -27,6 +32,10 @@ struct LocalNode {
   Block block;
   std::vector<RefCell*> contained;  // one count of each reference inside the value
   std::unique_ptr<LocalActor> actor;
+  // A call that an actor has made of itself has run, but counts as pending until the call that made it has ended, as it is with
+  // processes: then `record` gets this state. 0: it has it.
+  std::atomic<std::uint32_t> hidden_state{0};
+  std::thread::id hidden_by;
   std::uint32_t index = 0;
   std::uint32_t generation = 1;
 

@@ -233,6 +233,7 @@ class Client : public detail::Backend {
   // client_wait.cc
   class Attending;
   bool run_inline(Entry& e, Attending& attendance);
+  bool is_own_call(const Entry& e) const;
   base::TimeNs nap_ns(base::TimeNs left_ns) const noexcept;
 
   // client_service.cc

@@ -1,4 +1,6 @@
 // Waiting for objects.
+#include <algorithm>
+
 #include "base/clock.hpp"
 #include "worker/client.hpp"
 #include "worker/lent_cpu.hpp"
@@ -74,6 +76,12 @@ bool Client::run_inline(Entry& e, Attending& attendance) {
   return true;
 }
 
+// Whether it is the result of a call that the actor of this thread has made of itself: as long as the thread waits it does not run.
+bool Client::is_own_call(const Entry& e) const {
+  return e.kind == EntryKind::kActorCall &&
+         control_.lane(e.lane).state().executor.load(std::memory_order_acquire) == me_ + 1;
+}
+
 Failure worker_limit_failure(const char* what, const LentCpu& lent) {
   return std::make_unique<Error>(
       Error{ErrorCode::kWorkerLimit,
@@ -120,6 +128,11 @@ WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) 
       const DeadlineNs left = deadline == detail::kNever ? base::kNever : deadline - clock.now_ns();
       if (left <= 0) {
         outcome = is_done() ? WaitState::kReady : WaitState::kTimedOut;
+        break;
+      }
+      if (inside && deadline == detail::kNever && is_own_call(e)) {
+        failure = detail::own_call_failure("get");
+        outcome = WaitState::kFailed;
         break;
       }
       const shm::ObjectKey key = e.kind == EntryKind::kBorrowed ? e.key() : shm::ObjectKey::make(me_, e.index, 0);
@@ -190,6 +203,15 @@ WaitState Client::wait_many(std::span<RefCell* const> refs, std::size_t count, D
     if (left <= 0) {
       outcome = enough() ? WaitState::kReady : WaitState::kTimedOut;
       break;
+    }
+    if (inside && deadline == detail::kNever) {
+      const auto never = std::count_if(
+          refs.begin(), refs.end(), [&](RefCell* ref) { return !detail::is_ready(ref) && is_own_call(*resolve(ref)); });
+      if (refs.size() - static_cast<std::size_t>(never) < count) {
+        failure = detail::own_call_failure("wait");
+        outcome = WaitState::kFailed;
+        break;
+      }
     }
     // Whatever is completed from here on, or answered by the node, raises the epoch, through the service thread.
     const std::uint32_t epoch = epoch_.load(std::memory_order_seq_cst);

@@ -253,6 +253,9 @@ inline Backend* current_backend() noexcept { return g_current_backend.load(std::
 // For workers, which have no init(): makes `backend` (may be nullptr) the current one.
 void set_current_backend(Backend* backend) noexcept;
 
+// What an actor gets that waits, in `what`, for a call of its own.
+Failure own_call_failure(const char* what);
+
 // The factories that init() chooses from. A Failure's code is kInvalidConfig, kUnsupported, kSystemError...
 std::unique_ptr<Backend> make_local_backend(const Config& config, Failure& failure);
 std::unique_ptr<Backend> make_process_backend(const Config& config, Failure& failure);

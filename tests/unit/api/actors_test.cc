@@ -75,6 +75,29 @@ int add_through_many(const std::vector<ActorHandle<Counter>>& counters, int k) {
 }
 int never() { throw std::logic_error("the argument failed"); }
 
+// Is given its own handle.
+struct Narcissus {
+  using Handle = ActorHandle<Narcissus>;
+  int one() { return 1; }
+  int get_own(Handle me) { return get(me.call<&Narcissus::one>()); }
+  int wait_for_own(Handle me) {
+    return static_cast<int>(wait(std::vector{me.call<&Narcissus::one>(), me.call<&Narcissus::one>()}).ready.size());
+  }
+  int get_given(const std::vector<ObjectRef<int>>& own) { return get(own[0]); }
+  int look_at_own(Handle me) {
+    std::vector own{me.call<&Narcissus::one>()};
+    return static_cast<int>(wait(std::move(own), {.timeout = std::chrono::milliseconds(1)}).ready.size());
+  }
+  int wait_for_any(Handle me) {
+    return static_cast<int>(wait(std::vector{me.call<&Narcissus::one>(), remote<slow_seven>()}).ready.size());
+  }
+  ObjectRef<int> hand_out(Handle me) { return me.call<&Narcissus::one>(); }
+  int drop_own(Handle me) {
+    (void)me.call<&Narcissus::one>();
+    return 2;
+  }
+};
+
 using Actors = DoorTest;
 
 TEST_F(Actors, KeepStateBetweenCalls) {
@@ -247,6 +270,27 @@ TEST_F(Actors, MoreThanThereAreCpusRunBesideEachOther) {
 TEST_F(Actors, EmptyHandlesAreRefused) {
   const ActorHandle<Counter> none;
   EXPECT_THAT(text_thrown_by<InvalidArgument>([&] { (void)none.call<&Counter::value>(); }), HasSubstr("call"));
+}
+
+TEST_F(Actors, ThatWaitForTheirOwnCallGetAnError) {
+  auto it = actor<Narcissus>();
+  const auto is_told = HasSubstr("an actor waits for its own call");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THAT(text_thrown_by<InvalidArgument>([&] { get(it.call<&Narcissus::get_own>(it)); }), is_told);
+    EXPECT_THAT(text_thrown_by<InvalidArgument>([&] { get(it.call<&Narcissus::wait_for_own>(it)); }), is_told);
+    EXPECT_EQ(get(it.call<&Narcissus::one>()), 1) << "it goes on";
+  }
+}
+
+TEST_F(Actors, MayUseTheirOwnCallsInEveryOtherWay) {
+  auto it = actor<Narcissus>();
+  EXPECT_EQ(get(it.call<&Narcissus::look_at_own>(it)), 0) << "it is not run meanwhile";
+  EXPECT_EQ(get(it.call<&Narcissus::wait_for_any>(it)), 1);
+  EXPECT_EQ(get(get(it.call<&Narcissus::hand_out>(it))), 1);
+  EXPECT_EQ(get(it.call<&Narcissus::drop_own>(it)), 2);
+  const ObjectRef<int> done = it.call<&Narcissus::one>();
+  EXPECT_EQ(get(it.call<&Narcissus::get_given>(std::vector{done})), 1) << "it was made before";
+  kill(it);
 }
 
 }  // namespace
