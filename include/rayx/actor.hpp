@@ -81,6 +81,12 @@ class [[nodiscard]] ActorHandle {
           args...));
     }
   }
+  template <class... Args>
+  ObjectRef<void> call(const Args&...) const {
+    static_assert(detail::kIsNever<detail::TypeList<Args...>>,
+                  "rayx: call: argument 1 is not where the method goes: handle.call<&Class::method>(arguments...)");
+    return {};
+  }
 
  private:
   template <auto kMethod, class... Args>
@@ -120,10 +126,13 @@ inline constexpr bool kIsActorHandle = false;
 template <class T>
 inline constexpr bool kIsActorHandle<ActorHandle<T>> = true;
 }  // namespace detail
-template <class A>
-  requires(!detail::kIsActorHandle<A>)
-void kill(const A&) {
-  static_assert(detail::kIsNever<A>, "rayx: kill: argument 1 is not an ActorHandle. A task or an object is not killed");
+template <class... Args>
+  requires(sizeof...(Args) != 1 || !(detail::kIsActorHandle<Args> && ...))
+void kill(const Args&...) {
+  static_assert(sizeof...(Args) != 0, "rayx: kill: argument 1 is missing: the ActorHandle");
+  static_assert(sizeof...(Args) != 1,
+                "rayx: kill: argument 1 is not an ActorHandle. A task or an object is not killed");
+  static_assert(sizeof...(Args) < 2, "rayx: kill: argument 2 is one too many: kill takes one ActorHandle");
 }
 
 }  // namespace rayx

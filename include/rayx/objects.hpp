@@ -82,6 +82,25 @@ using PutValue =
     std::conditional_t<std::is_same_v<std::decay_t<A>, const char*> || std::is_same_v<std::decay_t<A>, char*>,
                        std::string, std::decay_t<A>>;
 
+// Whether get takes these: references in their forms with or without a duration, or several references.
+template <class... Args>
+inline constexpr bool kIsGet = sizeof...(Args) > 2 && (kIsObjectRef<Args> && ...);
+template <class A>
+inline constexpr bool kIsGet<A> = kIsObjectRef<A> || kIsRefs<A>;
+template <class A, class B>
+inline constexpr bool kIsGet<A, B> = kIsObjectRef<A> ? kIsObjectRef<B> || std::is_convertible_v<const B&, Duration>
+                                                     : kIsRefs<A> && std::is_convertible_v<const B&, Duration>;
+// Whether the arguments are one for which Is holds, and perhaps one that converts to Option.
+template <bool kIsFirst, class Option, class... Rest>
+inline constexpr bool kIsWith = kIsFirst && sizeof...(Rest) <= 1 && (std::is_convertible_v<const Rest&, Option> && ...);
+// The position of the first argument that is no ObjectRef, from 1; one more than there are if all are.
+template <class... Args>
+consteval std::size_t first_no_ref() {
+  std::size_t position = 1;
+  (void)((kIsObjectRef<Args> && (++position, true)) && ...);
+  return position;
+}
+
 }  // namespace detail
 
 // Puts a value into the object store and returns its reference. Copies it once; up to 40 encoded bytes cost about 15 ns and
@@ -89,7 +108,12 @@ using PutValue =
 template <class A>
 ObjectRef<detail::PutValue<A>> put(const A& value) {
   using Value = detail::PutValue<A>;
-  if constexpr (!codec::is_encodable_v<Value>) {
+  if constexpr (std::is_array_v<A> && !codec::is_encodable_v<Value>) {
+    static_assert(
+        detail::kIsNever<A>,
+        "rayx: put: argument 1 is a C array, which is passed as a pointer in C++. Use std::array or std::vector");
+    return {};
+  } else if constexpr (!codec::is_encodable_v<Value>) {
     using detail::Problem;
     constexpr Problem kOfValue = detail::kPutProblem<Value>;
     static_assert(
@@ -116,6 +140,17 @@ ObjectRef<detail::PutValue<A>> put(const A& value) {
       detail::throw_failure(std::move(failure), "put");
     return detail::RefAccess::adopt<ObjectRef<Value>>(cell);
   }
+}
+
+// Other than one argument gives one line.
+template <class... Args>
+  requires(sizeof...(Args) != 1)
+detail::AfterError put(const Args&...) {
+  static_assert(sizeof...(Args) != 0, "rayx: put: argument 1 is missing: the value");
+  static_assert(
+      sizeof...(Args) == 0,
+      "rayx: put: argument 2 is one too many: put takes one value. Put each by itself, or a std::tuple of them");
+  return {};
 }
 
 // Copies nothing: the array is sealed where it was built. The builder is empty afterwards.
@@ -169,13 +204,33 @@ std::tuple<detail::TupleElement<A>, detail::TupleElement<B>, detail::TupleElemen
           detail::get_element(rest, detail::kNever, kForever)...};
 }
 
-// What is no reference gives one line.
-template <class A>
-  requires(!detail::kIsObjectRef<A> && !detail::kIsRefs<A>)
-detail::AfterError get(const A&, Duration = kForever) {
-  static_assert(detail::kIsNever<A>,
-                "rayx: get: argument 1 is not an ObjectRef, nor a std::vector or std::tuple of them. Of an AnyRef take "
-                "ref.as<T>() first");
+// Other arguments give one line.
+template <class... Args>
+  requires(!detail::kIsGet<Args...>)
+detail::AfterError get(const Args&...) {
+  constexpr std::size_t kCount = sizeof...(Args);
+  if constexpr (kCount == 0) {
+    static_assert(kCount != 0, "rayx: get: argument 1 is missing: give an ObjectRef");
+  } else {
+    constexpr std::size_t kAt = detail::first_no_ref<Args...>();
+    constexpr bool kIsFirst = detail::kIsGet<std::tuple_element_t<0, std::tuple<Args...>>>;
+    static_assert(kIsFirst,
+                  "rayx: get: argument 1 is not an ObjectRef, nor a std::vector or std::tuple of them. Of an AnyRef "
+                  "take ref.as<T>() first");
+    static_assert(!kIsFirst || kCount != 2,
+                  "rayx: get: argument 2 is neither a duration nor an ObjectRef. A timeout has a unit: "
+                  "rayx::get(ref, std::chrono::seconds(3))");
+    static_assert(!kIsFirst || kCount == 2 || kAt > 2,
+                  "rayx: get: argument 2 is not an ObjectRef. For a timeout give the references together: "
+                  "rayx::get(std::tuple(a, b), timeout)");
+    static_assert(!kIsFirst || kCount == 2 || kAt != 3,
+                  "rayx: get: argument 3 is not an ObjectRef. For a timeout give the references together: "
+                  "rayx::get(std::tuple(a, b), timeout)");
+    static_assert(
+        !kIsFirst || kCount == 2 || kAt < 4,
+        "rayx: get: argument 4 or a later one is not an ObjectRef. For a timeout give the references together: "
+        "rayx::get(std::tuple(a, b), timeout)");
+  }
   return {};
 }
 
@@ -193,10 +248,19 @@ Result<T> try_get(const ObjectRef<T>& ref, Duration timeout = kForever) {
   }
 }
 
-template <class A>
-  requires(!detail::kIsObjectRef<A>)
-detail::AfterError try_get(const A&, Duration = kForever) {
-  static_assert(detail::kIsNever<A>, "rayx: try_get: argument 1 is not an ObjectRef");
+template <class... None>
+  requires(sizeof...(None) == 0)
+detail::AfterError try_get() {
+  static_assert(sizeof...(None) != 0, "rayx: try_get: argument 1 is missing: the ObjectRef");
+  return {};
+}
+template <class A, class... Rest>
+  requires(!detail::kIsWith<detail::kIsObjectRef<A>, Duration, Rest...>)
+detail::AfterError try_get(const A&, const Rest&...) {
+  static_assert(detail::kIsObjectRef<A>, "rayx: try_get: argument 1 is not an ObjectRef");
+  static_assert(!detail::kIsObjectRef<A>,
+                "rayx: try_get: argument 2 is not a duration, the only one after the ObjectRef. A timeout has a unit: "
+                "rayx::try_get(ref, std::chrono::seconds(3))");
   return {};
 }
 
@@ -245,12 +309,21 @@ WaitResult<Ref> wait(std::vector<Ref> refs, WaitOptions options = {}) {
   return result;
 }
 
-template <class A>
-  requires(!detail::kIsWaitable<A>)
-detail::AfterError wait(const A&, WaitOptions = {}) {
-  static_assert(detail::kIsNever<A>,
+template <class... None>
+  requires(sizeof...(None) == 0)
+detail::AfterError wait() {
+  static_assert(sizeof...(None) != 0, "rayx: wait: argument 1 is missing: a std::vector of ObjectRef<T>, or of AnyRef");
+  return {};
+}
+template <class A, class... Rest>
+  requires(!detail::kIsWith<detail::kIsWaitable<A>, WaitOptions, Rest...>)
+detail::AfterError wait(const A&, const Rest&...) {
+  static_assert(detail::kIsWaitable<A>,
                 "rayx: wait: argument 1 is not a std::vector of ObjectRef<T>, or of AnyRef for different types: "
                 "rayx::wait(std::vector{a, b})");
+  static_assert(!detail::kIsWaitable<A>,
+                "rayx: wait: argument 2 is not WaitOptions: rayx::wait(refs, {.count = 1, .timeout = "
+                "std::chrono::seconds(3)})");
   return {};
 }
 
@@ -312,12 +385,20 @@ template <class Ref>
 AsCompleted<Ref> as_completed(std::vector<Ref> refs) {
   return AsCompleted<Ref>(std::move(refs));
 }
-template <class A>
-  requires(!detail::kIsWaitable<A>)
-std::span<AnyRef> as_completed(const A&) {
+template <class... None>
+  requires(sizeof...(None) == 0)
+std::span<AnyRef> as_completed() {
+  static_assert(sizeof...(None) != 0,
+                "rayx: as_completed: argument 1 is missing: a std::vector of ObjectRef<T>, or of AnyRef");
+  return {};
+}
+template <class A, class... Rest>
+  requires(!detail::kIsWaitable<A> || sizeof...(Rest) > 0)
+std::span<AnyRef> as_completed(const A&, const Rest&...) {
   static_assert(
-      detail::kIsNever<A>,
+      detail::kIsWaitable<A>,
       "rayx: as_completed: argument 1 is not a std::vector of ObjectRef<T>, or of AnyRef for different types");
+  static_assert(!detail::kIsWaitable<A>, "rayx: as_completed: argument 2 is one too many: it takes the references");
   return {};
 }
 

@@ -21,17 +21,32 @@ namespace detail {
 
 std::size_t chunk_size(std::size_t items, std::size_t chunk);
 
+// What the function is called with for parameter P: the argument itself; where P is T&&, a copy of what stays.
+template <class P, class A>
+decltype(auto) as_argument(A&& argument) {
+  if constexpr (std::is_rvalue_reference_v<P> && std::is_lvalue_reference_v<A>) {
+    return std::remove_cvref_t<A>(argument);
+  } else {
+    return std::forward<A>(argument);
+  }
+}
+template <class Callee, class... Ps, class... Args>
+decltype(auto) call_in_loop(TypeList<Ps...>, Args&&... args) {
+  void* none = nullptr;
+  return Callee::call(none, as_argument<Ps>(std::forward<Args>(args))...);
+}
+
 // The task of map: a chunk of items, and the values that were bound. Named by the callee (NameOf below). kAwaits: the items are
 // references, and the function takes what they refer to.
 template <class Callee, class R, bool kAwaits, class Item, class... Values>
 struct MapChunk {
   auto operator()(const std::vector<Item>& items, const Values&... values) const {
-    void* none = nullptr;
+    using Parameters = typename Callee::template Sig<Values..., Item>::Parameters;
     const auto call = [&](const Item& item) -> decltype(auto) {
       if constexpr (kAwaits) {
-        return Callee::call(none, values..., get(item));
+        return call_in_loop<Callee>(Parameters{}, values..., get(item));
       } else {
-        return Callee::call(none, values..., item);
+        return call_in_loop<Callee>(Parameters{}, values..., item);
       }
     };
     if constexpr (std::is_void_v<R>) {
@@ -47,8 +62,8 @@ struct MapChunk {
 template <class Callee, class Index, class... Values>
 struct ForChunk {
   void operator()(Index first, Index last, const Values&... values) const {
-    void* none = nullptr;
-    for (Index i = first; i != last; ++i) static_cast<void>(Callee::call(none, values..., i));
+    using Parameters = typename Callee::template Sig<Values..., Index>::Parameters;
+    for (Index i = first; i != last; ++i) static_cast<void>(call_in_loop<Callee>(Parameters{}, values..., i));
   }
 };
 template <class Callee, class R, bool kAwaits, class Item, class... Values>
@@ -200,6 +215,16 @@ struct ForCall {
   }
 };
 
+// Whether the arguments are kCount, and perhaps options.
+template <std::size_t kCount, class... Args>
+consteval bool is_loop() {
+  if constexpr (sizeof...(Args) == kCount + 1) {
+    return std::is_convertible_v<const std::tuple_element_t<kCount, std::tuple<Args...>>&, ChunkOptions>;
+  } else {
+    return sizeof...(Args) == kCount;
+  }
+}
+
 }  // namespace detail
 
 // fn(item) for each item, as tasks of several items each; the results in order (nothing for void). Returns when all are done; throws the
@@ -250,6 +275,27 @@ auto map(const F& fn, std::initializer_list<Item> items, const ChunkOptions& opt
   return map<F, std::vector<Item>>(fn, std::vector<Item>(items), options);
 }
 
+// Other arguments give one line.
+template <auto kFunction, class... Args>
+  requires(!detail::is_loop<1, Args...>())
+detail::AfterError map(const Args&...) {
+  static_assert(sizeof...(Args) != 0, "rayx: map: argument 1 is missing: the items, as in rayx::map<function>(items)");
+  static_assert(sizeof...(Args) == 0,
+                "rayx: map: argument 2 is not ChunkOptions. map goes over one range of items; other values are bound: "
+                "rayx::map(rayx::bind<function>(values...), items)");
+  return {};
+}
+template <class... Args>
+  requires(!detail::is_loop<2, Args...>())
+detail::AfterError map(const Args&...) {
+  static_assert(sizeof...(Args) != 0, "rayx: map: argument 1 is missing: the function, as in rayx::map(lambda, items)");
+  static_assert(sizeof...(Args) != 1, "rayx: map: argument 2 is missing: rayx::map(lambda, items)");
+  static_assert(sizeof...(Args) < 2,
+                "rayx: map: argument 3 is not ChunkOptions. map goes over one range of items; other values are bound: "
+                "rayx::map(rayx::bind<function>(values...), items)");
+  return {};
+}
+
 // fn(i) for each i in [first, last), as tasks of several steps each. Returns when all are done; throws the first error in order. fn
 // runs in other processes: it cannot write into the caller's memory. Results go through map, actors or the store.
 template <auto kFunction, class First, class Last>
@@ -279,6 +325,30 @@ void parallel_for(First first, Last last, const Bound<Callee, Values...>& bound,
   } else {
     std::apply([&](const Values&... values) { Call::run(first, last, options, values...); }, bound.values);
   }
+}
+template <auto kFunction, class... Args>
+  requires(!detail::is_loop<2, Args...>())
+void parallel_for(const Args&...) {
+  static_assert(sizeof...(Args) != 0,
+                "rayx: parallel_for: argument 1 is missing: rayx::parallel_for<function>(first, last)");
+  static_assert(sizeof...(Args) != 1,
+                "rayx: parallel_for: argument 2 is missing: rayx::parallel_for<function>(first, last)");
+  static_assert(
+      sizeof...(Args) < 2,
+      "rayx: parallel_for: argument 3 is not ChunkOptions: rayx::parallel_for<function>(first, last, options)");
+}
+template <class... Args>
+  requires(!detail::is_loop<3, Args...>())
+void parallel_for(const Args&...) {
+  static_assert(sizeof...(Args) != 0,
+                "rayx: parallel_for: argument 1 is missing: rayx::parallel_for(first, last, lambda)");
+  static_assert(sizeof...(Args) != 1,
+                "rayx: parallel_for: argument 2 is missing: rayx::parallel_for(first, last, lambda)");
+  static_assert(sizeof...(Args) != 2,
+                "rayx: parallel_for: argument 3 is missing, the function: rayx::parallel_for(first, last, lambda) or "
+                "rayx::parallel_for<function>(first, last)");
+  static_assert(sizeof...(Args) < 3,
+                "rayx: parallel_for: argument 4 is not ChunkOptions: rayx::parallel_for(first, last, lambda, options)");
 }
 
 }  // namespace rayx

@@ -9,12 +9,13 @@
 #include <iostream>
 
 // First, so that the error line of a wrong call does not come with the way to it through other headers.
+#include <rayx/array.hpp>
+
 #include <rayx/remote.hpp>
 
 #include <rayx/objects.hpp>
 
 #include <rayx/actor.hpp>
-#include <rayx/array.hpp>
 #include <rayx/errors.hpp>
 #include <rayx/object_ref.hpp>
 #include <rayx/options.hpp>

@@ -51,13 +51,18 @@ struct RegisteredException {
 //   const bool registered = rayx::register_exception<MyError>();
 template <class E>
 bool register_exception() {
-  static_assert(std::is_class_v<E> && !std::is_final_v<E>,
-                "rayx: register_exception: a class that is not final is needed");
+  constexpr bool kIsClass = std::is_class_v<E> && !std::is_final_v<E>;
+  constexpr bool kArrives = codec::is_encodable_v<E> || std::is_constructible_v<E, std::string>;
+  static_assert(kIsClass, "rayx: register_exception: a class that is not final is needed");
   static_assert(
-      codec::is_encodable_v<E> || std::is_constructible_v<E, std::string>,
+      kArrives || !kIsClass,
       "rayx: register_exception: the class is neither constructible from a std::string nor can it be encoded");
-  static const bool once = (detail::register_exception_type(detail::RegisteredException<E>::type), true);
-  return once;
+  if constexpr (kIsClass && kArrives) {
+    static const bool once = (detail::register_exception_type(detail::RegisteredException<E>::type), true);
+    return once;
+  } else {
+    return false;
+  }
 }
 
 }  // namespace rayx

@@ -70,6 +70,11 @@ template <auto kTarget>
 struct CalleeOfValue<kTarget> {
   using Type = ObjectCallee<std::remove_const_t<decltype(kTarget)>>;
 };
+template <class R, class... Ps, R (*kTarget)(Ps...)>
+  requires(!CanCall<kTarget, Ps...> && requires { (static_cast<Ps>(std::declval<Ps>()), ...); })
+struct CalleeOfValue<kTarget> {
+  using Type = DeletedCallee;
+};
 template <auto kTarget>
 using CalleeOf = typename CalleeOfValue<kTarget>::Type;
 
@@ -147,6 +152,32 @@ auto remote(const Bound<Callee, Values...>& bound, const TaskOptions& options, c
   }
 }
 
+// What is called in another way gives one line.
+template <class... Args>
+ObjectRef<void> remote(const TaskOptions&, const Args&...) {
+  static_assert(detail::kIsNever<detail::TypeList<Args...>>,
+                "rayx: remote: argument 1 is TaskOptions, which come after the function: rayx::remote(lambda, options, "
+                "arguments...)");
+  return {};
+}
+template <class F, class A, class... Args>
+  requires(!std::is_same_v<F, A> && !detail::kIsBound<A>)
+ObjectRef<void> remote(const A&, const Args&...) {
+  static_assert(std::is_same_v<F, A>,
+                "rayx: remote: argument 1 is not of the type that is named before it. A task is a function or lambda: "
+                "rayx::remote<function>(arguments...); for an object in a process of its own: rayx::actor<Class>"
+                "(arguments...)");
+  return {};
+}
+template <class... F>
+  requires(sizeof...(F) <= 1)
+ObjectRef<void> remote() {
+  static_assert(sizeof...(F) > 1,
+                "rayx: remote: argument 1 is missing: the function, as in rayx::remote<function>(arguments...) or "
+                "rayx::remote(lambda, arguments...)");
+  return {};
+}
+
 // A function together with its first arguments, to be completed by the arguments of remote or the items of map:
 // map(rayx::bind<scale>(2.5), values). The values are copied into each task; bind an ObjectRef for what is large.
 template <auto kFunction, class... Values>
@@ -162,6 +193,14 @@ auto bind(const F&, Values&&... values) {
   } else
     return Bound<detail::ObjectCallee<std::decay_t<const F>>, std::decay_t<Values>...>{
         {std::forward<Values>(values)...}};
+}
+template <class... F>
+  requires(sizeof...(F) <= 1)
+detail::AfterError bind() {
+  static_assert(sizeof...(F) > 1,
+                "rayx: bind: argument 1 is missing: the function, as in rayx::bind<function>(values...) or "
+                "rayx::bind(lambda, values...)");
+  return {};
 }
 
 }  // namespace rayx

@@ -1,6 +1,8 @@
 // Starting and ending the runtime of this process.
 #pragma once
 
+#include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include <rayx/options.hpp>
@@ -29,6 +31,14 @@ class [[nodiscard]] Runtime {
 // Starts the embedded cluster. One runtime at a time: a second init before the first is shut down throws AlreadyInitialized;
 // after that it starts a new one. Throws ConfigError, naming the field or variable, and SystemError. Any thread.
 Runtime init(const Config& config = {});
+template <class... Args>
+  requires(sizeof...(Args) > 1 || !(std::is_convertible_v<const Args&, Config> && ...))
+Runtime init(const Args&...) {
+  constexpr bool kIsConfig = std::is_convertible_v<const std::tuple_element_t<0, std::tuple<Args...>>&, Config>;
+  static_assert(kIsConfig, "rayx: init: argument 1 is not a Config: rayx::init({.num_cpus = 8})");
+  static_assert(!kIsConfig, "rayx: init: argument 2 is one too many: rayx::init({.num_cpus = 8})");
+  return {};
+}
 
 // Ends the runtime at once: waits for nothing, ends the workers and actors, frees all objects. What is used afterwards throws
 // NotInitialized; references may be destroyed at any time later, and an Array that is held stays readable. What lies in an ArrayBuilder

@@ -14,6 +14,7 @@ enum class Problem {
   kNotCallable,
   kCaptures,
   kFunctionPointer,
+  kDeleted,
   kNotMethod,
   kNotConstructible,
   kNotActorClass,
@@ -149,7 +150,9 @@ struct Plan<TypeList<Ps...>, Args...> {
 template <class Callee, class... Args>
 consteval Finding find_problem() {
   using Sig = typename Callee::template Sig<Args...>;
-  if constexpr (!Sig::kKnown) {
+  if constexpr (std::is_same_v<Sig, Deleted>) {
+    return {Problem::kDeleted, 0};
+  } else if constexpr (!Sig::kKnown) {
     return {std::is_same_v<Sig, DoesNotFit> ? Problem::kDoesNotFit : Problem::kNotCallable, 0};
   } else {
     constexpr Finding kOfArguments = Plan<typename Sig::Parameters, Args...>::find();

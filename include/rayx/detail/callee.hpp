@@ -56,6 +56,17 @@ struct FunctionCallee {
   }
 };
 
+// A function that is declared with = delete: g++ 12 takes it as a template argument, and then has an error for each mention.
+struct Deleted {
+  static constexpr bool kKnown = false;
+};
+template <auto kFunction, class... Ps>
+concept CanCall = requires { kFunction(std::declval<Ps>()...); };
+struct DeletedCallee {
+  template <class... Args>
+  using Sig = Deleted;
+};
+
 template <class F>
 struct ObjectCallee {
   static constexpr FunctionKind kKind = FunctionKind::kTask;

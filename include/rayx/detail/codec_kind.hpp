@@ -236,6 +236,15 @@ consteval bool are_flat(TypeList<Ts...>) {
 template <class T>
 inline constexpr bool kIsPlainAggregate = std::is_aggregate_v<T> && std::is_class_v<T> && !kIsStdArray<T>;
 
+struct AnyUnion {
+  template <class U>
+    requires(std::is_union_v<U> && !HasCodec<U>)
+  operator U();
+};
+// A union without a name shows its alternatives as members of the class, and no structured binding can be made then.
+template <class T>
+inline constexpr bool kHasUnion = takes_in_member<T, AnyUnion>();
+
 // Whether the members of a plain aggregate can be named.
 template <class T>
 consteval bool has_visible_members() {
@@ -244,7 +253,7 @@ consteval bool has_visible_members() {
   } else if constexpr (kHasBase<T>) {
     return false;
   } else {
-    return kMembers<T> <= kMembersMax;
+    return kMembers<T> <= kMembersMax && !kHasUnion<T>;
   }
 }
 

@@ -107,73 +107,76 @@ template <class T>
 inline constexpr bool kTakesBraces<T, 33> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}}; };
 // clang-format on
 
-template <class T, std::size_t kCount>
-inline constexpr bool kTakesBracesThenAnything = false;
+// The same with something other than {} for the last.
+template <class T, std::size_t kCount, class Last>
+inline constexpr bool kTakesBracesThen = false;
 // clang-format off
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 1> = requires { T{{}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 2> = requires { T{{}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 3> = requires { T{{}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 4> = requires { T{{}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 5> = requires { T{{}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 6> = requires { T{{}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 7> = requires { T{{}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 8> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 9> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 10> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 11> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 12> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 13> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 14> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 15> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 16> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 17> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 18> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 19> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 20> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 21> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 22> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 23> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 24> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 25> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 26> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 27> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 28> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 29> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 30> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 31> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
-template <class T>
-inline constexpr bool kTakesBracesThenAnything<T, 32> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Anything{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 0, Last> = requires { T{Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 1, Last> = requires { T{{}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 2, Last> = requires { T{{}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 3, Last> = requires { T{{}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 4, Last> = requires { T{{}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 5, Last> = requires { T{{}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 6, Last> = requires { T{{}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 7, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 8, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 9, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 10, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 11, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 12, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 13, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 14, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 15, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 16, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 17, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 18, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 19, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 20, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 21, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 22, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 23, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 24, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 25, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 26, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 27, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 28, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 29, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 30, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 31, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
+template <class T, class Last>
+inline constexpr bool kTakesBracesThen<T, 32, Last> = requires { T{{}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, Last{}}; };
 // clang-format on
 
 template <class T, std::size_t kCount = 0>
@@ -265,7 +268,7 @@ consteval std::size_t count_members() {
     constexpr std::size_t kBraces = count_braces<T>();
     if constexpr (kBraces > kMembersMax) {
       return kMembersTooMany;
-    } else if constexpr (kBraces > 0 && !kTakesBracesThenAnything<T, kBraces>) {
+    } else if constexpr (kBraces > 0 && !kTakesBracesThen<T, kBraces, Anything>) {
       return kBraces;
     } else {
       constexpr std::size_t kTotal = count_initializers<T>();
@@ -282,6 +285,48 @@ consteval std::size_t count_members() {
 }
 template <class T>
 inline constexpr std::size_t kMembers = count_members<T>();
+
+// Whether one of the members becomes a Wanted: a type of no use but for conversions. Arrays and aggregates are looked into, by their
+// first element.
+template <class T, class Wanted, class Before, class After>
+inline constexpr bool kTakesAt = false;
+template <class T, class Wanted, std::size_t... kBefore, std::size_t... kAfter>
+inline constexpr bool kTakesAt<T, Wanted, std::index_sequence<kBefore...>, std::index_sequence<kAfter...>> =
+    requires {
+      T{AnythingAt<kBefore>{}..., Wanted{}, AnythingAt<kAfter>{}...};
+    };
+template <class T, class Wanted, std::size_t kTotal, std::size_t kAt = 0>
+consteval bool takes_among_anything() {
+  if constexpr (kAt >= kTotal) {
+    return false;
+  } else if constexpr (kTakesAt<T, Wanted, std::make_index_sequence<kAt>, std::make_index_sequence<kTotal - kAt - 1>>) {
+    return true;
+  } else {
+    return takes_among_anything<T, Wanted, kTotal, kAt + 1>();
+  }
+}
+template <class T, class Wanted, std::size_t kAt = 0>
+consteval bool takes_among_braces() {
+  if constexpr (kAt >= kMembersMax) {
+    return false;
+  } else if constexpr (kTakesBracesThen<T, kAt, Wanted>) {
+    return true;
+  } else if constexpr (!kTakesBraces<T, kAt + 1>) {
+    return false;
+  } else {
+    return takes_among_braces<T, Wanted, kAt + 1>();
+  }
+}
+template <class T, class Wanted>
+consteval bool takes_in_member() {
+  if constexpr (takes_among_braces<T, Wanted>()) {
+    return true;
+  } else if constexpr (count_braces<T>() == kMembers<T>) {
+    return false;
+  } else {
+    return takes_among_anything<T, Wanted, count_initializers<T>()>();
+  }
+}
 
 // visit calls f with each member of a T or const T; Types names their declared types, references and arrays as they are.
 template <std::size_t kCount>

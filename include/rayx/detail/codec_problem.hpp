@@ -70,6 +70,8 @@ consteval Problem problem_of_class() {
   } else if constexpr (kIsPlainAggregate<T>) {
     if constexpr (kHasBase<T>) {
       return Problem::kBase;
+    } else if constexpr (kMembers<T> <= kMembersMax) {
+      return Problem::kUnion;
     } else {
       return kMembers<T> == kMembersTooMany ? Problem::kTooManyMembers : Problem::kHiddenMembers;
     }
@@ -191,8 +193,7 @@ consteval Problem find_parameter_problem() {
 
 }  // namespace detail
 
-// kNone if values of type T can be encoded and decoded, else the first problem found inside it. Never an error by itself, but
-// for what cannot be looked at without one: aggregates with anonymous unions.
+// kNone if values of type T can be encoded and decoded, else the first problem found inside it. Never an error by itself.
 template <class T>
 consteval Problem problem_of() {
   return detail::kProblem<T>;

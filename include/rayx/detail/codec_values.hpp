@@ -552,7 +552,7 @@ struct Value<T, Kind::kAggregate> {
   }
   static T read(Decoder& d) {
     if constexpr (has_array_member<T>()) {
-      T value{};
+      T value = T();  // clang 15 does not survive braces here where the array has arrays
       Members<kMembers<T>>::visit(value, [&d](auto&... members) { (read_into(members, d), ...); });
       return value;
     } else {
