@@ -1,0 +1,215 @@
+#include "wire/channel.hpp"
+
+#include <utility>
+
+#include "base/check.hpp"
+
+namespace rayx::wire {
+namespace {
+
+constexpr std::size_t kPartsMax = 64;             // of one writev
+constexpr std::size_t kWriteBytes = 1024 * 1024;  // of one writev, about
+constexpr std::size_t kEagerBytes = 256 * 1024;   // control bytes that do not wait for the end of the turn
+
+}  // namespace
+
+void Channel::on_readable() {
+  const std::shared_ptr<Channel> self = shared_from_this();
+  switch (phase_) {
+    case Phase::kHandshake: return read_handshake();
+    case Phase::kTls: return drive_tls();
+    case Phase::kHello:
+    case Phase::kOpen: return read_frames();
+    case Phase::kLingering: return drain();
+    case Phase::kReady:
+    case Phase::kClosed: return;
+  }
+}
+
+void Channel::on_writable() {
+  const std::shared_ptr<Channel> self = shared_from_this();
+  is_blocked_ = false;
+  flush();
+}
+
+void Channel::read_frames() {
+  std::size_t turn_bytes = 0;
+  while (!parser_.is_paused()) {
+    const Stream::Moved moved = stream_.read(parser_.space());
+    if (moved.bytes > 0) {
+      heard_ns_ = loop_.now_ns();
+      turn_bytes += moved.bytes;
+      if (!parser_.commit(moved.bytes, *this)) {
+        if (!parser_.fault().empty() && is_alive()) lost(CloseKind::kBroken, parser_.fault());
+        return;
+      }
+      if (phase_ != Phase::kOpen && phase_ != Phase::kHello) return;
+    }
+    switch (moved.status) {
+      case Stream::Status::kMoved:
+        if (turn_bytes < kTurnBytes) continue;
+        // The others have their turn. What TLS holds already wakes nobody.
+        if (stream_.tls() == nullptr) return watch_.want_readable();
+        return loop_.post([weak = weak_from_this()] {
+          if (const auto self = weak.lock()) self->on_readable();
+        });
+      case Stream::Status::kDrained:
+      case Stream::Status::kWouldBlock: return watch_.want_readable();
+      case Stream::Status::kEnded:
+        return lost(CloseKind::kLost, parser_.is_inside_frame() ? "the connection ended in the middle of a frame"
+                                                                : "the peer ended the connection without a word");
+      case Stream::Status::kFailed: return lost(CloseKind::kLost, stream_.error().message);
+    }
+  }
+}
+
+bool Channel::on_frame(FrameKind kind, std::span<const std::byte> bytes) {
+  switch (kind) {
+    case FrameKind::kHello:
+      peer_hello_.assign(bytes.begin(), bytes.end());
+      phase_ = Phase::kReady;
+      parser_.pause();  // what follows waits for the owner
+      settle({});
+      return is_alive();
+    case FrameKind::kControl: handler_->on_control(bytes); return is_alive();
+    case FrameKind::kPing:
+      // One answer at a time: endless pings of a peer that does not read must not fill our memory.
+      if (!std::exchange(pong_waits_, true)) outbox_.add_frame(FrameKind::kPong, {});
+      schedule_flush();
+      return true;
+    case FrameKind::kPong: return true;
+    case FrameKind::kGoodbye: {
+      std::string reason;
+      for (const std::byte byte : bytes) {
+        const char c = static_cast<char>(byte);
+        reason += (c >= 0 && c < ' ') || c == 0x7f ? '?' : c;  // it may end on a terminal
+      }
+      lost(CloseKind::kByPeer, "the peer closed it: " + (reason.empty() ? "it gave no reason" : reason));
+      return false;
+    }
+    case FrameKind::kPayload: break;
+  }
+  RAYX_CHECK(false, "the parser gave an unknown frame", static_cast<int>(kind));
+}
+
+std::span<std::byte> Channel::on_chunk_begin(const PayloadChunk& chunk) {
+  const std::span<std::byte> place = handler_->on_payload(chunk);
+  return is_alive() ? place : std::span<std::byte>();
+}
+
+bool Channel::on_chunk_end(const PayloadChunk& chunk) {
+  handler_->on_payload_end(chunk);
+  return is_alive();
+}
+
+void Channel::pause_reading() {
+  reading_is_paused_ = true;
+  parser_.pause();
+}
+
+void Channel::resume_reading() {
+  if (!std::exchange(reading_is_paused_, false) || phase_ != Phase::kOpen) return;
+  heard_ns_ = loop_.now_ns();
+  // Not in this call: the handler is called from the loop only.
+  loop_.post([weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self || self->phase_ != Phase::kOpen || self->reading_is_paused_) return;
+    if (self->parser_.resume(*self)) return self->read_frames();
+    if (!self->parser_.fault().empty() && self->is_alive()) self->lost(CloseKind::kBroken, self->parser_.fault());
+  });
+}
+
+Sent Channel::send(std::span<const std::byte> control) {
+  if (phase_ != Phase::kOpen) return Sent::kClosed;
+  RAYX_CHECK(control.size() <= kControlBytesCeiling, "no control frame may have so many bytes", control.size());
+  if (outbox_.control_bytes() + control.size() > config_.options.queue_hard_bytes) {
+    lost(CloseKind::kOverLimit, "the peer does not read: " + std::to_string(outbox_.control_bytes()) +
+                                    " bytes wait for it, and with this message they would be more than the limit of " +
+                                    std::to_string(config_.options.queue_hard_bytes));
+    return Sent::kClosed;
+  }
+  outbox_.add_frame(FrameKind::kControl, control);
+  if (outbox_.control_bytes() >= kEagerBytes && !is_blocked_) write_some();
+  schedule_flush();
+  if (queued_bytes() <= config_.options.queue_high_bytes) return Sent::kQueued;
+  was_told_to_pause_ = true;
+  return Sent::kPause;
+}
+
+Sent Channel::send_payload(const PayloadChunk& chunk, const std::byte* data, PayloadDone done) {
+  if (phase_ != Phase::kOpen) return Sent::kClosed;
+  RAYX_CHECK(chunk.bytes > 0 && chunk.bytes <= kPayloadBytesMax, "a chunk has at least one byte and a limit",
+             chunk.bytes);
+  if (outbox_.chunks() >= kQueuedChunksMax) {
+    was_told_to_pause_ = true;
+    return Sent::kRefused;
+  }
+  outbox_.add_chunk(chunk, data, std::move(done));
+  schedule_flush();
+  if (queued_bytes() <= config_.options.queue_high_bytes && outbox_.chunks() < kQueuedChunksMax) return Sent::kQueued;
+  was_told_to_pause_ = true;
+  return Sent::kPause;
+}
+
+// Whatever one turn sends goes out together at its end.
+void Channel::schedule_flush() {
+  if (flush_is_scheduled_) return;
+  flush_is_scheduled_ = true;
+  loop_.at_end_of_turn([weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->flush_is_scheduled_ = false;
+    self->flush();
+  });
+}
+
+void Channel::flush() {
+  if (!is_blocked_ && !write_some()) {
+    // What the peer said before it went may still be there to read, and says more than "connection reset".
+    if (phase_ == Phase::kOpen && !parser_.is_paused()) read_frames();
+    if (phase_ == Phase::kLingering) return finish();
+    return lost(CloseKind::kLost, stream_.error().message);
+  }
+  if (outbox_.control_bytes() == 0) pong_waits_ = false;
+  after_write();
+}
+
+// False if the connection is broken. Calls nobody: `send` may be the caller, and a later flush finds it broken again.
+bool Channel::write_some() {
+  if (phase_ == Phase::kClosed) return true;
+  std::size_t turn_bytes = 0;
+  while (!outbox_.is_empty() && turn_bytes < kTurnBytes) {
+    iovec parts[kPartsMax];
+    const std::size_t count = outbox_.gather(parts, kPartsMax, kWriteBytes);
+    const Stream::Moved moved = stream_.write(parts, count);
+    if (moved.bytes > 0) outbox_.consume(moved.bytes, finished_);
+    turn_bytes += moved.bytes;
+    if (moved.status == Stream::Status::kFailed) return false;
+    if (moved.status == Stream::Status::kMoved) continue;
+    is_blocked_ = true;
+    break;
+  }
+  if (stream_.has_output() && stream_.flush() == Stream::Status::kFailed) return false;
+  if (stream_.has_output() || !outbox_.is_empty()) {
+    is_blocked_ = true;
+    watch_.want_writable();
+  }
+  return true;
+}
+
+// Calls of the owner that a write has made possible. From the loop only.
+void Channel::after_write() {
+  // An owner that is told "done" sends the next chunk: take what is there first.
+  std::vector<PayloadDone> finished;
+  finished.swap(finished_);
+  for (PayloadDone& done : finished) {
+    if (done) done(true);
+  }
+  if (phase_ == Phase::kLingering && outbox_.is_empty() && !stream_.has_output()) return linger();
+  if (phase_ != Phase::kOpen || !was_told_to_pause_) return;
+  if (queued_bytes() > config_.options.queue_low_bytes || outbox_.chunks() > kQueuedChunksMax / 2) return;
+  was_told_to_pause_ = false;
+  handler_->on_writable();
+}
+
+}  // namespace rayx::wire

@@ -1,0 +1,44 @@
+// Every limit of the room, with its unit. What an owner may change is an option of Link or Listener and starts from these.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+namespace rayx::wire {
+
+inline constexpr std::uint16_t kProtocolVersion = 1;        // what this build speaks
+inline constexpr std::uint16_t kOldestProtocolVersion = 1;  // and the oldest that it still understands
+
+// Frames.
+inline constexpr std::uint32_t kHelloBytesMax = 4 * 1024;                // the owner's blob that opens a link
+inline constexpr std::uint32_t kControlBytesCeiling = 16 * 1024 * 1024;  // no peer may be allowed more in one frame
+inline constexpr std::uint32_t kControlBytesMax = 1024 * 1024;           // by default
+inline constexpr std::uint32_t kPayloadBytesMax = 1024 * 1024;           // one chunk
+inline constexpr std::uint32_t kGoodbyeBytesMax = 512;                   // the reason that a peer gives when it closes
+inline constexpr std::size_t kReceiveBytes = 64 * 1024;                  // the buffer of a link's reader
+
+// What waits to be sent.
+inline constexpr std::size_t kQueueLowBytes = 1024 * 1024;       // on_writable at or below this
+inline constexpr std::size_t kQueueHighBytes = 4 * 1024 * 1024;  // senders are asked to pause above this
+inline constexpr std::size_t kQueueHardBytes =
+    64 * 1024 * 1024;                                // copies of control frames; above it the link is closed
+inline constexpr std::size_t kQueuedChunksMax = 64;  // borrowed payload chunks; more are not accepted
+
+// One turn of one link: what it may read and write before the other links have theirs.
+inline constexpr std::size_t kTurnBytes = 8 * 1024 * 1024;
+
+inline constexpr std::chrono::milliseconds kConnectTimeout{10'000};    // name, TCP, handshake and hello together
+inline constexpr std::chrono::milliseconds kGoodbyeTimeout{1'000};     // for the last words of a link that closes
+inline constexpr std::chrono::milliseconds kHeartbeatInterval{1'000};  // silence after which a link asks
+inline constexpr std::chrono::milliseconds kHeartbeatTimeout{3'000};   // silence after which the peer counts as dead
+
+// Strangers at a listener.
+inline constexpr std::size_t kHandshakesMax = 128;          // unfinished ones; the next one ends the oldest
+inline constexpr std::uint32_t kHandshakesPerSecond = 200;  // above this the kernel's backlog waits
+inline constexpr std::uint32_t kHandshakeBurst = 128;
+inline constexpr std::chrono::milliseconds kHandshakeTimeout{5'000};
+inline constexpr std::chrono::milliseconds kRefusalReportInterval{10'000};  // one report for each reason
+inline constexpr int kListenBacklog = 128;
+
+}  // namespace rayx::wire

@@ -1,0 +1,148 @@
+#include "wire/stream.hpp"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace rayx::wire {
+
+Stream::Status Stream::fail(Error error) {
+  error_ = std::move(error);
+  return Status::kFailed;
+}
+
+Stream::Moved Stream::receive(iovec* parts, std::size_t count, std::size_t wanted) {
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = count;
+  ssize_t n;
+  do {
+    n = ::recvmsg(socket_.get(), &message, MSG_DONTWAIT);
+  } while (n < 0 && errno == EINTR);
+  if (n > 0) {
+    const auto bytes = static_cast<std::size_t>(n);
+    return {bytes < wanted ? Status::kDrained : Status::kMoved, bytes};
+  }
+  if (n == 0) return {Status::kEnded};
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return {Status::kWouldBlock};
+  return {fail({ErrorCode::kSystemError, std::string("the connection broke while reading: ") + std::strerror(errno)})};
+}
+
+Stream::Moved Stream::send(const iovec* parts, std::size_t count, std::size_t wanted) {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(parts);
+  message.msg_iovlen = count;
+  ssize_t n;
+  do {
+    n = ::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+  } while (n < 0 && errno == EINTR);
+  if (n >= 0) {
+    const auto bytes = static_cast<std::size_t>(n);
+    return {bytes < wanted ? Status::kDrained : Status::kMoved, bytes};
+  }
+  if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) return {Status::kWouldBlock};
+  return {fail({ErrorCode::kSystemError, std::string("the connection broke while writing: ") + std::strerror(errno)})};
+}
+
+Stream::Moved Stream::read(const std::array<std::span<std::byte>, 2>& space) {
+  if (tls_) return read_tls(space);
+  iovec parts[2];
+  std::size_t count = 0;
+  std::size_t wanted = 0;
+  for (const std::span<std::byte> part : space) {
+    if (part.empty()) continue;
+    parts[count++] = {part.data(), part.size()};
+    wanted += part.size();
+  }
+  return receive(parts, count, wanted);
+}
+
+Stream::Moved Stream::write(const iovec* parts, std::size_t count) {
+  if (tls_) return write_tls(parts, count);
+  std::size_t wanted = 0;
+  for (std::size_t i = 0; i < count; ++i) wanted += parts[i].iov_len;
+  return send(parts, count, wanted);
+}
+
+void Stream::stop_writing() { ::shutdown(socket_.get(), SHUT_WR); }
+
+Stream::Status Stream::flush() {
+  while (has_output()) {
+    const std::span<const std::byte> output = tls_->output();
+    const iovec part{const_cast<std::byte*>(output.data()), output.size()};
+    const Moved moved = send(&part, 1, output.size());
+    if (moved.status == Status::kFailed || moved.status == Status::kWouldBlock) return moved.status;
+    tls_->consume_output(moved.bytes);
+  }
+  return Status::kMoved;
+}
+
+Stream::Status Stream::fill_tls() {
+  const std::span<std::byte> input = tls_->input_space();
+  iovec part{input.data(), input.size()};
+  const Moved moved = receive(&part, 1, input.size());
+  tls_->commit_input(moved.bytes);
+  return moved.status;
+}
+
+Stream::Status Stream::shake_hands() {
+  for (;;) {
+    const TlsSession::Step step = tls_->shake_hands();
+    const Status flushed = flush();
+    // A failure of the session comes with an alert for the peer, which was just sent.
+    if (step == TlsSession::Step::kFailed) return fail(tls_->error());
+    if (flushed == Status::kFailed) return flushed;
+    if (step == TlsSession::Step::kDone) return Status::kMoved;
+    const Status filled = fill_tls();
+    if (filled != Status::kMoved && filled != Status::kDrained) return filled;
+  }
+}
+
+Stream::Moved Stream::read_tls(const std::array<std::span<std::byte>, 2>& space) {
+  std::size_t total = 0;
+  for (std::span<std::byte> part : space) {
+    while (!part.empty()) {
+      std::size_t bytes = 0;
+      const TlsSession::Step step = tls_->read(part, bytes);
+      total += bytes;
+      part = part.subspan(bytes);
+      if (step == TlsSession::Step::kDone) continue;
+      if (step == TlsSession::Step::kFailed) {
+        if (total > 0) return {Status::kMoved, total};  // the failure comes again
+        return {tls_->has_ended() ? Status::kEnded : fail(tls_->error())};
+      }
+      const Status filled = fill_tls();
+      if (filled == Status::kMoved || filled == Status::kDrained) continue;
+      if (total == 0) return {filled};
+      return {filled == Status::kWouldBlock ? Status::kDrained : Status::kMoved, total};
+    }
+  }
+  return {Status::kMoved, total};
+}
+
+Stream::Moved Stream::write_tls(const iovec* parts, std::size_t count) {
+  std::size_t total = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    std::span<const std::byte> part(static_cast<const std::byte*>(parts[i].iov_base), parts[i].iov_len);
+    while (!part.empty()) {
+      std::size_t bytes = 0;
+      const TlsSession::Step step = tls_->write(part, bytes);
+      if (step == TlsSession::Step::kFailed) return {fail(tls_->error())};
+      total += bytes;
+      part = part.subspan(bytes);
+      if (bytes > 0) continue;
+      // The output is full: out with it, and on if it went.
+      const Status flushed = flush();
+      if (flushed == Status::kFailed) return {flushed};
+      if (flushed == Status::kWouldBlock && tls_->output().size() > 128 * 1024) {
+        return {total > 0 ? Status::kDrained : Status::kWouldBlock, total};
+      }
+    }
+  }
+  const Status flushed = flush();
+  if (flushed == Status::kFailed) return {flushed};
+  return {flushed == Status::kWouldBlock ? Status::kDrained : Status::kMoved, total};
+}
+
+}  // namespace rayx::wire

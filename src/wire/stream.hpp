@@ -1,0 +1,62 @@
+// Stream: the bytes of one connected socket, plain or through TLS. Never blocks, never raises SIGPIPE, allocates nothing.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "wire/tls.hpp"
+#include "wire/unique_fd.hpp"
+
+namespace rayx::wire {
+
+class Stream {
+ public:
+  enum class Status {
+    kMoved,       // `bytes` were moved; more may be possible at once
+    kDrained,     // `bytes` were moved, and no more can be now
+    kWouldBlock,  // none were
+    kEnded,       // the peer sends nothing more
+    kFailed,      // error()
+  };
+  struct Moved {
+    Status status;
+    std::size_t bytes = 0;
+  };
+
+  explicit Stream(UniqueFd socket) : socket_(std::move(socket)) {}
+
+  Moved read(const std::array<std::span<std::byte>, 2>& space);
+  Moved write(const iovec* parts, std::size_t count);
+  // Encrypted bytes that the socket did not take yet.
+  bool has_output() const { return tls_ && !tls_->output().empty(); }
+  Status flush();
+
+  // From now on all bytes go through it; first its own, with shake_hands: kMoved when it is done, kWouldBlock, or an end.
+  void start_tls(std::unique_ptr<TlsSession> session) { tls_ = std::move(session); }
+  Status shake_hands();
+  const TlsSession* tls() const { return tls_.get(); }
+
+  int socket() const { return socket_.get(); }
+  void stop_writing();  // the peer reads an end of file behind what was written
+  void close() { socket_.reset(); }
+  const Error& error() const { return error_; }
+
+ private:
+  Moved receive(iovec* parts, std::size_t count, std::size_t wanted);
+  Moved send(const iovec* parts, std::size_t count, std::size_t wanted);
+  Status fail(Error error);
+  Status fill_tls();
+  Moved read_tls(const std::array<std::span<std::byte>, 2>& space);
+  Moved write_tls(const iovec* parts, std::size_t count);
+
+  UniqueFd socket_;
+  std::unique_ptr<TlsSession> tls_;
+  Error error_;
+};
+
+}  // namespace rayx::wire

@@ -1,0 +1,28 @@
+// UniqueFd: a descriptor that is closed once. `process` has one of its own; rooms of one floor do not know each other.
+#pragma once
+
+#include <unistd.h>
+
+#include <utility>
+
+namespace rayx::wire {
+
+class UniqueFd {
+ public:
+  UniqueFd() = default;
+  explicit UniqueFd(int fd) noexcept : fd_(fd) {}
+  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  UniqueFd& operator=(UniqueFd other) noexcept { return std::swap(fd_, other.fd_), *this; }
+  ~UniqueFd() { reset(); }
+
+  int get() const noexcept { return fd_; }
+  explicit operator bool() const noexcept { return fd_ >= 0; }
+  void reset() noexcept {
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+}  // namespace rayx::wire

@@ -1,0 +1,94 @@
+#include <csignal>
+#include <cstring>
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "kit/child_process.hpp"
+#include "wire/unique_fd.hpp"
+#include "wire_kit.hpp"
+
+namespace rayx::wire {
+namespace {
+
+using test::Server;
+using testing::HasSubstr;
+
+// A process of its own that connects to the listener whose port comes through the pipe, and stays.
+class Peer {
+ public:
+  explicit Peer(const LinkConfig& config)
+      : pipe_(make_pipe()), child_([&] {
+          std::uint16_t port = 0;
+          if (::read(pipe_.first.get(), &port, sizeof(port)) != sizeof(port)) return 1;
+          const base::SteadyClock clock;
+          auto loop = *Loop::create(clock);
+          test::RecordingHandler handler;
+          std::unique_ptr<Link> link;
+          Connector connector(*loop, {"127.0.0.1", port}, config, [&](auto made) {
+            if (!made) return loop->stop();
+            link = std::move(*made);
+            link->open(handler);
+          });
+          loop->run();
+          return 2;
+        }) {}
+  void connect_to(std::uint16_t port) { EXPECT_EQ(::write(pipe_.second.get(), &port, sizeof(port)), 2); }
+  kit::ChildProcess& process() { return child_; }
+
+ private:
+  static std::pair<UniqueFd, UniqueFd> make_pipe() {
+    int ends[2];
+    EXPECT_EQ(::pipe(ends), 0);
+    return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+  }
+  std::pair<UniqueFd, UniqueFd> pipe_;
+  kit::ChildProcess child_;
+};
+
+LinkConfig impatient(const Token& token) {
+  LinkConfig config = test::with(token);
+  config.options.heartbeat_interval = std::chrono::milliseconds(50);
+  config.options.heartbeat_timeout = std::chrono::milliseconds(400);
+  return config;
+}
+
+TEST(Heartbeat, AStoppedProcessIsNoticedAndAnIdleOneIsNot) {
+  const Token token = Token::make_random();
+  Peer peer(impatient(token));  // before the threads
+  Server server(impatient(token));
+  peer.connect_to(server.endpoint.port);
+  ASSERT_TRUE(server.links.wait([](int count) { return count == 1; }));
+  // Idle for twice the time-out.
+  EXPECT_FALSE(server.handler.wait_closed(std::chrono::milliseconds(800)));
+  ASSERT_TRUE(peer.process().kill(SIGSTOP));
+  ASSERT_TRUE(server.handler.wait_closed());
+  EXPECT_EQ(server.handler.reason().kind, CloseKind::kSilent) << server.handler.reason().message;
+  EXPECT_THAT(server.handler.reason().message, HasSubstr("nothing was heard from the peer for 4"));
+  peer.process().kill(SIGCONT);
+}
+
+TEST(Heartbeat, AKilledProcessIsNoticedAtOnce) {
+  const Token token = Token::make_random();
+  Peer peer(test::with(token));
+  Server server(test::with(token));
+  peer.connect_to(server.endpoint.port);
+  ASSERT_TRUE(server.links.wait([](int count) { return count == 1; }));
+  ASSERT_TRUE(peer.process().kill());
+  ASSERT_TRUE(server.handler.wait_closed());
+  EXPECT_EQ(server.handler.reason().kind, CloseKind::kLost);
+}
+
+TEST(Heartbeat, APeerWithoutHeartbeatsAnswersThemAllTheSame) {
+  const Token token = Token::make_random();
+  LinkConfig without = test::with(token);
+  without.options.heartbeat_interval = {};
+  Server server(impatient(token));
+  test::Client client;
+  ASSERT_EQ(client.connect(server.endpoint, without), "");
+  ASSERT_TRUE(server.links.wait([](int count) { return count == 1; }));
+  EXPECT_FALSE(server.handler.wait_closed(std::chrono::milliseconds(800)));
+}
+
+}  // namespace
+}  // namespace rayx::wire
