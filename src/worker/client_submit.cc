@@ -412,10 +412,13 @@ bool Client::build_parts(Entry& e) {
     const Record& record = record_of(value);
     *part = {};
     part->position = dependency.position;
-    const std::uint32_t state = record.state.load(std::memory_order_acquire) & detail::kRecordStateMask;
-    part->form = state == detail::kRecordDoneInline  ? PartForm::kInline
-                 : state == detail::kRecordDoneBlock ? PartForm::kBlock
-                                                     : PartForm::kPending;
+    const std::uint32_t word = record.state.load(std::memory_order_acquire);
+    const std::uint32_t state = word & detail::kRecordStateMask;
+    // It may have failed since may_follow() looked: then its executor finds the error in the record, and fails with it.
+    part->form = (word & detail::kRecordIsError) != 0 ? PartForm::kPending
+                 : state == detail::kRecordDoneInline ? PartForm::kInline
+                 : state == detail::kRecordDoneBlock  ? PartForm::kBlock
+                                                      : PartForm::kPending;
     part->key = name_of(value).words[0];
     if (part->form != PartForm::kPending) {
       part->size = record.size;

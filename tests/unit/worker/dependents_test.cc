@@ -28,6 +28,7 @@ int when_there(const std::string& path, int x) {
   while (!std::filesystem::exists(path)) ::poll(nullptr, 0, 1);
   return x;
 }
+int fail_fast(int x) { throw x; }
 int fail(int) { throw std::out_of_range("on purpose"); }
 std::vector<int> many(int n) { return std::vector<int>(static_cast<std::size_t>(n), n); }
 long sum(const std::vector<int>& values) {
@@ -43,6 +44,20 @@ TEST(Dependents, AChainGivesTheSameAsItsLinksOneByOne) {
     for (int i = 1; i < 300; ++i) value = rayx::remote<add_one>(value);
     EXPECT_EQ(rayx::get(value), 300);
   }
+}
+
+// What it needs fails at the moment in which it is being queued.
+TEST(Dependents, AnErrorThatComesWhileItsDependentIsQueuedIsTheDependentsToo) {
+  rayx::Runtime runtime = rayx::init({.num_cpus = 1});
+  int without_error = 0;
+  for (int round = 0; round < 60'000; ++round) {
+    const rayx::ObjectRef<int> failing = rayx::remote<fail_fast>(round);
+    for (volatile int turn = 0; turn < round % 2'000; turn = turn + 1) {
+    }
+    const rayx::ObjectRef<int> dependent = rayx::remote<add_one>(failing);
+    without_error += rayx::try_get(dependent) ? 1 : 0;
+  }
+  EXPECT_EQ(without_error, 0);
 }
 
 TEST(Dependents, ThatComeTooEarlyWaitAndOthersGoOn) {
