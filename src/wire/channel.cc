@@ -33,18 +33,21 @@ void Channel::on_writable() {
 }
 
 void Channel::read_frames() {
+  // A place in the parser's buffer waits for bytes: they come through on_readable.
+  if (watch_.waits_for_bytes()) return;
   std::size_t turn_bytes = 0;
+  const std::size_t received = watch_.take_received();
+  if (received > 0) {
+    const std::size_t room = parser_.space()[1].size();
+    if (!stream_.take_encrypted(received)) {
+      if (!took(received)) return;
+      if (received < room) return wait_for_bytes();
+    }
+  }
   while (!parser_.is_paused()) {
     const Stream::Moved moved = stream_.read(parser_.space());
-    if (moved.bytes > 0) {
-      heard_ns_ = loop_.now_ns();
-      turn_bytes += moved.bytes;
-      if (!parser_.commit(moved.bytes, *this)) {
-        if (!parser_.fault().empty() && is_alive()) lost(CloseKind::kBroken, parser_.fault());
-        return;
-      }
-      if (phase_ != Phase::kOpen && phase_ != Phase::kHello) return;
-    }
+    turn_bytes += moved.bytes;
+    if (moved.bytes > 0 && !took(moved.bytes)) return;
     switch (moved.status) {
       case Stream::Status::kMoved:
         if (turn_bytes < kTurnBytes) continue;
@@ -54,13 +57,31 @@ void Channel::read_frames() {
           if (const auto self = weak.lock()) self->on_readable();
         });
       case Stream::Status::kDrained:
-      case Stream::Status::kWouldBlock: return watch_.want_readable();
+      case Stream::Status::kWouldBlock: return wait_for_bytes();
       case Stream::Status::kEnded:
         return lost(CloseKind::kLost, parser_.is_inside_frame() ? "the connection ended in the middle of a frame"
                                                                 : "the peer ended the connection without a word");
       case Stream::Status::kFailed: return lost(CloseKind::kLost, stream_.error().message);
     }
   }
+}
+
+// Bytes lie in the parser's space. False if nothing more is to be read now.
+bool Channel::took(std::size_t bytes) {
+  heard_ns_ = loop_.now_ns();
+  if (!parser_.commit(bytes, *this)) {
+    if (!parser_.fault().empty() && is_alive()) lost(CloseKind::kBroken, parser_.fault());
+    return false;
+  }
+  return phase_ == Phase::kOpen || phase_ == Phase::kHello;
+}
+
+void Channel::wait_for_bytes() {
+  if (parser_.is_paused()) return;
+  const auto space = parser_.space();
+  // In the middle of a chunk its own place, which may be withdrawn, is asked for with each read.
+  if (!space[0].empty()) return watch_.want_readable();
+  watch_.want_bytes(stream_.place_for_bytes(space[1]));
 }
 
 bool Channel::on_frame(FrameKind kind, std::span<const std::byte> bytes) {
@@ -114,6 +135,8 @@ void Channel::resume_reading() {
   loop_.post([weak = weak_from_this()] {
     const auto self = weak.lock();
     if (!self || self->phase_ != Phase::kOpen || self->reading_is_paused_) return;
+    // With a read under way there is no whole frame in the buffer, and the parser may not move what is there.
+    if (self->watch_.waits_for_bytes()) return self->parser_.unpause();
     if (self->parser_.resume(*self)) return self->read_frames();
     if (!self->parser_.fault().empty() && self->is_alive()) self->lost(CloseKind::kBroken, self->parser_.fault());
   });

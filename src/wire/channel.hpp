@@ -59,6 +59,8 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
   void on_readable();
   void on_writable();
   void read_frames();
+  bool took(std::size_t bytes);
+  void wait_for_bytes();
   void schedule_flush();
   void flush();
   bool write_some();

@@ -50,7 +50,7 @@ void Channel::begin(std::chrono::nanoseconds timeout, Settled settled) {
         {ErrorCode::kTimeout, "the peer accepted the connection and did not finish the handshake within " +
                                   std::to_string(ms) + " ms. It is stopped or overloaded, or no rayx"});
   });
-  const bool is_watched = watch_.begin(
+  const bool is_watched = watch_.begin_tcp(
       loop_, stream_.socket(), [this] { on_readable(); }, [this] { on_writable(); });
   if (!is_watched || !send_handshake_output()) {
     const Error error =

@@ -62,6 +62,7 @@ class FrameParser {
   // From within a call of the sink: nothing more is told until the resume, which tells what was read already.
   void pause() { is_paused_ = true; }
   bool resume(FrameSink& sink);
+  void unpause() { is_paused_ = false; }  // where all that was read is known to be told
   bool is_paused() const { return is_paused_; }
   // The place of the chunk that is being read may not be written any more: the rest of the chunk is drained. Stream 0 is a
   // stream as others.

@@ -58,6 +58,11 @@ Stream::Moved Stream::read(const std::array<std::span<std::byte>, 2>& space) {
   return receive(parts, count, wanted);
 }
 
+bool Stream::take_encrypted(std::size_t bytes) {
+  if (tls_) tls_->commit_input(bytes);
+  return tls_ != nullptr;
+}
+
 Stream::Moved Stream::write(const iovec* parts, std::size_t count) {
   if (tls_) return write_tls(parts, count);
   std::size_t wanted = 0;

@@ -31,6 +31,9 @@ class Stream {
   explicit Stream(UniqueFd socket) : socket_(std::move(socket)) {}
 
   Moved read(const std::array<std::span<std::byte>, 2>& space);
+  // For Watch::want_bytes: where bytes of the socket may be put, `plain` or what TLS has; and that they were.
+  std::span<std::byte> place_for_bytes(std::span<std::byte> plain) { return tls_ ? tls_->input_space() : plain; }
+  bool take_encrypted(std::size_t bytes);  // false if they are plain ones
   Moved write(const iovec* parts, std::size_t count);
   // Encrypted bytes that the socket did not take yet.
   bool has_output() const { return tls_ && !tls_->output().empty(); }
