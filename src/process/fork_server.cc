@@ -99,6 +99,7 @@ Result<void> ForkServer::start(const ForkServerConfig& config) {
   MessageHeader first{.kind = MessageKind::kServe};
   first.value = random_word();
   first.number = config.oom_score_adj;
+  first.protocol = kProtocol;
   if (const int error = send_message(control_.get(), first, {}, {}, true)) {
     return describe_spawn_error("writing to the fork server's socket", error);
   }
@@ -106,7 +107,8 @@ Result<void> ForkServer::start(const ForkServerConfig& config) {
                                         .out = out->write_end.get(),
                                         .err = err->write_end.get(),
                                         .nonce = first.value,
-                                        .env = config.env});
+                                        .env = config.env,
+                                        .program = config.program});
   if (!pid) return pid.error();
 
   owner_pid_ = ::getpid();

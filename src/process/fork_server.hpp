@@ -23,6 +23,7 @@
 
 #include "process/exit_status.hpp"
 #include "process/message.hpp"
+#include "process/spawn_self.hpp"
 #include "process/unique_fd.hpp"
 
 namespace rayx::process {
@@ -62,6 +63,7 @@ class ForkServerEvents {
 struct ForkServerConfig {
   std::vector<std::string> env;  // "NAME=value", for the fork server and so for all workers
   int oom_score_adj = 300;       // added to each worker's score, of 1000; 0 leaves it
+  Program program = {};          // which file; nothing set: that of this process
 };
 
 struct WorkerRequest {

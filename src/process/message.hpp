@@ -1,5 +1,6 @@
 // The bytes between a driver and its fork server: one SEQPACKET message each, a fixed header, then payload, then descriptors.
-// Both ends are the same binary (the fork server is an exec of the driver's own file), so the layout needs no version.
+// Both ends are the same binary where a driver starts its own file. A node starts programs that were built elsewhere: the first
+// message, whose layout never changes, carries the number of the protocol, and the program ends with a message if it has another one.
 #pragma once
 
 #include <sys/types.h>
@@ -14,6 +15,8 @@
 
 namespace rayx::process {
 
+inline constexpr std::uint32_t kProtocol =
+    1;  // one more with each change of this file, or of what is said in a worker's start
 inline constexpr std::size_t kConfigBytesMax = 64 * 1024;    // of one worker's configuration, and of its environment
 inline constexpr std::size_t kMessageBytesMax = 160 * 1024;  // below the default send buffer of a unix socket
 inline constexpr std::size_t kPassedFdsMax = 16;             // descriptors passed to one worker
@@ -43,7 +46,7 @@ struct MessageHeader {
   std::uint32_t env_bytes = 0;
   std::uint32_t config_bytes = 0;
   std::int32_t omp_threads = 0;
-  std::int32_t reserved = 0;
+  std::uint32_t protocol = 0;  // kServe and kWork: kProtocol
 };
 
 struct Message {

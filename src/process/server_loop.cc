@@ -241,8 +241,9 @@ class Server {
     control = UniqueFd(ends[0]);
     MessageHeader first{.kind = MessageKind::kWork};
     first.value = random_word();
+    first.protocol = kProtocol;
     if (const int failed = send_message(control.get(), first, {}, {}, true)) return error = failed, -1;
-    SpawnSelf request{.control = theirs.get(), .out = out, .err = err, .nonce = first.value, .env = {}};
+    SpawnSelf request{.control = theirs.get(), .out = out, .err = err, .nonce = first.value, .env = {}, .program = {}};
     std::string_view env = message.payload.substr(0, message.header.env_bytes);
     while (!env.empty()) {  // before the exec, so that libraries which read it when they are loaded see it
       const std::size_t end = std::min(env.find('\0'), env.size());

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -80,6 +81,10 @@ Result<Pipe> make_pipe(int* error_number) {
 
 namespace {
 
+// Of this process, if it was started with one: what the workers that it execs need again. A pointer, because in a program that
+// holds this code itself it is set before static constructors, and theirs would empty a string.
+const std::string* own_library_path = nullptr;
+
 // The arguments as `ps` shows them; argv of main is out of reach for a library.
 std::vector<std::string> own_arguments() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
@@ -98,6 +103,20 @@ std::vector<std::string> own_arguments() {
 std::vector<std::string> child_environment(const SpawnSelf& request) {
   std::vector<std::string> all = request.env;
   all.push_back(fmt::format("{}={}:{:x}", kTakeOverVariable, kControlFd, request.nonce));
+  const std::string& library_path =
+      request.program.path.empty() && own_library_path != nullptr ? *own_library_path : request.program.library_path;
+  if (!library_path.empty()) {
+    std::string_view users;
+    const std::string_view name = "LD_LIBRARY_PATH=";
+    for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry)
+      if (std::string_view(*entry).starts_with(name)) users = std::string_view(*entry).substr(name.size());
+    for (const std::string& entry : request.env)  // what a caller asks for counts as the user's
+      if (entry.starts_with(name)) users = std::string_view(entry).substr(name.size());
+    std::string value = fmt::format("{}{}{}{}", name, library_path, users.empty() ? "" : ":", users);
+    std::erase_if(all, [&](const std::string& entry) { return entry.starts_with(name); });
+    all.push_back(std::move(value));
+    all.push_back(fmt::format("{}={}", kLibraryPathVariable, library_path));
+  }
   const std::size_t own = all.size();
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
     const std::string_view text(*entry);
@@ -134,8 +153,26 @@ struct Attributes {
 
 }  // namespace
 
+void take_library_path() {
+  const char* const kept = std::getenv(kLibraryPathVariable);
+  if (kept == nullptr) return;
+  own_library_path = new std::string(kept);
+  ::unsetenv(kLibraryPathVariable);
+  const char* const value = std::getenv("LD_LIBRARY_PATH");
+  if (value == nullptr) return;
+  const std::string text = value;
+  if (!text.starts_with(*own_library_path)) return;  // a constructor has set it: then it is the program's
+  const std::string users = text.substr(own_library_path->size());
+  if (users.empty()) {
+    ::unsetenv("LD_LIBRARY_PATH");
+  } else if (users[0] == ':') {
+    ::setenv("LD_LIBRARY_PATH", users.c_str() + 1, 1);
+  }
+}
+
 Result<pid_t> spawn_self(const SpawnSelf& request, int* error_number) {
-  std::vector<std::string> arguments = own_arguments();
+  const Program& program = request.program;
+  std::vector<std::string> arguments = program.arguments.empty() ? own_arguments() : program.arguments;
   std::vector<std::string> environment = child_environment(request);
 
   // Sources are moved above the targets 0 to 3, so that no dup2 overwrites a source that is still needed (a driver may have
@@ -168,11 +205,18 @@ Result<pid_t> spawn_self(const SpawnSelf& request, int* error_number) {
                              POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 
   pid_t pid = -1;
-  const int error = ::posix_spawn(&pid, "/proc/self/exe", &files.actions, &attributes.attributes,
+  const std::string path = program.path.empty() ? "/proc/self/exe" : program.path;
+  const int error = ::posix_spawn(&pid, path.c_str(), &files.actions, &attributes.attributes,
                                   pointers_to(arguments).data(), pointers_to(environment).data());
   if (error != 0) {
     if (error_number != nullptr) *error_number = error;
-    return describe_spawn_error("starting the program again as a worker (/proc/self/exe)", error);
+    if (!program.path.empty() && error == ENOENT)
+      return Error{
+          ErrorCode::kSystemError,
+          fmt::format("rayx: starting {} failed: the file or the loader that it names is not there; the folder of "
+                      "the program was removed while it was needed, or this host lacks its loader",
+                      path)};
+    return describe_spawn_error(fmt::format("starting the program as a worker ({})", path).c_str(), error);
   }
   return pid;
 }

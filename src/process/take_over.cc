@@ -92,6 +92,14 @@ const char* examine(std::string_view text, Request& request) {
       (message.header.kind != MessageKind::kServe && message.header.kind != MessageKind::kWork)) {
     return "the socket holds no request of rayx";
   }
+  if (message.header.protocol != kProtocol) {
+    std::fprintf(
+        stderr,
+        "rayx: this program was built with a rayx that talks to its node in protocol %u, and the node that starts "
+        "it talks in protocol %u; use the same release of rayx in the program and on the nodes\n",
+        kProtocol, message.header.protocol);
+    ::_exit(1);
+  }
   request = {fd, peer.pid, message.header};
   return nullptr;
 }
@@ -101,6 +109,7 @@ bool look_at_environment() {
   if (value == nullptr) return false;
   const std::string text = value;
   ::unsetenv(kTakeOverVariable);
+  take_library_path();
   Request request;
   if (const char* reason = examine(text, request)) {
     std::fprintf(stderr,

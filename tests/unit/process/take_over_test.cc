@@ -3,9 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
+#include <sys/socket.h>
 
 #include <cstdlib>
 
+#include "process/message.hpp"
+#include "process/spawn_self.hpp"
 #include "process_test_kit.hpp"
 
 extern char** environ;
@@ -148,6 +151,57 @@ TEST(TakeOver, ThreadsBeforeMainMeanExecAndThatIsSaidOnce) {
 TEST(TakeOver, AnExecedWorkerThatExitsInAConstructorIsTold) {
   const Outcome outcome = run("RAYX_TEST_PLAIN", {"constructor:thread-and-exit"});
   EXPECT_EQ(count_lines(outcome.text, "worker 1 exited with code 4, entered=0"), 1) << outcome.text;
+}
+
+// As a node does with the program of a job.
+TEST(AnotherProgram, IsStartedWithItsOwnArguments) {
+  ForkServer server;
+  Recorder events;
+  ForkServerConfig config;
+  config.program = {std::getenv("RAYX_TEST_PLAIN"), {"job-7", "--steps=3"}, ""};
+  const Result<void> started = server.start(config);
+  ASSERT_TRUE(started) << started.error().message;
+  ASSERT_TRUE(server.wait_ready(kPatience, events));
+  const std::string cmdline = slurp("/proc/" + std::to_string(server.pid()) + "/cmdline");
+  EXPECT_EQ(cmdline, std::string("job-7\0--steps=3\0", 16));
+  ASSERT_TRUE(server.spawn_worker({.slot = 1, .fds = {}, .env = {}, .config = "hello"}));
+  ASSERT_TRUE(pump(server, events, [&] { return events.exited.contains(1); }));
+  EXPECT_EQ(read_text(events.started.at(1).out.get()), "worker says hello, forked=1\n");
+  server.shutdown(1000ms, events);
+}
+
+TEST(AnotherProgram, ThatIsNotThereIsNamed) {
+  ForkServer server;
+  ForkServerConfig config;
+  config.program.path = "/nonexistent/job";
+  const Result<void> started = server.start(config);
+  ASSERT_FALSE(started);
+  EXPECT_THAT(started.error().message, HasSubstr("starting /nonexistent/job failed"));
+}
+
+TEST(AnotherProgram, OfAnotherProtocolEndsWithBothNumbers) {
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+  const UniqueFd ours(ends[0]), theirs(ends[1]);
+  Result<Pipe> out = make_pipe();
+  Result<Pipe> err = make_pipe();
+  MessageHeader first{.kind = MessageKind::kServe};
+  first.value = 17;
+  first.protocol = kProtocol + 1;
+  ASSERT_EQ(send_message(ours.get(), first, {}, {}, true), 0);
+  const Result<pid_t> pid = spawn_self({.control = theirs.get(),
+                                        .out = out->write_end.get(),
+                                        .err = err->write_end.get(),
+                                        .nonce = 17,
+                                        .env = {},
+                                        .program = {std::getenv("RAYX_TEST_PLAIN"), {"job"}, ""}});
+  ASSERT_TRUE(pid) << pid.error().message;
+  int status = 0;
+  ::waitpid(*pid, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 1) << status;
+  err->write_end.reset();
+  EXPECT_THAT(read_text(err->read_end.get()),
+              HasSubstr("in protocol 1, and the node that starts it talks in protocol 2"));
 }
 
 TEST(TakeOver, WithoutPidfds) {
