@@ -15,6 +15,7 @@ class Target:
     own_limit: bool = False  # the case measures its limit in its own process, between its rounds
     fixed_limit: float | None = None  # follows from the definition of the case
     part_of: str | None = None  # is reported by that case
+    program: str = "cases"
 
     def multiple_bound(self):
         if self.multiple is not None:
@@ -61,5 +62,10 @@ TARGETS = [
     Target("head_of_line", "ms", "less", 6, fixed_limit=3.0),
     Target("submit_4_threads", "1/s", "more", **{"limit": "limit_ping_pong_rate"}),
     Target("n_to_n_actors_with_ref", "1/s", "more", 5e5, **RATE),
+    Target("wire_round_trip", "us", "less", multiple=1.2, own_limit=True, program="wire"),
+    Target("wire_round_trip_tls", "us", "less", own_limit=True, program="wire"),
+    Target("wire_small_frames", "1/s", "more", 1e6, program="wire"),
+    Target("wire_bulk", "GiB/s", "more", multiple=0.9, own_limit=True, program="wire"),
+    Target("wire_bulk_tls", "GiB/s", "more", own_limit=True, program="wire"),
 ]
 BY_NAME = {target.case: target for target in TARGETS}
