@@ -1,0 +1,214 @@
+#include "registry/head.hpp"
+
+#include <algorithm>
+
+#include "base/check.hpp"
+#include "base/planted_bug.hpp"
+
+namespace rayx::registry {
+
+Head::Head(HeadOptions options, HeadEffects& effects)
+    : options_(options),
+      effects_(effects),
+      channels_(
+          [this](NodeId to, Published message) {
+            message.epoch = cluster_.epoch;
+            send_to(to, std::move(message));
+          },
+          options.unseen_max, options.publish_queue_max) {}
+
+// ---- Events
+
+void Head::begin(TimeNs now_ns) {
+  now_ns_ = now_ns;
+  // The head itself stood still: what the members said meanwhile lies unread. Whoever is judged by time is given some.
+  if (deadline_ns_ == base::kNever || now_ns - deadline_ns_ <= kLateHead_ns) return;
+  for (auto& [node, member] : members_)
+    if (!RAYX_PLANTED_BUG(404)) member.deadline_ns = std::max(member.deadline_ns, now_ns + options_.silence_ns);
+}
+
+void Head::finish() {
+  if (may_place_) place_waiting();
+  if (views_due_ns_ <= now_ns_) send_views();
+  let_out();
+  compute_deadline();
+}
+
+void Head::on_opened(ConnectionId connection, TimeNs now_ns) {
+  begin(now_ns);
+  if (strangers_.size() >= kStrangersMax) {
+    close(connection);
+  } else {
+    strangers_[connection] = now_ns + kStrangerTimeout_ns;
+  }
+  finish();
+}
+
+void Head::on_closed(ConnectionId connection, TimeNs now_ns) {
+  begin(now_ns);
+  strangers_.erase(connection);
+  const auto found = joined_.find(connection);
+  if (found != joined_.end()) {
+    Member& member = members_.at(found->second);
+    channels_.drop(found->second);
+    member.connection = 0;
+    member.deadline_ns = now_ns + options_.reconnect_ns;
+    joined_.erase(found);
+  }
+  finish();
+}
+
+void Head::on_message(ConnectionId connection, ToHead message, TimeNs now_ns) {
+  begin(now_ns);
+  const auto found = joined_.find(connection);
+  if (found == joined_.end()) {
+    // A connection that was closed here may still bring what was on its way: it is nobody's.
+    const auto* hello = std::get_if<Join>(&message);
+    if (strangers_.contains(connection) && hello != nullptr) {
+      join(connection, *hello);
+    } else if (strangers_.contains(connection)) {
+      close(connection);
+    }
+    return finish();
+  }
+  const NodeId node = found->second;
+  Member& member = members_.at(node);
+  member.deadline_ns = now_ns + options_.silence_ns;
+  if (const auto* it = std::get_if<Heartbeat>(&message)) {
+    heartbeat(node, member, *it);
+  } else if (const auto* wanted = std::get_if<Watch>(&message)) {
+    watch(node, member, *wanted);
+  } else if (const auto* channel = std::get_if<Subscribe>(&message)) {
+    if (!channel->is_on) {
+      channels_.unsubscribe(node, channel->channel);
+    } else if (const auto number = channels_.subscribe(node, channel->channel)) {
+      send(connection, Subscribed{{channel->channel, cluster_.epoch, *number}});
+    }
+  } else if (const auto* seen = std::get_if<PublishedSeen>(&message)) {
+    channels_.seen(node, seen->count);
+  } else if (const auto* wish = std::get_if<Request>(&message)) {
+    request(node, *wish);
+  } else {
+    close(connection);  // a second Join
+  }
+  finish();
+}
+
+void Head::on_persisted(BatchId batch, TimeNs now_ns) {
+  begin(now_ns);
+  persisted_ = std::max(persisted_, batch);
+  finish();
+}
+
+void Head::tick(TimeNs now_ns) {
+  begin(now_ns);
+  look_at_deadlines();
+  finish();
+}
+
+// ---- What leaves
+
+void Head::send_to(NodeId node, ToMember message) {
+  const auto found = members_.find(node);
+  if (found != members_.end() && found->second.connection != 0) send(found->second.connection, std::move(message));
+}
+
+// What was said to it before still leaves; what it says from now on is not heard.
+void Head::close(ConnectionId connection) {
+  strangers_.erase(connection);
+  joined_.erase(connection);
+  outgoing_.push_back({0, connection, std::nullopt});
+}
+
+// All that an event says may tell of anything that it wrote, and of what events before it wrote.
+void Head::let_out() {
+  if (!batch_.empty()) {
+    std::vector<Write> writes;
+    for (auto& [key, value] : batch_) writes.push_back({key, std::move(value)});
+    batch_.clear();
+    effects_.persist(++last_batch_, std::move(writes));
+  }
+  for (Held& it : outgoing_) {
+    it.after = RAYX_PLANTED_BUG(405) ? persisted_ : last_batch_;
+    std::size_t& count = held_count_[it.connection];
+    if (++count > kHeldMessagesMax) it.message.reset();  // the disk stands still: the member will say it all again
+    held_.push_back(std::move(it));
+  }
+  outgoing_.clear();
+  while (!held_.empty() && held_.front().after <= persisted_) {
+    Held it = std::move(held_.front());
+    held_.pop_front();
+    const auto count = held_count_.find(it.connection);
+    if (--count->second == 0) held_count_.erase(count);
+    if (it.message) {
+      effects_.send(it.connection, std::move(*it.message));
+    } else {
+      effects_.close(it.connection);
+    }
+  }
+}
+
+void Head::compute_deadline() {
+  deadline_ns_ = views_due_ns_;
+  for (const auto& [node, member] : members_)
+    deadline_ns_ = std::min({deadline_ns_, member.deadline_ns, member.drain_ns});
+  for (const auto& [connection, until_ns] : strangers_) deadline_ns_ = std::min(deadline_ns_, until_ns);
+}
+
+// ---- Reports
+
+std::vector<NodeView> Head::nodes() const {
+  std::vector<NodeView> views;
+  for (const auto& [node, member] : members_) views.push_back(view_of(node, member));
+  return views;
+}
+
+std::vector<Head::ActorInfo> Head::actors() const {
+  std::vector<ActorInfo> all;
+  for (const auto& [id, actor] : actors_)
+    all.push_back({id, actor.state.phase, actor.state.incarnation, actor.state.node, actor.spec.creation.job,
+                   actor.spec.creation.name_space, actor.spec.creation.name, actor.state.restarts, is_feasible(actor)});
+  return all;
+}
+
+std::vector<JobInfo> Head::jobs() const {
+  std::vector<JobInfo> all;
+  for (const auto& [id, job] : jobs_)
+    if (!job.is_ended) all.push_back(job.info);
+  return all;
+}
+
+std::map<NodeId, Load> Head::loads() const {
+  std::map<NodeId, Load> all;
+  for (const auto& [node, member] : members_) all[node] = member.load;
+  return all;
+}
+
+bool Head::is_valid() const {
+  for (const auto& [node, member] : members_) {
+    if (dead_.contains(node)) return false;
+    if (member.connection != 0 && (!joined_.contains(member.connection) || joined_.at(member.connection) != node))
+      return false;
+    Resources sum;
+    for (const auto& [placement, resources] : member.lent) sum += resources;
+    if (sum != member.given) return false;
+  }
+  std::size_t named = 0;
+  std::size_t waiting = 0;
+  for (const auto& [id, actor] : actors_) {
+    const CreateActor& creation = actor.spec.creation;
+    const bool is_dead = actor.state.phase == ActorPhase::kDead;
+    if (!is_dead && !creation.name.empty()) {
+      const auto found = names_.find({creation.name_space, creation.name});
+      if (found == names_.end() || found->second != id) return false;
+      ++named;
+    }
+    if (is_placed(actor.state.phase) && !members_.contains(actor.state.node)) return false;
+    if (is_waiting(actor.state.phase) != (actor.waits_since != 0)) return false;
+    waiting += actor.waits_since != 0;
+    if (!is_dead && !jobs_.contains(creation.job)) return false;
+  }
+  return named == names_.size() && waiting == waiting_.size();
+}
+
+}  // namespace rayx::registry

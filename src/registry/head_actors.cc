@@ -1,0 +1,288 @@
+// Actors: where they live, which incarnation of them, and what becomes of them.
+//
+// An incarnation is handed to one node, once: a number that was handed out is never handed out again, whatever was lost on
+// the way. The next one is handed out only when the node of the one before has said that it is gone or that it never had it,
+// or was removed from the cluster. Whatever may have begun counts as a restart; what certainly has not does not.
+#include <algorithm>
+
+#include "base/check.hpp"
+#include "base/planted_bug.hpp"
+#include "registry/head.hpp"
+#include "registry/placement.hpp"
+
+namespace rayx::registry {
+namespace {
+Answer refused(Status status, std::string message) { return {0, status, std::move(message), {}}; }
+}  // namespace
+
+Answer Head::create_actor(NodeId owner, const CreateActor& request) {
+  if (!request.actor || request.creation.size() > kCreationBytesMax || request.name.size() > kNameBytesMax ||
+      request.name_space.size() > kNameBytesMax)
+    return refused(Status::kInvalid, "an actor's creation may have " + std::to_string(kCreationBytesMax) +
+                                         " bytes, its name " + std::to_string(kNameBytesMax));
+  const JobRecord* job = find_job(request.job);
+  if ((job == nullptr || job->is_ended) && !RAYX_PLANTED_BUG(419))
+    return refused(Status::kJobEnded, "job " + base::to_text(request.job) + " has ended");
+  CreateActor creation = request;
+  if (creation.name_space.empty() && job != nullptr) creation.name_space = job->info.name_space;
+  if (!creation.name.empty()) {
+    const auto taken = names_.find({creation.name_space, creation.name});
+    if (taken != names_.end() && request.get_if_exists) return {0, Status::kOk, {}, taken->second};
+    if (taken != names_.end() && !RAYX_PLANTED_BUG(420))
+      return refused(Status::kExists, "an actor called \"" + creation.name +
+                                          "\" lives in this namespace: kill it, take another name, "
+                                          "or ask for get_if_exists");
+  }
+  if (actors_.contains(request.actor))
+    return refused(Status::kExists, "actor " + base::to_text(request.actor) + " is there already");
+  if (actors_.size() - dead_actors_.size() >= kActorsMax)
+    return refused(Status::kFull, "the cluster has " + std::to_string(kActorsMax) + " actors");
+
+  Actor& actor = actors_[request.actor];
+  if (!creation.name.empty()) names_[{creation.name_space, creation.name}] = request.actor;
+  actor.spec = {std::move(creation), owner};
+  actor.waits_since = ++last_waiting_;
+  waiting_[actor.waits_since] = request.actor;
+  write(spec_key(request.actor), to_bytes(actor.spec));
+  write(state_key(request.actor), to_bytes(actor.state));
+  may_place_ = true;
+  return {0, Status::kOk, {}, request.actor};
+}
+
+Answer Head::kill_actor(const KillActor& request) {
+  const auto found = actors_.find(request.actor);
+  if (found == actors_.end() || found->second.state.phase == ActorPhase::kDead)
+    return refused(Status::kNotFound, "actor " + base::to_text(request.actor) + " is not alive");
+  Actor& actor = found->second;
+  if (request.no_restart) {
+    end_actor(request.actor, actor, EndCause::kKilled, "it was killed");
+  } else if (is_placed(actor.state.phase)) {
+    // Its node may be away: then it hears of it when it comes back, also from the next head.
+    actor.state.to_kill = actor.state.incarnation;
+    if (!RAYX_PLANTED_BUG(421)) write(state_key(request.actor), to_bytes(actor.state));
+    send_to(actor.state.node, EndActor{request.actor, actor.state.incarnation, EndCause::kKilled});
+  }
+  return {};
+}
+
+// ---- What nodes say
+
+void Head::made(NodeId node, ActorId id, Incarnation incarnation) {
+  const auto found = actors_.find(id);
+  if (found == actors_.end()) return;
+  Actor& actor = found->second;
+  if (actor.state.incarnation != incarnation || actor.state.node != node || actor.state.phase != ActorPhase::kStarting)
+    return;
+  move(id, actor, ActorEvent::kMade);
+}
+
+void Head::died(NodeId node, ActorId id, Incarnation incarnation, EndCause cause, const std::string& message) {
+  give_back(node, members_.at(node), {id, incarnation});
+  const auto found = actors_.find(id);
+  if (found == actors_.end() || !is_placed(found->second.state.phase)) return;
+  Actor& actor = found->second;
+  if (actor.state.incarnation != incarnation && !RAYX_PLANTED_BUG(422)) return;
+  if (cause == EndCause::kConstructorFailed) return end_actor(id, actor, cause, message);
+  if (cause == EndCause::kNoProcess && actor.state.phase == ActorPhase::kStarting) {
+    actor.state.message = message.substr(0, kMessageBytesMax);
+    if (++actor.state.failed_starts >= kStartsMax) return end_actor(id, actor, cause, message);
+    return move(id, actor, actor.state.restarts == 0 ? ActorEvent::kReturned : ActorEvent::kReturnedAgain);
+  }
+  lost(id, actor, cause, message);
+}
+
+// This incarnation is over and may have begun.
+void Head::lost(ActorId id, Actor& actor, EndCause cause, const std::string& message) {
+  const std::uint32_t max = actor.spec.creation.max_restarts;
+  if (actor.state.restarts >= max && max != kForEver && !RAYX_PLANTED_BUG(423))
+    return end_actor(id, actor, cause, message);
+  ++actor.state.restarts;
+  actor.state.cause = cause;
+  actor.state.message = message.substr(0, kMessageBytesMax);
+  move(id, actor, ActorEvent::kLost);
+}
+
+// It has ended for good, whether or not its process knows it yet. What the process holds stays lent until it is gone.
+void Head::end_actor(ActorId id, Actor& actor, EndCause cause, const std::string& message) {
+  if (is_placed(actor.state.phase) && !RAYX_PLANTED_BUG(424)) {
+    const auto node = members_.find(actor.state.node);
+    if (node != members_.end() && node->second.lent.contains({id, actor.state.incarnation}))
+      send_to(actor.state.node, EndActor{id, actor.state.incarnation, cause});
+  }
+  actor.state.cause = cause;
+  actor.state.message = message.substr(0, kMessageBytesMax);
+  move(id, actor, ActorEvent::kEnded);
+}
+
+void Head::move(ActorId id, Actor& actor, ActorEvent event) {
+  const auto next = next_phase(actor.state.phase, event);
+  RAYX_CHECK(next, "an actor's state does not know this event", to_text(actor.state.phase), static_cast<int>(event));
+  actor.state.phase = *next;
+  if (!is_placed(*next)) actor.state.node = {};
+  if (actor.waits_since != 0) {
+    waiting_.erase(actor.waits_since);
+    actor.waits_since = 0;
+  }
+  if (is_waiting(*next)) {
+    actor.waits_since = ++last_waiting_;
+    waiting_[actor.waits_since] = id;
+    may_place_ = true;
+  }
+  const CreateActor& creation = actor.spec.creation;
+  if (*next == ActorPhase::kDead) {
+    if (!creation.name.empty() && !RAYX_PLANTED_BUG(425)) names_.erase({creation.name_space, creation.name});
+    actor.state.dead_order = ++last_dead_actor_;
+    dead_actors_[actor.state.dead_order] = id;
+    channels_.publish(kActorsChannel, "actor " + base::to_text(id) + " is dead: " + actor.state.message);
+  }
+  write(state_key(id), to_bytes(actor.state));
+  const auto watchers = watchers_.find(id);
+  if (watchers != watchers_.end())
+    for (const NodeId watcher : watchers->second) send_to(watcher, state_of(id));
+  if (*next != ActorPhase::kDead) return;
+  const JobId job = creation.job;
+  if (dead_actors_.size() > options_.dead_actors_kept) forget_actor(dead_actors_.begin()->second);
+  if (JobRecord* record = find_job(job); record != nullptr && record->is_ended) forget_job_if_over(job);
+}
+
+void Head::forget_actor(ActorId id) {
+  const auto found = actors_.find(id);
+  dead_actors_.erase(found->second.state.dead_order);
+  actors_.erase(found);
+  write(spec_key(id), std::nullopt);
+  if (!RAYX_PLANTED_BUG(426)) write(state_key(id), std::nullopt);
+}
+
+// ---- Places
+
+void Head::lend(NodeId node, Member& member, Placement placement, const Resources& resources) {
+  give_back(node, member, placement);
+  member.lent[placement] = resources;
+  member.given += resources;
+  touch(member, false);
+}
+
+void Head::give_back(NodeId node, Member& member, Placement placement) {
+  const auto found = member.lent.find(placement);
+  if (found == member.lent.end()) return;
+  member.given -= found->second;
+  member.lent.erase(found);
+  touch(member, false);
+  may_place_ = true;
+  (void)node;
+}
+
+bool Head::is_feasible(const Actor& actor) const {
+  return std::any_of(members_.begin(), members_.end(), [&](const auto& it) {
+    const NodeRecord& record = it.second.record;
+    return record.state == NodeState::kAlive && actor.spec.creation.resources.fits_in(record.resources) &&
+           fulfils(record.labels, actor.spec.creation.selectors);
+  });
+}
+
+void Head::place_waiting() {
+  may_place_ = false;
+  if (waiting_.empty()) return;
+  std::vector<Candidate> candidates;
+  for (const auto& [node, member] : members_) {
+    if (member.connection == 0 && !RAYX_PLANTED_BUG(427)) continue;
+    if (member.record.state != NodeState::kAlive && !RAYX_PLANTED_BUG(428)) continue;
+    // A driver has no place for actors unless it brought CPUs.
+    if (member.record.kind != MemberKind::kNode && member.record.resources.cpus == 0) continue;
+    candidates.push_back(
+        {node, member.record.resources, member.given, member.load.used_by_tasks, &member.record.labels});
+  }
+  // Of many that want the same and find no room only the first is looked at.
+  constexpr std::size_t kShapesMax = 16;
+  std::vector<const CreateActor*> in_vain;
+  const std::vector<std::pair<std::uint64_t, ActorId>> waiting(waiting_.begin(), waiting_.end());
+  for (const auto& [order, id] : waiting) {
+    Actor& actor = actors_.at(id);
+    const CreateActor& wanted = actor.spec.creation;
+    if (std::any_of(in_vain.begin(), in_vain.end(), [&](const CreateActor* other) {
+          return other->resources == wanted.resources && other->selectors == wanted.selectors;
+        }))
+      continue;
+    const auto node = choose_node(candidates, wanted.resources, wanted.selectors);
+    if (!node) {
+      if (in_vain.size() < kShapesMax) in_vain.push_back(&wanted);
+      continue;
+    }
+    Member& member = members_.at(*node);
+    if (!RAYX_PLANTED_BUG(429) || actor.state.incarnation == 0) ++actor.state.incarnation;
+    actor.state.node = *node;
+    const JobRecord* job = find_job(wanted.job);
+    RAYX_CHECK(job != nullptr, "an actor that waits has a job", base::to_text(id));
+    send(member.connection,
+         PlaceActor{id, actor.state.incarnation, job->info, job->is_ended, wanted.resources, wanted.is_detached,
+                    actor.state.restarts > 0, wanted.name, wanted.name_space, wanted.creation});
+    move(id, actor, ActorEvent::kHandedOut);
+    lend(*node, member, {id, actor.state.incarnation}, wanted.resources);
+    const auto candidate =
+        std::find_if(candidates.begin(), candidates.end(), [&](const auto& it) { return it.node == *node; });
+    candidate->given = member.given;
+  }
+}
+
+// A node has joined again and says what it runs. What it does not name it does not have, and never will: it has heard all
+// that it can hear of what was said to it before.
+void Head::resume_actors(NodeId node, Member& member, const Resume& resume) {
+  member.lent.clear();
+  member.given = {};
+  std::set<Placement> named;
+  for (const RunningActor& it : resume.actors) {
+    named.insert({it.actor, it.incarnation});
+    if (it.is_ended) continue;
+    lend(node, member, {it.actor, it.incarnation}, it.resources);
+    const auto found = actors_.find(it.actor);
+    const bool is_current = found != actors_.end() && is_placed(found->second.state.phase) &&
+                            found->second.state.node == node && found->second.state.incarnation == it.incarnation;
+    if (!is_current) {
+      if (!RAYX_PLANTED_BUG(430)) send(member.connection, EndActor{it.actor, it.incarnation, EndCause::kKilled});
+      continue;
+    }
+    if (found->second.state.to_kill == it.incarnation && !RAYX_PLANTED_BUG(431))
+      send(member.connection, EndActor{it.actor, it.incarnation, EndCause::kKilled});
+    if (it.is_alive) made(node, it.actor, it.incarnation);
+  }
+  for (const RunningActor& it : resume.actors)
+    if (it.is_ended && !RAYX_PLANTED_BUG(432)) died(node, it.actor, it.incarnation, it.cause, it.message);
+  std::vector<ActorId> here;
+  for (const auto& [id, actor] : actors_)
+    if (is_placed(actor.state.phase) && actor.state.node == node && !named.contains({id, actor.state.incarnation}))
+      here.push_back(id);
+  for (const ActorId id : here) {
+    Actor& actor = actors_.at(id);
+    if (actor.state.phase == ActorPhase::kAlive) {
+      lost(id, actor, EndCause::kCrashed, "its node does not know it any more");
+    } else if (!RAYX_PLANTED_BUG(433)) {
+      move(id, actor, actor.state.restarts == 0 ? ActorEvent::kReturned : ActorEvent::kReturnedAgain);
+    }
+  }
+}
+
+// ---- Who wants to know
+
+ActorState Head::state_of(ActorId id) const {
+  const auto found = actors_.find(id);
+  if (found == actors_.end())
+    return {id, ActorPhase::kDead, 0, {}, EndCause::kNone, "the head does not know this actor"};
+  const ActorStateRecord& state = found->second.state;
+  return {id, state.phase, state.incarnation, state.node, state.cause, state.message};
+}
+
+void Head::watch(NodeId node, Member& member, const Watch& watch) {
+  if (!watch.is_on) {
+    member.watched.erase(watch.actor);
+    const auto watchers = watchers_.find(watch.actor);
+    if (watchers == watchers_.end()) return;
+    watchers->second.erase(node);
+    if (watchers->second.empty()) watchers_.erase(watchers);
+    return;
+  }
+  if (member.watched.size() < kWatchesMax && member.watched.insert(watch.actor).second)
+    watchers_[watch.actor].insert(node);
+  send_to(node, state_of(watch.actor));
+}
+
+}  // namespace rayx::registry
