@@ -194,8 +194,7 @@ class Describer {
 
   Result<RunningProgram> finish() {
     std::ranges::sort(manifest_.needs);
-    const auto [first, last] = std::ranges::unique(manifest_.needs);
-    manifest_.needs.erase(first, last);
+    manifest_.needs.erase(std::unique(manifest_.needs.begin(), manifest_.needs.end()), manifest_.needs.end());
     std::ranges::sort(entries_, {}, [](const Entry& entry) { return entry.file.path; });
     const auto twice = std::ranges::adjacent_find(entries_, {}, [](const Entry& entry) { return entry.file.path; });
     if (twice != entries_.end()) return was_replaced(twice->file.path);  // loaded, replaced, and loaded again
