@@ -29,6 +29,7 @@ void Channel::on_readable() {
 void Channel::on_writable() {
   const std::shared_ptr<Channel> self = shared_from_this();
   is_blocked_ = false;
+  heard_ns_ = loop_.now_ns();  // its kernel takes bytes again, because it reads
   flush();
 }
 
@@ -193,7 +194,7 @@ void Channel::flush() {
     if (phase_ == Phase::kLingering) return finish();
     return lost(CloseKind::kLost, stream_.error().message);
   }
-  if (outbox_.control_bytes() == 0) pong_waits_ = false;
+  if (outbox_.control_bytes() == 0) ping_waits_ = pong_waits_ = false;
   after_write();
 }
 

@@ -117,6 +117,7 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
   base::TimeNs next_beat_ns_ = 0;
   bool has_said_all_ = false;
   bool pong_waits_ = false;
+  bool ping_waits_ = false;
   Watch watch_;  // last: its end comes first
 };
 

@@ -12,9 +12,11 @@
 namespace rayx::wire {
 namespace {
 
+bool is_loopback(int socket) {
+  return Address::local_of(socket).is_loopback() && Address::peer_of(socket).is_loopback();
+}
 bool wants_tls(TlsPolicy policy, int socket) {
-  if (policy != TlsPolicy::kOffLoopback) return policy == TlsPolicy::kOn;
-  return !(Address::local_of(socket).is_loopback() && Address::peer_of(socket).is_loopback());
+  return policy == TlsPolicy::kOn || (policy == TlsPolicy::kOffLoopback && !is_loopback(socket));
 }
 
 }  // namespace
@@ -31,6 +33,11 @@ Channel::Channel(Loop& loop, UniqueFd socket, Role role, const LinkConfig& confi
   // Small messages are put together by us; the kernel shall not wait for more of them.
   const int yes = 1;
   ::setsockopt(stream_.socket(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+  if (!is_loopback(stream_.socket())) return;
+  // The kernel would let them grow to megabytes, which messages then wait behind, and which no cache holds.
+  const int bytes = kLoopbackSocketBytes;
+  ::setsockopt(stream_.socket(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+  ::setsockopt(stream_.socket(), SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 }
 
 Channel::~Channel() {
@@ -180,7 +187,9 @@ void Channel::beat() {
                     " ms, and it did not answer. Its process is stopped, its machine is down, or the "
                     "network between is cut");
   }
-  if (!is_blocked_ && (was_late || silent_ns >= std::chrono::nanoseconds(options.heartbeat_interval).count())) {
+  // Before chunks that wait, and one at a time: a peer that does not read shall not fill our memory with questions.
+  const bool is_time = was_late || silent_ns >= std::chrono::nanoseconds(options.heartbeat_interval).count();
+  if (is_time && !std::exchange(ping_waits_, true)) {
     outbox_.add_frame(FrameKind::kPing, {});
     schedule_flush();
   }

@@ -25,8 +25,11 @@ inline constexpr std::size_t kQueueHardBytes =
     64 * 1024 * 1024;                                // copies of control frames; above it the link is closed
 inline constexpr std::size_t kQueuedChunksMax = 64;  // borrowed payload chunks; more are not accepted
 
+// What the kernel holds of a link between processes of one machine. Elsewhere it finds the size by itself, by the round trip.
+inline constexpr int kLoopbackSocketBytes = 256 * 1024;
+
 // One turn of one link: what it may read and write before the other links have theirs.
-inline constexpr std::size_t kTurnBytes = 8 * 1024 * 1024;
+inline constexpr std::size_t kTurnBytes = 1024 * 1024;
 
 inline constexpr std::chrono::milliseconds kConnectTimeout{10'000};    // name, TCP, handshake and hello together
 inline constexpr std::chrono::milliseconds kGoodbyeTimeout{1'000};     // for the last words of a link that closes

@@ -128,8 +128,9 @@ void transfer_beside_small_messages(TlsPolicy tls) {
   EXPECT_TRUE(std::equal(giver.data.begin(), giver.data.end(), client.handler.place.begin()));
   EXPECT_EQ(server.thread.call([&] { return giver.done; }), kChunks);
   std::sort(trips.begin(), trips.end());
-  // All chunks at once would be some 60 ms; one chunk and what the kernel holds are a few.
-  EXPECT_LT(trips[trips.size() / 2], 50'000'000) << trips.size();
+  // Behind all chunks a message would wait for most of the transfer; it waits for what the kernel holds and a turn at each end.
+  constexpr base::TimeNs kQuickNs = kit::kIsSanitized ? 500'000'000 : 50'000'000;
+  EXPECT_LT(trips[trips.size() / 2], kQuickNs) << trips.size();
   testing::Test::RecordProperty("median_round_trip_us", static_cast<int>(trips[trips.size() / 2] / 1000));
   server.thread.call([&] { server.link.reset(); });
 }

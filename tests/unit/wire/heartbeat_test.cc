@@ -90,5 +90,34 @@ TEST(Heartbeat, APeerWithoutHeartbeatsAnswersThemAllTheSame) {
   EXPECT_FALSE(server.handler.wait_closed(std::chrono::milliseconds(800)));
 }
 
+// Gives chunks without end, and hears nothing but the answers to its pings.
+struct Endless : test::RecordingHandler {
+  void on_writable() override {
+    while (link->send_payload(1, 0, data, nullptr) == Sent::kQueued) {
+    }
+  }
+  Link* link = nullptr;
+  test::Bytes data = test::Bytes(kPayloadBytesMax);
+};
+
+TEST(Heartbeat, AOneWayTransferIsNoSilence) {
+  const Token token = Token::make_random();
+  Endless endless;
+  Server server(impatient(token), {}, false);
+  test::Client client;
+  client.handler.place.resize(kPayloadBytesMax);
+  ASSERT_EQ(client.connect(server.endpoint, impatient(token)), "");
+  ASSERT_TRUE(server.links.wait([](int count) { return count == 1; }));
+  server.thread.call([&] {
+    endless.link = server.link.get();
+    server.link->open(endless);
+    endless.on_writable();
+  });
+  EXPECT_FALSE(endless.wait_closed(std::chrono::milliseconds(1200)));
+  EXPECT_GT(client.handler.heard.get().chunks, 0u);
+  client.thread.call([&] { client.link.reset(); });
+  server.thread.call([&] { server.link.reset(); });
+}
+
 }  // namespace
 }  // namespace rayx::wire
