@@ -22,9 +22,13 @@ Head::Head(HeadOptions options, HeadEffects& effects)
 void Head::begin(TimeNs now_ns) {
   now_ns_ = now_ns;
   // The head itself stood still: what the members said meanwhile lies unread. Whoever is judged by time is given some.
-  if (deadline_ns_ == base::kNever || now_ns - deadline_ns_ <= kLateHead_ns) return;
-  for (auto& [node, member] : members_)
-    if (!RAYX_PLANTED_BUG(404)) member.deadline_ns = std::max(member.deadline_ns, now_ns + options_.silence_ns);
+  const TimeNs late_ns = deadline_ns_ == base::kNever ? 0 : now_ns - deadline_ns_;
+  if (late_ns <= kLateHead_ns || RAYX_PLANTED_BUG(404)) return;
+  // After a while they have given up their connections, and come back as after a start of the head.
+  const TimeNs until_ns =
+      now_ns + (late_ns + 2 * kPulse_ns < options_.silence_ns ? options_.silence_ns : options_.rejoin_ns);
+  lenient_until_ns_ = std::max(lenient_until_ns_, until_ns);
+  for (auto& [node, member] : members_) member.deadline_ns = std::max(member.deadline_ns, lenient_until_ns_);
 }
 
 void Head::finish() {
@@ -52,7 +56,7 @@ void Head::on_closed(ConnectionId connection, TimeNs now_ns) {
     Member& member = members_.at(found->second);
     channels_.drop(found->second);
     member.connection = 0;
-    member.deadline_ns = now_ns + options_.reconnect_ns;
+    member.deadline_ns = std::max(now_ns + options_.reconnect_ns, lenient_until_ns_);
     joined_.erase(found);
   }
   finish();
@@ -149,7 +153,8 @@ void Head::let_out() {
 }
 
 void Head::compute_deadline() {
-  deadline_ns_ = views_due_ns_;
+  // Without a pulse it would not notice that it stood still between two deadlines.
+  deadline_ns_ = members_.empty() ? views_due_ns_ : std::min(views_due_ns_, now_ns_ + kPulse_ns);
   for (const auto& [node, member] : members_)
     deadline_ns_ = std::min({deadline_ns_, member.deadline_ns, member.drain_ns});
   for (const auto& [connection, until_ns] : strangers_) deadline_ns_ = std::min(deadline_ns_, until_ns);
@@ -185,8 +190,10 @@ std::map<NodeId, Load> Head::loads() const {
 }
 
 bool Head::is_valid() const {
+  std::size_t connected = 0;
   for (const auto& [node, member] : members_) {
     if (dead_.contains(node)) return false;
+    connected += member.connection != 0;
     if (member.connection != 0 && (!joined_.contains(member.connection) || joined_.at(member.connection) != node))
       return false;
     Resources sum;
@@ -208,7 +215,7 @@ bool Head::is_valid() const {
     waiting += actor.waits_since != 0;
     if (!is_dead && !jobs_.contains(creation.job)) return false;
   }
-  return named == names_.size() && waiting == waiting_.size();
+  return connected == joined_.size() && named == names_.size() && waiting == waiting_.size();
 }
 
 }  // namespace rayx::registry

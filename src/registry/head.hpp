@@ -171,8 +171,8 @@ class Head {
   void move(ActorId id, Actor& actor, ActorEvent event);
   void forget_actor(ActorId id);
   void place_waiting();
-  void lend(NodeId node, Member& member, Placement placement, const Resources& resources);
-  void give_back(NodeId node, Member& member, Placement placement);
+  void lend(Member& member, Placement placement, const Resources& resources);
+  void give_back(Member& member, Placement placement);
   void resume_actors(NodeId node, Member& member, const Resume& resume);
   void watch(NodeId node, Member& member, const Watch& watch);
   ActorState state_of(ActorId id) const;
@@ -184,6 +184,7 @@ class Head {
   ClusterRecord cluster_;
   TimeNs now_ns_ = 0;
   TimeNs deadline_ns_ = base::kNever;
+  TimeNs lenient_until_ns_ = 0;  // nobody is given up before: the head stood still
 
   std::map<ConnectionId, NodeId> joined_;     // whose connection it is
   std::map<ConnectionId, TimeNs> strangers_;  // until when it may be one

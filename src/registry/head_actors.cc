@@ -21,7 +21,7 @@ Answer Head::create_actor(NodeId owner, const CreateActor& request) {
     return refused(Status::kInvalid, "an actor's creation may have " + std::to_string(kCreationBytesMax) +
                                          " bytes, its name " + std::to_string(kNameBytesMax));
   const JobRecord* job = find_job(request.job);
-  if ((job == nullptr || job->is_ended) && !RAYX_PLANTED_BUG(419))
+  if (job == nullptr || (job->is_ended && !RAYX_PLANTED_BUG(419)))
     return refused(Status::kJobEnded, "job " + base::to_text(request.job) + " has ended");
   CreateActor creation = request;
   if (creation.name_space.empty() && job != nullptr) creation.name_space = job->info.name_space;
@@ -77,7 +77,7 @@ void Head::made(NodeId node, ActorId id, Incarnation incarnation) {
 }
 
 void Head::died(NodeId node, ActorId id, Incarnation incarnation, EndCause cause, const std::string& message) {
-  give_back(node, members_.at(node), {id, incarnation});
+  give_back(members_.at(node), {id, incarnation});
   const auto found = actors_.find(id);
   if (found == actors_.end() || !is_placed(found->second.state.phase)) return;
   Actor& actor = found->second;
@@ -155,21 +155,20 @@ void Head::forget_actor(ActorId id) {
 
 // ---- Places
 
-void Head::lend(NodeId node, Member& member, Placement placement, const Resources& resources) {
-  give_back(node, member, placement);
+void Head::lend(Member& member, Placement placement, const Resources& resources) {
+  give_back(member, placement);
   member.lent[placement] = resources;
   member.given += resources;
   touch(member, false);
 }
 
-void Head::give_back(NodeId node, Member& member, Placement placement) {
+void Head::give_back(Member& member, Placement placement) {
   const auto found = member.lent.find(placement);
   if (found == member.lent.end()) return;
   member.given -= found->second;
   member.lent.erase(found);
   touch(member, false);
   may_place_ = true;
-  (void)node;
 }
 
 bool Head::is_feasible(const Actor& actor) const {
@@ -185,7 +184,7 @@ void Head::place_waiting() {
   if (waiting_.empty()) return;
   std::vector<Candidate> candidates;
   for (const auto& [node, member] : members_) {
-    if (member.connection == 0 && !RAYX_PLANTED_BUG(427)) continue;
+    if (member.connection == 0) continue;
     if (member.record.state != NodeState::kAlive && !RAYX_PLANTED_BUG(428)) continue;
     // A driver has no place for actors unless it brought CPUs.
     if (member.record.kind != MemberKind::kNode && member.record.resources.cpus == 0) continue;
@@ -217,23 +216,23 @@ void Head::place_waiting() {
          PlaceActor{id, actor.state.incarnation, job->info, job->is_ended, wanted.resources, wanted.is_detached,
                     actor.state.restarts > 0, wanted.name, wanted.name_space, wanted.creation});
     move(id, actor, ActorEvent::kHandedOut);
-    lend(*node, member, {id, actor.state.incarnation}, wanted.resources);
+    lend(member, {id, actor.state.incarnation}, wanted.resources);
     const auto candidate =
         std::find_if(candidates.begin(), candidates.end(), [&](const auto& it) { return it.node == *node; });
-    candidate->given = member.given;
+    if (!RAYX_PLANTED_BUG(437)) candidate->given = member.given;
   }
 }
 
 // A node has joined again and says what it runs. What it does not name it does not have, and never will: it has heard all
 // that it can hear of what was said to it before.
 void Head::resume_actors(NodeId node, Member& member, const Resume& resume) {
-  member.lent.clear();
-  member.given = {};
+  if (!RAYX_PLANTED_BUG(436)) member.lent.clear();
+  if (!RAYX_PLANTED_BUG(436)) member.given = {};
   std::set<Placement> named;
   for (const RunningActor& it : resume.actors) {
     named.insert({it.actor, it.incarnation});
-    if (it.is_ended) continue;
-    lend(node, member, {it.actor, it.incarnation}, it.resources);
+    if (it.is_ended) continue;  // the member's report of it follows
+    lend(member, {it.actor, it.incarnation}, it.resources);
     const auto found = actors_.find(it.actor);
     const bool is_current = found != actors_.end() && is_placed(found->second.state.phase) &&
                             found->second.state.node == node && found->second.state.incarnation == it.incarnation;
@@ -245,8 +244,6 @@ void Head::resume_actors(NodeId node, Member& member, const Resume& resume) {
       send(member.connection, EndActor{it.actor, it.incarnation, EndCause::kKilled});
     if (it.is_alive) made(node, it.actor, it.incarnation);
   }
-  for (const RunningActor& it : resume.actors)
-    if (it.is_ended && !RAYX_PLANTED_BUG(432)) died(node, it.actor, it.incarnation, it.cause, it.message);
   std::vector<ActorId> here;
   for (const auto& [id, actor] : actors_)
     if (is_placed(actor.state.phase) && actor.state.node == node && !named.contains({id, actor.state.incarnation}))

@@ -35,14 +35,14 @@ void Head::join(ConnectionId connection, const Join& join) {
     return refuse(connection, RefusedWhy::kFull, "the cluster has " + std::to_string(kMembersMax) + " members already");
   Member& member = members_[join.node];
   if (is_known && join.session <= member.session && !RAYX_PLANTED_BUG(407)) return close(connection);  // overtaken
-  if (member.connection != 0) {
+  if (member.connection != 0 && !RAYX_PLANTED_BUG(427)) {
     channels_.drop(join.node);
     close(member.connection);
   }
   member.connection = connection;
   member.session = join.session;
   member.deadline_ns = now_ns_ + options_.silence_ns;
-  member.view_sent = 0;
+  member.view_sent = RAYX_PLANTED_BUG(432) ? member.view_sent : 0;
   member.views_unseen = 0;
   strangers_.erase(connection);
   joined_[connection] = join.node;

@@ -51,7 +51,7 @@ void Head::request(NodeId node, const Request& request) {
 void Head::has_answers_below(NodeId node, Member& member, RequestNumber number) {
   if (number <= member.answered_below) return;
   member.answered_below = number;
-  while (!member.answers.empty() && member.answers.begin()->first < number) {
+  while (!member.answers.empty() && member.answers.begin()->first < number + (RAYX_PLANTED_BUG(438) ? 1 : 0)) {
     write(answer_key(node, member.answers.begin()->first), std::nullopt);
     member.answers.erase(member.answers.begin());
   }

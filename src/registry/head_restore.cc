@@ -67,6 +67,7 @@ Result<void> Head::restore(const std::vector<std::pair<std::string, std::string>
   if (!pairs.empty() && cluster_.cluster == 0) return damaged(kClusterKey);
 
   for (const auto& [node, answer] : answers) {
+    if (RAYX_PLANTED_BUG(439)) break;
     const auto member = members_.find(node);
     if (member != members_.end()) member->second.answers[answer.number] = answer;
   }

@@ -31,7 +31,6 @@ void Member::start(TimeNs now_ns) {
 void Member::rejoin(NodeId node, TimeNs now_ns) {
   identity_.node = node;
   has_joined_ = false;
-  session_ = RAYX_PLANTED_BUG(440) ? 0 : session_;
   start(now_ns);
 }
 
@@ -80,7 +79,7 @@ void Member::compute_deadline() {
     deadline_ns_ = base::kNever;
     return;
   }
-  deadline_ns_ = head_ns_ + lease_ns_;
+  deadline_ns_ = RAYX_PLANTED_BUG(441) ? base::kNever : head_ns_ + lease_ns_;
   if (link_ == Link::kPause) {
     deadline_ns_ = std::min(deadline_ns_, pause_until_ns_);
   } else if (link_ == Link::kConnecting) {
@@ -151,7 +150,7 @@ void Member::send_heartbeat() {
 
 void Member::on_message(ConnectionId connection, const ToMember& message, TimeNs now_ns) {
   begin(now_ns);
-  if (connection != connection_ && !RAYX_PLANTED_BUG(444)) return compute_deadline();
+  if (connection != connection_) return compute_deadline();
   heard_ns_ = head_ns_ = now_ns;
   std::visit(
       [&]<class Message>(const Message& it) {

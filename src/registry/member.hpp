@@ -32,7 +32,7 @@ class MemberEffects {
   virtual void node_changed(const NodeView& node) = 0;
   virtual void start_actor(const PlaceActor& place) = 0;  // actor_alive or actor_ended follows
   virtual void end_actor(ActorId actor, Incarnation incarnation, EndCause cause) = 0;  // actor_ended follows
-  // All of the job is to end but its detached actors. Said again after a break.
+  // All of the job is to end. Its actors are ended one by one, but for the detached ones.
   virtual void job_ended(JobId job, const std::string& why) = 0;
   virtual void job_over(JobId job) = 0;  // its detached actors have ended here too: nothing of it is left
   virtual void actor_changed(const ActorState& state) = 0;
@@ -98,7 +98,6 @@ class Member {
   struct Running {
     RunningActor it;
     JobId job;
-    bool is_detached = false;
   };
   using Placement = std::pair<ActorId, Incarnation>;
 

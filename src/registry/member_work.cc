@@ -76,11 +76,6 @@ void Member::take(const JobEnded& ended) {
   if (found == jobs_.end()) return;
   const bool was_told = std::exchange(found->second, true);
   if (!was_told) effects_.job_ended(ended.job, ended.why);
-  std::vector<Placement> to_end;
-  for (const auto& [placement, running] : actors_)
-    if (running.job == ended.job && !running.is_detached && !running.it.is_ended) to_end.push_back(placement);
-  for (const Placement& placement : to_end)
-    if (!RAYX_PLANTED_BUG(448)) effects_.end_actor(placement.first, placement.second, EndCause::kJobEnded);
   look_whether_over(ended.job);
 }
 
@@ -96,9 +91,8 @@ void Member::look_whether_over(JobId job) {
 void Member::take(const PlaceActor& place) {
   const auto [running, is_new] = actors_.try_emplace({place.actor, place.incarnation});
   if (!is_new) return;
-  running->second.it = {place.actor, place.incarnation, place.resources, false, false, EndCause::kNone, {}};
+  running->second.it = {place.actor, place.incarnation, place.resources, false, false};
   running->second.job = place.job.job;
-  running->second.is_detached = place.is_detached;
   jobs_.try_emplace(place.job.job, place.is_job_ended);
   effects_.start_actor(place);
 }
@@ -119,11 +113,8 @@ void Member::actor_alive(ActorId actor, Incarnation incarnation) {
 void Member::actor_ended(ActorId actor, Incarnation incarnation, EndCause cause, std::string message) {
   const auto found = actors_.find({actor, incarnation});
   if (found == actors_.end() || found->second.it.is_ended) return;
-  RunningActor& it = found->second.it;
-  it.is_ended = true;
-  it.cause = cause;
-  it.message = message.substr(0, kMessageBytesMax);
-  make_request(ActorDied{actor, incarnation, cause, it.message});
+  found->second.it.is_ended = true;
+  make_request(ActorDied{actor, incarnation, cause, message.substr(0, kMessageBytesMax)});
 }
 
 // ---- Who wants to know

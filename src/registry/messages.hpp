@@ -54,10 +54,8 @@ struct RunningActor {
   ActorId actor;
   Incarnation incarnation = 0;
   Resources resources;
-  bool is_ended = false;  // told already, perhaps in vain: the answer has not come
+  bool is_ended = false;  // its ActorDied is not answered; it is repeated
   bool is_alive = false;  // its constructor is done
-  EndCause cause = EndCause::kNone;
-  std::string message;
   bool operator==(const RunningActor&) const = default;
 };
 

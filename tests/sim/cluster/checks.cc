@@ -34,6 +34,21 @@ void Cluster::check_place_is_free(const MemberProcess& process, const registry::
       fail("an actor was placed on a node with other labels");
 }
 
+// The head gives up a member. It must have a reason that lies with the member, not with the head: neither its start, nor its own
+// standing still, nor its disk.
+void Cluster::check_death(NodeId node, const std::string& record) {
+  constexpr TimeNs kLongAgo = 6 * kSecond;
+  const std::string reason = registry::from_bytes<registry::DeadRecord>(record)->reason;
+  if (!reason.starts_with("it was silent") && !reason.starts_with("its connection")) return;
+  for (const auto& [id, process] : processes_)
+    if (process->member().identity().node == node && !process->member().is_over() &&
+        network_.disturbed_until(process->host()) < now() - kLongAgo && !network_.is_frozen(process->host()) &&
+        !network_.is_cut(kHeadHost, process->host()))
+      fail("a member was given up without a reason: " + reason + "; host " + std::to_string(process->host()) +
+           " was left in peace for " +
+           std::to_string((now() - network_.disturbed_until(process->host())) / kMillisecond) + " ms");
+}
+
 std::vector<base::LabelSelector> Cluster::selectors_of(ActorId actor) const {
   const auto found = truth_.pairs().find(registry::spec_key(actor));
   if (found == truth_.pairs().end()) return {};
@@ -90,6 +105,7 @@ void Cluster::check_actors() {
   for (const auto& info : head.actors()) actors[info.actor] = info;
   for (const auto& [id, process] : processes_) {
     for (const auto& [placement, body] : process->bodies()) {
+      if (truth_.was_killed(placement.first, placement.second)) return fail("an actor runs whose end was acknowledged");
       const auto found = actors.find(placement.first);
       if (found == actors.end() || found->second.phase != ActorPhase::kAlive ||
           found->second.incarnation != placement.second || found->second.node != process->member().identity().node)

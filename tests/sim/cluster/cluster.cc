@@ -89,6 +89,9 @@ void Cluster::write(std::uint64_t life, registry::BatchId id, std::vector<Write>
   disk_due_ = std::max(disk_due_, now() + delay);
   // A slow disk writes several batches at once when it comes to it.
   if (is_disk_slow_ && disk_due_ > now() + 3 * kSecond) disk_due_ = now() + 3 * kSecond;
+  for (const Write& write : writes)
+    if (write.key.starts_with("dead/") && write.value)
+      check_death(*base::parse_node_id(std::string_view(write.key).substr(5)), *write.value);
   disk_queue_.push_back({id, std::move(writes), disk_due_});
   events_.at(disk_due_, [this, life] { write_done(life); });
 }
@@ -193,6 +196,7 @@ void Cluster::gone(MemberProcess& process) {
 
 void Cluster::freeze(HostId host, TimeNs time) {
   network_.set_frozen(host, true);
+  frozen_since_[host] = now();
   events_.after(time, [this, host] {
     if (!network_.is_frozen(host)) return;
     network_.set_frozen(host, false);
@@ -201,7 +205,7 @@ void Cluster::freeze(HostId host, TimeNs time) {
     for (const auto& [id, process] : processes_)
       if (process->host() == host) here.push_back(id);
     for (const EndpointId id : here)
-      if (MemberProcess* process = find(id)) process->thaw();
+      if (MemberProcess* process = find(id)) process->thaw(now() - frozen_since_[host]);
   });
 }
 
@@ -322,12 +326,13 @@ Outcome Cluster::run() {
   is_quiet_ = true;
   is_disk_slow_ = false;
   if (!head_) start_head();
+  std::map<EndpointId, TimeNs> frozen_for;
+  for (const auto& [id, process] : processes_)
+    frozen_for[id] = network_.is_frozen(process->host()) ? now() - frozen_since_[process->host()] : 0;
   network_.heal();
   if (head_) head_->thaw();
-  std::vector<EndpointId> ids;
-  for (const auto& [id, process] : processes_) ids.push_back(id);
-  for (const EndpointId id : ids)
-    if (MemberProcess* process = find(id)) process->thaw();
+  for (const auto& [id, time] : frozen_for)
+    if (MemberProcess* process = find(id)) process->thaw(time);
   run_until(now() + kQuiet);
   if (const auto drivers_left = living(false); !drivers_left.empty())
     for (const std::string channel : {"channela", "channelb"})

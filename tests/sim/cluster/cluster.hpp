@@ -153,6 +153,7 @@ class Cluster {
   void check_members();
   void check_actors();
   void check_after_end();
+  void check_death(NodeId node, const std::string& record);
   void check_place_is_free(const MemberProcess& process, const registry::PlaceActor& place);
 
   std::vector<base::LabelSelector> selectors_of(ActorId actor) const;
@@ -184,6 +185,7 @@ class Cluster {
   std::map<EndpointId, std::unique_ptr<MemberProcess>> processes_;
   std::vector<std::unique_ptr<MemberProcess>> buried_;  // until the event is over
   std::vector<JobId> known_jobs_;
+  std::map<HostId, TimeNs> frozen_since_;
   std::map<std::string, std::pair<std::uint64_t, std::uint64_t>> seen_payloads_;  // epoch and number
   std::uint64_t last_value_ = 0;
 };

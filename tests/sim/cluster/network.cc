@@ -3,6 +3,7 @@
 namespace rayx::sim {
 
 EndpointId Network::attach(HostId host, Endpoint& endpoint) {
+  disturb(host, events_.now());
   endpoints_[++last_endpoint_] = {host, &endpoint};
   return last_endpoint_;
 }
@@ -32,7 +33,9 @@ TimeNs Network::delay() {
 }
 
 void Network::connect(EndpointId from, EndpointId to, std::uint64_t token) {
-  events_.after(delay(), [this, from, to, token] { establish(from, to, token); });
+  const TimeNs after = delay();
+  if (after > kSecond / 2) disturb(endpoints_.at(from).host, events_.now() + after);
+  events_.after(after, [this, from, to, token] { establish(from, to, token); });
 }
 
 void Network::establish(EndpointId from, EndpointId to, std::uint64_t token) {
@@ -58,7 +61,9 @@ void Network::establish(EndpointId from, EndpointId to, std::uint64_t token) {
   connection.ends[0] = {from, caller->second.host};
   connection.ends[1] = {to, called->second.host};
   called->second.endpoint->on_accepted(id);
-  events_.after(delay(), [this, from, token, id] {
+  const TimeNs after = delay();
+  if (after > kSecond / 2) disturb(caller->second.host, events_.now() + after);
+  events_.after(after, [this, from, token, id] {
     const auto still = endpoints_.find(from);
     if (still == endpoints_.end() || !connections_.contains(id)) return;
     // Thawed later, it finds the connection late and perhaps closed again.
@@ -79,6 +84,8 @@ void Network::add(ConnectionId id, Connection& connection, int to, std::unique_p
   if (way.is_over) return;
   if (packet == nullptr) way.is_over = true;
   way.last_due = std::max(way.last_due, events_.now() + delay());
+  if (way.last_due > events_.now() + kSecond / 2)
+    for (const End& end : connection.ends) disturb(end.host, way.last_due);
   way.items.push_back({way.last_due, std::move(packet)});
   events_.at(way.last_due, [this, id, to] { pump(id, to); });
 }
@@ -110,6 +117,7 @@ bool Network::break_one() {
   ++faults_.broken;
   const ConnectionId id = open[chance_.below(open.size())];
   Connection& connection = connections_.at(id);
+  for (const End& end : connection.ends) disturb(end.host, events_.now());
   // Each side hears of it in its own time. What one still sends goes nowhere.
   for (int to = 0; to < 2; ++to) end_way(id, connection, to, true);
   return true;
@@ -155,6 +163,8 @@ void Network::pump_all() {
 }
 
 void Network::set_cut(HostId a, HostId b, bool is_cut) {
+  disturb(a, events_.now());
+  disturb(b, events_.now());
   if (is_cut) {
     cuts_.insert(pair_of(a, b));
   } else if (cuts_.erase(pair_of(a, b)) > 0) {
@@ -163,6 +173,7 @@ void Network::set_cut(HostId a, HostId b, bool is_cut) {
 }
 
 void Network::set_frozen(HostId host, bool is_frozen) {
+  disturb(host, events_.now());
   if (is_frozen) {
     frozen_.insert(host);
   } else if (frozen_.erase(host) > 0) {
@@ -171,6 +182,8 @@ void Network::set_frozen(HostId host, bool is_frozen) {
 }
 
 void Network::heal() {
+  for (const auto& [a, b] : cuts_) disturb(a, events_.now()), disturb(b, events_.now());
+  for (const HostId host : frozen_) disturb(host, events_.now());
   cuts_.clear();
   frozen_.clear();
   one_in_is_late_ = 0;

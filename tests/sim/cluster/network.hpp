@@ -88,8 +88,15 @@ class Network {
   void set_cut(HostId a, HostId b, bool is_cut);
   void set_frozen(HostId host, bool is_frozen);
   bool is_frozen(HostId host) const { return frozen_.contains(host); }
+  bool is_cut(HostId a, HostId b) const { return are_cut(a, b); }
   bool break_one();  // of the connections, by chance. False: there is none
   void heal();       // for good: no cut, nobody frozen, nothing late
+
+  // When the last fault that touched this host ended.
+  TimeNs disturbed_until(HostId host) const {
+    const auto found = disturbed_.find(host);
+    return found == disturbed_.end() ? 0 : found->second;
+  }
 
   const NetworkFaults& faults() const { return faults_; }
 
@@ -125,6 +132,7 @@ class Network {
   void pump_all();
   TimeNs delay();
   static std::pair<HostId, HostId> pair_of(HostId a, HostId b) { return {std::min(a, b), std::max(a, b)}; }
+  void disturb(HostId host, TimeNs until) { disturbed_[host] = std::max(disturbed_[host], until); }
   bool are_cut(HostId a, HostId b) const { return !cuts_.empty() && cuts_.contains(pair_of(a, b)); }
   int side_of(const Connection& connection, EndpointId endpoint) const {
     return connection.ends[0].endpoint == endpoint ? 0 : 1;
@@ -139,6 +147,7 @@ class Network {
   std::map<ConnectionId, Connection> connections_;
   std::set<std::pair<HostId, HostId>> cuts_;
   std::set<HostId> frozen_;
+  std::map<HostId, TimeNs> disturbed_;
   EndpointId last_endpoint_ = 0;
   ConnectionId last_connection_ = 0;
   NetworkFaults faults_;

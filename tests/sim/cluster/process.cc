@@ -14,6 +14,7 @@ MemberProcess::MemberProcess(Cluster& cluster, HostId host, registry::Identity i
 
 void MemberProcess::begin() {
   me_ = cluster_.network_.attach(host_, *this);
+  heard_ = cluster_.now();
   member_.start(cluster_.now());
   if (is_driver()) {
     ask(registry::StartJob{"bundle-" + std::to_string(++cluster_.last_value_), "program-" + std::to_string(me_),
@@ -32,9 +33,12 @@ void MemberProcess::run(const std::function<void()>& what) {
   }
   what();
   arm();
+  if (cluster_.now() > heard_ + registry::kLease_ns + kSecond && !is_gone_ && !member_.is_over())
+    cluster_.fail("a member goes on without a head");
 }
 
-void MemberProcess::thaw() {
+void MemberProcess::thaw(TimeNs frozen_for) {
+  heard_ += frozen_for;
   const auto deferred = std::exchange(deferred_, {});
   for (const auto& what : deferred) run(what);
 }
@@ -69,6 +73,7 @@ void MemberProcess::on_closed(ConnectionId connection) {
 }
 void MemberProcess::on_message(ConnectionId connection, registry::ToMember message) {
   cluster_.note(me_ * 64 + message.index());
+  heard_ = cluster_.now();
   run([&] { member_.on_message(connection, message, cluster_.now()); });
 }
 void MemberProcess::connect(std::uint64_t session) {
@@ -90,8 +95,7 @@ void MemberProcess::close(ConnectionId connection) { cluster_.network_.close(me_
 // ---- What the program does
 
 void MemberProcess::ask(RequestBody body) {
-  cluster_.truth_.on_asked(member_.identity().node, body);
-  Pending pending{body, cluster_.now(), member_.is_joined()};
+  Pending pending{body, cluster_.now(), member_.is_joined(), cluster_.truth_.on_asked(body)};
   const registry::RequestNumber number = member_.request(std::move(body));
   if (number != 0) pending_[number] = std::move(pending);
 }
@@ -368,7 +372,10 @@ void MemberProcess::start_anew(const std::string&) {
   if (!pending_.empty()) cluster_.fail("a request of a member that was given up was never answered");
   if (is_driver()) return cluster_.gone(*this);
   const NodeId node = cluster_.new_node_id();
-  after(cluster_.chance_.between(0, kSecond), [this, node] { member_.rejoin(node, cluster_.now()); });
+  after(cluster_.chance_.between(0, kSecond), [this, node] {
+    heard_ = cluster_.now();
+    member_.rejoin(node, cluster_.now());
+  });
 }
 
 void MemberProcess::end_yourself(const std::string&) {

@@ -45,7 +45,7 @@ class MemberProcess final : public EndpointOf<registry::ToMember>, private regis
   void say_last_word(const std::string& channel);
   // Runs now, or when the host thaws.
   void run(const std::function<void()>& what);
-  void thaw();
+  void thaw(TimeNs frozen_for);
 
   EndpointId me() const { return me_; }
   HostId host() const { return host_; }
@@ -99,6 +99,7 @@ class MemberProcess final : public EndpointOf<registry::ToMember>, private regis
   registry::Member member_;
   bool is_gone_ = false;
   TimeNs armed_ = base::kNever;
+  TimeNs heard_ = 0;  // the head, in time in which it was not frozen
   std::vector<std::function<void()>> deferred_;
 
   std::map<Placement, Body> bodies_;

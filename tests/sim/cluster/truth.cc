@@ -41,6 +41,18 @@ void Truth::on_durable(const std::vector<Write>& writes, TimeNs now) {
       pairs_.erase(write.key);
     }
   }
+  for (const Write& write : writes) {
+    if (!write.key.starts_with("actor/") || !write.key.ends_with("state") || !write.value) continue;
+    const auto state = *from_bytes<ActorStateRecord>(*write.value);
+    if (state.phase != ActorPhase::kStarting) continue;
+    const auto node = pairs_.find("node/" + base::to_text(state.node));
+    if (node == pairs_.end()) {
+      fail("an actor was placed on a node that is no member");
+    } else if (state.to_kill != state.incarnation &&
+               from_bytes<registry::NodeRecord>(node->second)->state == registry::NodeState::kDraining) {
+      fail("an actor was placed on a node that is to be empty");
+    }
+  }
 }
 
 void Truth::on_actor(std::string_view rest, const std::optional<std::string>& value, TimeNs now) {
@@ -103,10 +115,13 @@ bool Truth::was_there(const std::string& key, TimeNs from, TimeNs to) const {
 
 // ---- Requests
 
-void Truth::on_asked(NodeId, const RequestBody& body) {
+Incarnation Truth::on_asked(const RequestBody& body) {
   if (const auto* request = std::get_if<KvDelete>(&body))
     ++keys_[value_key(request->name_space, request->key)].deletes_asked;
   if (std::holds_alternative<StartJob>(body)) ++jobs_asked_;
+  const auto* kill = std::get_if<KillActor>(&body);
+  if (kill == nullptr || !actors_.contains(kill->actor)) return 0;
+  return actors_.at(kill->actor).incarnation;
 }
 
 void Truth::on_answered(const Pending& pending, const Answer& answer, TimeNs now) {
@@ -130,11 +145,12 @@ void Truth::on_answered(const Pending& pending, const Answer& answer, TimeNs now
     if (!told_jobs_.insert(info->job).second) fail("two drivers have one job");
     if (info->bundle != job->bundle || info->program != job->program) fail("a driver was given another driver's job");
   } else if (const auto* creation = std::get_if<CreateActor>(&pending.body)) {
-    answered_create(*creation, answer, now);
+    answered_create(*creation, answer);
   } else if (const auto* name = std::get_if<LookUpName>(&pending.body)) {
     answered_name(*name, pending, answer, now);
   } else if (const auto* kill = std::get_if<KillActor>(&pending.body)) {
     const auto facts = actors_.find(kill->actor);
+    if (is_ok) killed_.insert({kill->actor, pending.incarnation});
     if (is_ok && kill->no_restart && (facts == actors_.end() || facts->second.dead > now))
       fail("the end of an actor was acknowledged that is not durable");
   } else if (const auto* end = std::get_if<EndJob>(&pending.body)) {
@@ -160,7 +176,7 @@ void Truth::answered_put(const KvPut& put, const Pending& pending, const Answer&
   }
 }
 
-void Truth::answered_create(const CreateActor& creation, const Answer& answer, TimeNs now) {
+void Truth::answered_create(const CreateActor& creation, const Answer& answer) {
   const auto mine = actors_.find(creation.actor);
   const bool is_made = mine != actors_.end() && mine->second.created != 0;
   if (answer.status == Status::kExists) {
@@ -177,7 +193,6 @@ void Truth::answered_create(const CreateActor& creation, const Answer& answer, T
     if (job != pairs_.end() && !from_bytes<JobRecord>(job->second)->is_ended)
       fail("an actor of a living job was refused");
   }
-  (void)now;
 }
 
 void Truth::answered_name(const LookUpName& wanted, const Pending& pending, const Answer& answer, TimeNs now) {

@@ -32,6 +32,7 @@ struct Pending {
   RequestBody body;
   TimeNs asked = 0;
   bool is_sent = false;
+  Incarnation incarnation = 0;  // on_asked
 };
 
 class Truth {
@@ -42,7 +43,7 @@ class Truth {
   bool has(const std::string& key) const { return pairs_.contains(key); }
 
   // ---- Requests
-  void on_asked(NodeId node, const RequestBody& body);
+  Incarnation on_asked(const RequestBody& body);  // of the actor that it is about, as far as one is durable
   void on_answered(const Pending& pending, const Answer& answer, TimeNs now);
 
   // ---- Actors
@@ -50,6 +51,8 @@ class Truth {
   void on_made(ActorId actor, Incarnation incarnation, NodeId node) { made_[{actor, incarnation}] = node; }
   void on_handed_out(ActorId actor, Incarnation incarnation);
   void on_told(const registry::ActorState& state);
+
+  bool was_killed(ActorId actor, Incarnation incarnation) const { return killed_.contains({actor, incarnation}); }
 
   void check_end();  // when nothing is on its way any more
 
@@ -78,7 +81,7 @@ class Truth {
   void on_actor(std::string_view rest, const std::optional<std::string>& value, TimeNs now);
   void on_value(const std::string& key, const std::optional<std::string>& value, TimeNs now);
   void answered_put(const registry::KvPut& put, const Pending& pending, const Answer& answer, TimeNs now);
-  void answered_create(const registry::CreateActor& creation, const Answer& answer, TimeNs now);
+  void answered_create(const registry::CreateActor& creation, const Answer& answer);
   void answered_name(const registry::LookUpName& wanted, const Pending& pending, const Answer& answer, TimeNs now);
   // It was so at some time between the two, both included. Nothing: the key was absent.
   bool was(const std::string& key, const std::optional<std::string>& value, TimeNs from, TimeNs to) const;
@@ -93,6 +96,7 @@ class Truth {
   std::map<std::string, KeyFacts> keys_;
   std::set<std::pair<ActorId, Incarnation>> handed_out_;
   std::map<std::pair<ActorId, Incarnation>, NodeId> made_;
+  std::set<std::pair<ActorId, Incarnation>> killed_;  // acknowledged: it, or a later one
   std::size_t jobs_asked_ = 0;
 };
 
