@@ -10,6 +10,7 @@
 
 #include "cache_test_kit.hpp"
 #include "kit/child_process.hpp"
+#include "kit/sanitized.hpp"
 #include "kit/seed.hpp"
 
 namespace rayx::bundle::test {
@@ -206,7 +207,7 @@ TEST(Cache, WritersThatAreKilledAtAnyMomentLeaveNothingWrong) {
   const Folder folder;
   std::mt19937_64 random(kit::seed());
   (void)own_program();
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < (kit::kIsSanitized ? 15 : 60); ++round) {
     const auto life = std::chrono::microseconds(random() % 40'000);
     const std::size_t piece_bytes = 1 + random() % 200'000;
     kit::ChildProcess writer([&]() -> int {
