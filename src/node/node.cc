@@ -44,6 +44,10 @@ Result<void> Node::open() {
   notes_ = shm::DeathNotes(arena_->segment(), kProcesses, kLanes);
   driver_ = *control_.add_process();
   control_.slot(driver_).pid.store(::getpid(), std::memory_order_relaxed);
+  if (config_.has_relay) {
+    relay_ = *control_.add_process();
+    control_.slot(relay_).pid.store(::getpid(), std::memory_order_relaxed);
+  }
   desk_ = std::make_unique<MemoryDesk>(arena_->store_begin(), arena_->store_bytes(), clock_);
   sched::Effects& effects = *this;
   scheduler_ = std::make_unique<sched::Scheduler>(sched::Units{config_.cpus} * sched::kUnitsOfOneCpu,

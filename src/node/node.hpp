@@ -37,6 +37,11 @@ struct NodeConfig {
   int max_workers = 64;
   std::chrono::nanoseconds store_timeout = std::chrono::seconds(10);
   std::string modules;  // for the workers, as they understand it
+  // Of a node of a cluster: a process slot for the relay, which becomes a member of every class and is told of each before
+  // anybody else, by the node's thread; and how many CPUs the largest task can have that another node may run.
+  bool has_relay = false;
+  std::function<void(std::uint32_t lane, std::uint64_t cpu_units)> on_class;
+  std::function<std::uint64_t()> largest_elsewhere;
   // The bytes that a worker in this process slot starts with, given where `modules` lies.
   std::function<std::string(std::uint32_t slot, shm::Offset modules, std::uint64_t bytes)> worker_config;
 };
@@ -56,6 +61,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   const shm::Arena& arena() const { return *arena_; }
   std::shared_ptr<const shm::Arena> share_arena() const { return arena_; }
   std::uint32_t driver_slot() const { return driver_; }
+  std::uint32_t relay_slot() const { return relay_; }
   int eventfd() const { return eventfd_.get(); }
   MemoryDesk& desk() { return *desk_; }
   void ring();
@@ -133,6 +139,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   observe::OutputWriter out_{1};
   observe::OutputWriter err_{2};
   std::uint32_t driver_ = 0;
+  std::uint32_t relay_ = 0;
   shm::Offset modules_ = shm::kNoOffset;
   std::map<std::uint32_t, WorkerProcess> workers_;
   std::map<std::uint64_t, std::uint32_t> classes_;  // cpu units -> lane

@@ -1,4 +1,5 @@
 // What processes ask the node.
+#include <algorithm>
 #include <cstring>
 
 #include "node/node.hpp"
@@ -93,8 +94,9 @@ void Node::answer(std::uint32_t asker, NodeCall& call) {
 
 void Node::find_class(NodeCall& call) {
   const std::uint64_t units = call.arguments[0];
-  if (units > static_cast<std::uint64_t>(scheduler_->total()))
-    return reply(call, NodeAnswer::kInfeasible, scheduler_->total());
+  auto largest = static_cast<std::uint64_t>(scheduler_->total());
+  if (config_.largest_elsewhere) largest = std::max(largest, config_.largest_elsewhere());
+  if (units > largest) return reply(call, NodeAnswer::kInfeasible, largest);
   const auto known = classes_.find(units);
   if (known != classes_.end()) return reply(call, NodeAnswer::kOk, known->second);
   if (classes_.size() == kClassLanes) return reply(call, NodeAnswer::kTooMany);
@@ -102,6 +104,10 @@ void Node::find_class(NodeCall& call) {
   classes_[units] = lane;
   control_.lane(lane).state().cpu_units.store(static_cast<std::uint32_t>(units), std::memory_order_relaxed);
   control_.lane(lane).state().generation.store(1, std::memory_order_release);
+  if (config_.has_relay) {
+    control_.lane(lane).add_relay(relay_);
+    config_.on_class(lane, units);
+  }
   scheduler_->add_class(lane, static_cast<sched::Units>(units));
   reply(call, NodeAnswer::kOk, lane);
 }

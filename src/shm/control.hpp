@@ -227,8 +227,11 @@ class Control {
       const std::uint64_t version = lanes_[i].version.load(std::memory_order_seq_cst);
       std::uint64_t members = lanes_[i].members.load(std::memory_order_acquire);
       for (; members != 0; members &= members - 1) {
-        const std::uint16_t member = lanes_[i].member_slot[std::countr_zero(members)].load(std::memory_order_relaxed);
-        if (slots_[member].lane_version_seen.load(std::memory_order_seq_cst) < version) return true;
+        const int number = std::countr_zero(members);
+        const std::uint16_t member = lanes_[i].member_slot[number].load(std::memory_order_relaxed);
+        const std::atomic<std::uint64_t>& seen =
+            number == kRelayMember ? lanes_[i].relay_version_seen : slots_[member].lane_version_seen;
+        if (seen.load(std::memory_order_seq_cst) < version) return true;
       }
     }
     for (;;) {

@@ -35,12 +35,17 @@ struct alignas(kCacheLineBytes) LaneState {
   std::atomic<std::uint32_t> generation;  // raised each time the node gives the lane to a new actor
   std::atomic<std::uint32_t> cpu_units;   // what one of its executors holds, in 1/10000 of a CPU
   std::atomic<std::uint32_t> executor;    // actors' lanes: process slot + 1 of the actor's process
+  // The version that the relay has seen, if it serves this lane: it serves many, so its slot cannot say it for all.
+  std::atomic<std::uint64_t> relay_version_seen;
   // Raised by the node or a submitter when a queue is added or removed: executors then read the bitmap anew.
   alignas(kCacheLineBytes) std::atomic<std::uint64_t> version;
   std::atomic<std::uint64_t> submitters[kProcessesMax / 64];  // bit p: process p has a queue for this lane
   std::atomic<std::uint16_t> member_slot[kLaneMembersMax];
 };
 static_assert(std::is_standard_layout_v<LaneState>);
+
+// The number of the relay among the members of each lane that it serves.
+inline constexpr int kRelayMember = 63;
 
 enum class LaneEnd : std::uint32_t {
   kOpen = 0,
@@ -149,12 +154,23 @@ class Lane {
     const std::uint64_t free = ~state_->members.load(std::memory_order_relaxed);
     if (free == 0) return -1;
     const int member = std::countr_zero(free);
+    set_member(member, slot);
+    return member;
+  }
+  // Node: `slot` is the relay, which has the last number: it is woken when no worker sleeps. Before the lane has any member.
+  void add_relay(std::uint32_t slot) const noexcept {
+    state_->relay_version_seen.store(0, std::memory_order_seq_cst);
+    set_member(kRelayMember, slot);
+  }
+
+ private:
+  void set_member(int member, std::uint32_t slot) const noexcept {
     state_->member_slot[member].store(static_cast<std::uint16_t>(slot), std::memory_order_relaxed);
     RAYX_KILL_POINT("lane.add_member.before_bit");
     state_->members.fetch_or(std::uint64_t{1} << member, std::memory_order_release);
-    return member;
   }
 
+ public:
   // Submitter `slot`: its queue for this lane exists and may be pulled from.
   void add_submitter(std::uint32_t slot) const noexcept {
     state_->submitters[slot / 64].fetch_or(std::uint64_t{1} << slot % 64, std::memory_order_seq_cst);

@@ -14,6 +14,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <thread>
 #include <unordered_map>
 #include <vector>
@@ -75,6 +77,14 @@ struct ClientConfig {
   double cpus = 1;
   std::chrono::nanoseconds submit_timeout = std::chrono::seconds(60);
   std::size_t pending_max = 1'000'000;  // tasks of one lane that wait in private memory for room in its queue
+};
+
+// A task of another node, which names its function by number and has its arguments as bytes.
+struct NumberedCall {
+  FunctionNumber function = 0;
+  std::span<const std::byte> arguments;
+  std::span<const detail::Dependency> dependencies;  // in this process
+  std::uint64_t tag = 0;                             // for task_is_done
 };
 
 // Runs a task that was taken. The executor's loop.
@@ -150,7 +160,7 @@ class Client : public detail::Backend {
   bool is_held_elsewhere(Index object);
   void free(Index object);
 
- private:
+ protected:
   using Lock = std::unique_lock<OwnerMutex>;
   struct RetiredQueue {
     shm::Offset extent;
@@ -184,12 +194,32 @@ class Client : public detail::Backend {
   Entry* take_entry(EntryKind kind, detail::Failure& failure);
   void give_back_slabs();
 
+  // client_foreign.cc: for a relay, whose tasks and values are other nodes'. All but the first under the lock; none waits.
+  LaneUse* find_class_of(std::uint64_t cpu_units, detail::Failure& failure);
+  // Not tried again when its worker dies. task_is_done follows, once.
+  RefCell* submit_numbered(LaneUse& use, const NumberedCall& call, detail::Failure& failure);
+  RefCell* keep_copy(std::span<const std::byte> value, detail::Failure& failure);
+  // A copy in a block that belongs to the record of another process.
+  std::optional<BlockRef> place_for(std::span<const std::byte> value, const shm::BlockOwner& owner,
+                                    detail::Failure& failure);
+  detail::ValueView view_of_cell(RefCell* cell) const { return view_of(*resolve(cell)); }
+  void tell_if_watched(Entry& e);
+  void take_lost(Entry& e);
+  // `is_lost`: its worker died, and the value is the error that says so. The cell has one count for the callee.
+  virtual void task_is_done(std::uint64_t tag, RefCell* cell, bool is_lost) {
+    static_cast<void>(tag), static_cast<void>(cell), static_cast<void>(is_lost);
+  }
+  // Before this process says that it knows of the death.
+  virtual void process_has_died(std::uint32_t slot) { static_cast<void>(slot); }
+  virtual void after_turn() {}  // completions and deaths were looked at
+
   // client_submit.cc
-  std::shared_ptr<LaneUse> find_class(double cpus, detail::Failure& failure);
+  std::shared_ptr<LaneUse> find_class(std::uint64_t units, detail::Failure& failure);
   bool open_queue(LaneUse& use, std::uint32_t cells, detail::Failure& failure);
   shm::Offset take_retired_queue();
   bool wait_for_room(LaneUse& use, Lock& lock, detail::Failure& failure);
   Entry* prepare_call(const detail::TaskCall& call, EntryKind kind, Lock& lock, detail::Failure& failure);
+  void fill_call(Entry& e, const detail::TaskCall& call, FunctionNumber number);
   void hand_in(Entry& e, std::int32_t retries, Entry* unready_actor = nullptr);
   bool may_follow(const Entry& e);
   void take_returned(Entry& e);
@@ -288,6 +318,8 @@ class Client : public detail::Backend {
   std::atomic<std::size_t> backlogged_{0};
   std::size_t actors_dropping_ = 0;  // of which no handle is left, and calls are not done
   std::uint32_t dying_ = UINT32_MAX;
+  const detail::RemoteFailure* lost_elsewhere_ =
+      nullptr;  // how the task died that is being taken back from another node
   std::vector<RefCell*> to_drop_;
   bool is_dropping_ = false;
 

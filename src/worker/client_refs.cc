@@ -409,6 +409,13 @@ void Client::fail_lost(Index task) {
     complete_with_error(task, actor_failure(*actor_of_lane_[e.lane], e));
     return;
   }
+  if (e.cell.backend_word[1] == kWatched) e.cell.backend_word[1] = kWatchedAndLost;
+  if (lost_elsewhere_ != nullptr) {
+    RemoteFailure error = *lost_elsewhere_;
+    error.function = function;
+    complete_with_error(task, error);
+    return;
+  }
   RemoteFailure error;
   error.code = ErrorCode::kWorkerDied;
   error.function = function;

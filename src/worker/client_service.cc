@@ -105,6 +105,7 @@ bool Client::drive() {
     look_at_actor_ends();
   }
   flush_all();
+  if (any) after_turn();
   if (any) bump_epoch();
   return any;
 }
@@ -121,8 +122,9 @@ void Client::on_completed(Index index) {
   if (e.node.phase == owner::Phase::kUnused) return;
   const std::uint32_t word = records_.at(index).state.load(std::memory_order_acquire);
   if (!detail::is_done(word)) {
-    if ((word & detail::kRecordReturned) != 0 && e.node.phase == owner::Phase::kQueued) take_returned(e);
-    return;
+    if ((word & detail::kRecordReturned) == 0 || e.node.phase != owner::Phase::kQueued) return;
+    if ((word & detail::kRecordLost) != 0) return take_lost(e);
+    return take_returned(e);
   }
   if ((word & (detail::kRecordHasRefs | detail::kRecordAdopted)) == detail::kRecordHasRefs &&
       e.kind != EntryKind::kObject)
@@ -132,6 +134,7 @@ void Client::on_completed(Index index) {
   } else {
     ledger_.done(index, (word & detail::kRecordIsError) != 0);
   }
+  tell_if_watched(e);
 }
 
 // Nobody will complete the record of the borrowed `e` any more: its cells get one that is done, and their waiters see it.
@@ -162,6 +165,7 @@ void Client::owner_has_died(Entry& e) {
 
 // What the dead process had claimed or begun of this process's tasks, and what this process has of the dead one's.
 void Client::take_back_from(std::uint32_t dead) {
+  process_has_died(dead);
   dying_ = dead;
   struct Held {
     std::uint32_t generation;

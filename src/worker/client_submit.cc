@@ -25,6 +25,15 @@ constexpr std::uint64_t kNameUnit_bytes = 64;  // see kRecordIsNamed
 
 std::uint64_t units_of(double cpus) { return static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5); }
 
+// 10000: "1", 5000: "0.5".
+std::string cpus_text(std::uint64_t units) {
+  std::string text = std::to_string(units / shm::kCpuUnits);
+  if (units % shm::kCpuUnits == 0) return text;
+  std::string fraction = std::to_string(shm::kCpuUnits + units % shm::kCpuUnits).substr(1);
+  fraction.erase(fraction.find_last_not_of('0') + 1);
+  return text + '.' + fraction;
+}
+
 }  // namespace
 
 void Client::give_back_arguments(const Encoded& arguments) noexcept {
@@ -34,18 +43,21 @@ void Client::give_back_arguments(const Encoded& arguments) noexcept {
 
 // ---- Classes
 
-std::shared_ptr<LaneUse> Client::find_class(double cpus, Failure& failure) {
-  const std::uint64_t units = units_of(cpus);
+std::shared_ptr<LaneUse> Client::find_class(std::uint64_t units, Failure& failure) {
   {
     Lock lock(mutex_);
     const auto known = classes_.find(units);
     if (known != classes_.end()) return known->second;
   }
   const NodeAsker::Answer answer = node_.ask(NodeQuestion::kFindClass, units);
-  RAYX_CHECK(answer.answer != NodeAnswer::kInfeasible, "the door must refuse what could never run", units,
-             answer.value);
   switch (answer.answer) {
     case NodeAnswer::kOk: break;
+    case NodeAnswer::kInfeasible:  // in a cluster, whose nodes come and go
+      failure = std::make_unique<Error>(
+          Error{ErrorCode::kInvalidArgument,
+                "rayx: a task needs " + cpus_text(units) + " CPUs, and the largest node of the cluster gives " +
+                    cpus_text(answer.value) + " at present. Ask for fewer (TaskOptions::num_cpus), or add a node"});
+      return nullptr;
     case NodeAnswer::kTooMany:
       failure = std::make_unique<Error>(
           Error{ErrorCode::kInvalidArgument,
@@ -247,25 +259,31 @@ Entry* Client::prepare_call(const TaskCall& call, EntryKind kind, Lock& lock, Fa
     }
     return nullptr;
   }
-  Record& record = records_.at(e->index);
-  e->body.record = e->index;
-  e->body.generation = record.generation;
+  fill_call(*e, call, number);
+  return e;
+}
+
+// The body of the entry's call, and its record as a pending one.
+void Client::fill_call(Entry& e, const TaskCall& call, FunctionNumber number) {
+  Record& record = records_.at(e.index);
+  e.body.record = e.index;
+  e.body.generation = record.generation;
   std::uint64_t flags = 0;
   std::uint64_t inline_bytes = 0;
   bool wants_notice = false;
   if (call.arguments.block.data != nullptr) [[unlikely]] {
     const BlockRef block{call.arguments.block.backend_word, call.arguments.size};
-    e->need_extra().arguments = block;
-    std::memcpy(e->body.arguments, &block, sizeof(block));
+    e.need_extra().arguments = block;
+    std::memcpy(e.body.arguments, &block, sizeof(block));
     flags = shm::kTaskArgumentsInBlock;
     wants_notice = true;
   } else {
     inline_bytes = call.arguments.size;
-    std::memcpy(e->body.arguments, call.arguments.small, inline_bytes);
+    std::memcpy(e.body.arguments, call.arguments.small, inline_bytes);
   }
-  e->body.function_and_flags = number << 16 | flags << 8 | inline_bytes;
+  e.body.function_and_flags = number << 16 | flags << 8 | inline_bytes;
   if (!call.dependencies.empty() || !call.arguments.refs.empty()) [[unlikely]] {
-    Extra& extra = e->need_extra();
+    Extra& extra = e.need_extra();
     for (const Dependency& dependency : call.dependencies) {
       detail::count_up(dependency.ref);
       extra.held.push_back(dependency.ref);
@@ -281,8 +299,7 @@ Entry* Client::prepare_call(const TaskCall& call, EntryKind kind, Lock& lock, Fa
   record.state.store(detail::kRecordPending | (wants_notice ? std::uint32_t{detail::kRecordNotify} : 0u),
                      std::memory_order_relaxed);
   if (call.options != nullptr && !call.options->name.empty()) [[unlikely]]
-    share_name(*e, call.options->name);
-  return e;
+    share_name(e, call.options->name);
 }
 
 // Puts the name of a task that was not queued yet where its executor finds it when the task throws: the error tells it then to
@@ -344,7 +361,8 @@ void Client::take_returned(Entry& e) {
   e.body.function_and_flags = shm::next_attempt(e.body.function_and_flags);
   records_.at(e.index).state.fetch_and(~std::uint32_t{detail::kRecordReturned}, std::memory_order_acq_rel);
   std::vector<Index> needs;
-  for (const Dependency& dependency : e.extra->dependencies) needs.push_back(resolve(dependency.ref)->index);
+  if (e.extra != nullptr)
+    for (const Dependency& dependency : e.extra->dependencies) needs.push_back(resolve(dependency.ref)->index);
   listen_to(needs);
   ledger_.returned(e.index, needs);
 }
@@ -475,7 +493,7 @@ RefCell* Client::submit_task(const TaskCall& call, Failure& failure) {
     use = one_cpu_.load(std::memory_order_acquire);
   if (call.options != nullptr) retries = call.options->max_retries;
   if (use == nullptr) {
-    use = find_class(call.options == nullptr ? 1 : call.options->num_cpus, failure).get();
+    use = find_class(units_of(call.options == nullptr ? 1 : call.options->num_cpus), failure).get();
     if (use == nullptr) {
       give_back_arguments(call.arguments);
       return nullptr;

@@ -70,6 +70,10 @@ struct alignas(64) Entry {
 };
 static_assert(sizeof(Entry) == 128);
 
+// backend_word[1] of a task that a relay has submitted; backend_word[0] is the relay's tag. Else 0.
+inline constexpr std::uint64_t kWatched = 1;
+inline constexpr std::uint64_t kWatchedAndLost = 2;  // its worker died
+
 // Owned entries have the index of their record; borrowed ones have this bit.
 inline constexpr Index kBorrowedBit = 1u << 31;
 inline constexpr std::size_t kEntriesPerBlock = 1024;

@@ -19,7 +19,7 @@ SKIPPED_FOLDERS = {".git", ".cache", "__pycache__", "packagecache"}
 
 # The door's nouns that every room may name.
 DOOR_NOUNS = {"rayx/result.hpp", "rayx/error_code.hpp", "rayx/detail/record.hpp"}
-ROOMS_THAT_SEE_THE_DOOR = {"api", "worker"}
+ROOMS_THAT_SEE_THE_DOOR = {"api", "worker", "relay"}
 # What one room owns, nobody else includes.
 OWNED_HEADERS = [
     (re.compile(r"^(asio|boost/asio)\b"), "wire"),

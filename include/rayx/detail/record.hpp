@@ -26,6 +26,9 @@ enum RecordState : std::uint32_t {
   kRecordReturned = 0x800,
   // Flag of a pending record: `reserved` is where the task's name lies, in units of 64 bytes from the start of the arena.
   kRecordIsNamed = 0x1000,
+  // With kRecordReturned: it was at another node, may have had effects there, and its worker or the node died. The payload is a
+  // BlockRef of the encoded error, of size 0 if there was no memory for it.
+  kRecordLost = 0x2000,
   // Flags that go with a done state.
   kRecordIsError = 0x100,  // the payload is an encoded error, not a value
   kRecordHasRefs = 0x200,  // the value contains references that the owner has to adopt

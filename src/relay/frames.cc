@@ -1,0 +1,94 @@
+#include "relay/frames.hpp"
+
+namespace rayx::relay {
+namespace {
+
+// Each walks the frame once; `handler` is nullptr for the first walk, which only checks.
+bool walk_tasks(FrameReader& reader, std::uint32_t count, FrameHandler* handler) {
+  std::vector<FrameHandler::Part> parts;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    TaskHead head;
+    std::span<const std::byte> arguments;
+    if (!reader.take(head)) return false;
+    if (head.parts > kPartsMax) return reader.fail("a task has more parts than a call can have");
+    if (!reader.take_bytes(head.arguments_bytes, arguments)) return false;
+    parts.clear();
+    for (std::uint32_t p = 0; p < head.parts; ++p) {
+      PartHead part;
+      std::span<const std::byte> bytes;
+      if (!reader.take(part) || !reader.take_bytes(part.bytes, bytes)) return false;
+      parts.push_back({part.position, bytes});
+    }
+    if (handler != nullptr) handler->on_task(head, arguments, parts);
+  }
+  return true;
+}
+
+bool walk_results(FrameReader& reader, std::uint32_t count, bool is_lost, FrameHandler* handler) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    ResultHead head;
+    std::span<const std::byte> bytes;
+    if (!reader.take(head) || !reader.take_bytes(head.bytes, bytes)) return false;
+    if (handler == nullptr) continue;
+    if (is_lost) {
+      handler->on_lost(head, bytes);
+    } else {
+      handler->on_result(head, bytes);
+    }
+  }
+  return true;
+}
+
+bool walk_returns(FrameReader& reader, std::uint32_t count, bool is_give_up, FrameHandler* handler) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    ReturnHead head;
+    if (!reader.take(head)) return false;
+    if (handler == nullptr) continue;
+    if (is_give_up) {
+      handler->on_give_up(head.number);
+    } else {
+      handler->on_returned(head);
+    }
+  }
+  return true;
+}
+
+bool walk_capacity(FrameReader& reader, std::uint32_t count, FrameHandler* handler) {
+  CapacityHead head{};
+  if (count != 1) return reader.fail("a capacity is said once in a frame");
+  if (!reader.take(head)) return false;
+  if (handler != nullptr) handler->on_capacity(head);
+  return true;
+}
+
+bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::string& problem) {
+  FrameReader reader(frame);
+  FrameHead head{};
+  bool is_whole = reader.take(head);
+  if (is_whole) {
+    switch (head.kind) {
+      case FrameKind::kTasks: is_whole = walk_tasks(reader, head.count, handler); break;
+      case FrameKind::kResults: is_whole = walk_results(reader, head.count, false, handler); break;
+      case FrameKind::kLost: is_whole = walk_results(reader, head.count, true, handler); break;
+      case FrameKind::kReturned: is_whole = walk_returns(reader, head.count, false, handler); break;
+      case FrameKind::kGiveUp: is_whole = walk_returns(reader, head.count, true, handler); break;
+      case FrameKind::kCapacity: is_whole = walk_capacity(reader, head.count, handler); break;
+      default: is_whole = reader.fail("its kind is unknown"); break;
+    }
+  }
+  if (is_whole && !reader.is_at_end()) is_whole = reader.fail("something follows its last entry");
+  if (!is_whole)
+    problem = "a frame of kind " + std::to_string(static_cast<std::uint32_t>(head.kind)) + " and " +
+              std::to_string(frame.size()) + " bytes is damaged: " + std::string(reader.problem());
+  return is_whole;
+}
+
+}  // namespace
+
+std::string read_frame(std::span<const std::byte> frame, FrameHandler& handler) {
+  std::string problem;
+  if (walk(frame, nullptr, problem)) walk(frame, &handler, problem);
+  return problem;
+}
+
+}  // namespace rayx::relay

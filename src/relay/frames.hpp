@@ -1,0 +1,172 @@
+// What two relays of a job say to each other: batches of fixed headers with bytes behind them. Little endian, 8-byte aligned.
+//
+// Both ends know the cluster's token, but a frame may come from a program of another build or a damaged memory: the reader checks
+// every length against the frame and every count against a limit, and says what is wrong. It allocates nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace rayx::relay {
+
+enum class FrameKind : std::uint32_t {
+  kTasks = 1,     // TaskHead, arguments, parts
+  kResults = 2,   // ResultHead, value or error
+  kReturned = 3,  // ReturnHead: tasks that did not begin
+  kLost = 4,      // ResultHead, the error: the worker died, and the task may have had effects
+  kCapacity = 5,  // CapacityHead
+  kGiveUp = 6,    // ReturnHead: the asker does not want the results any more
+};
+
+struct FrameHead {
+  FrameKind kind;
+  std::uint32_t count;  // of what follows
+};
+static_assert(sizeof(FrameHead) == 8);
+
+// A task's number between two relays, given by the one that hands it out: index and life of its row there.
+using TaskNumber = std::uint64_t;
+
+struct TaskHead {
+  TaskNumber number;
+  std::uint64_t function;         // FunctionNumber of the job
+  std::uint32_t cpu_units;        // 1/10000 of a CPU
+  std::uint32_t parts;            // PartHead with bytes, after the arguments
+  std::uint64_t arguments_bytes;  // the parameters that are values
+};
+static_assert(sizeof(TaskHead) == 32);
+
+struct PartHead {
+  std::uint32_t position;
+  std::uint32_t reserved;
+  std::uint64_t bytes;
+};
+
+struct ResultHead {
+  TaskNumber number;
+  std::uint32_t is_error;
+  std::uint32_t reserved;
+  std::uint64_t bytes;
+};
+
+enum class ReturnReason : std::uint32_t { kStoreFull = 1, kClosing = 2, kRefused = 3 };
+
+struct ReturnHead {
+  TaskNumber number;
+  ReturnReason reason;
+  std::uint32_t reserved;
+};
+
+// What the sender's node gives to this job now.
+struct CapacityHead {
+  std::uint64_t cpu_units;
+  std::uint64_t cpu_units_of_node;  // no task that needs more can ever run there
+};
+
+inline constexpr std::uint32_t kPartsMax = 1u << 16;
+inline constexpr std::size_t kFrameBytesMax =
+    15u << 20;  // of one control frame; one task with its arguments fits or is not sent
+
+constexpr std::size_t padded(std::size_t bytes) { return (bytes + 7) & ~std::size_t{7}; }
+
+// Builds one frame at a time. The memory is used again.
+class FrameWriter {
+ public:
+  bool is_empty() const { return count_ == 0; }
+  std::size_t bytes() const { return bytes_.size(); }
+  std::uint32_t count() const { return count_; }
+
+  template <class Head>
+  void add(FrameKind kind, const Head& head) {
+    if (bytes_.empty()) put(FrameHead{kind, 0});
+    ++count_;
+    put(head);
+  }
+  template <class T>
+  void put(const T& value) {
+    static_assert(sizeof(T) % 8 == 0);
+    append(&value, sizeof(value));
+  }
+  void put_bytes(std::span<const std::byte> value) {
+    append(value.data(), value.size());
+    bytes_.resize(padded(bytes_.size()));
+  }
+  // The finished frame; valid until the next call.
+  std::span<const std::byte> finish() {
+    if (!bytes_.empty()) std::memcpy(bytes_.data() + offsetof(FrameHead, count), &count_, sizeof(count_));
+    return bytes_;
+  }
+  void clear() {
+    bytes_.clear();
+    count_ = 0;
+  }
+
+ private:
+  void append(const void* from, std::size_t bytes) {
+    const std::size_t at = bytes_.size();
+    bytes_.resize(at + bytes);
+    if (bytes != 0) std::memcpy(bytes_.data() + at, from, bytes);
+  }
+  std::vector<std::byte> bytes_;
+  std::uint32_t count_ = 0;
+};
+
+// Reads a frame that was received. After a failure every read fails; `problem` says what was wrong.
+class FrameReader {
+ public:
+  explicit FrameReader(std::span<const std::byte> frame) : rest_(frame) {}
+
+  template <class T>
+  bool take(T& value) {
+    if (!problem_.empty() || rest_.size() < sizeof(T)) return fail("it ends inside a head");
+    std::memcpy(&value, rest_.data(), sizeof(T));
+    rest_ = rest_.subspan(sizeof(T));
+    return true;
+  }
+  bool take_bytes(std::uint64_t bytes, std::span<const std::byte>& value) {
+    if (!problem_.empty() || bytes > rest_.size() || padded(bytes) > rest_.size())
+      return fail("a length goes beyond its end");
+    value = rest_.first(bytes);
+    rest_ = rest_.subspan(padded(bytes));
+    return true;
+  }
+  bool fail(std::string_view problem) {
+    if (problem_.empty()) problem_ = problem;
+    return false;
+  }
+  bool is_at_end() const { return rest_.empty(); }
+  std::string_view problem() const { return problem_; }
+
+ private:
+  std::span<const std::byte> rest_;
+  std::string_view problem_;
+};
+
+// What a whole frame holds, for those who act on it.
+class FrameHandler {
+ public:
+  struct Part {
+    std::uint32_t position;
+    std::span<const std::byte> bytes;
+  };
+  virtual void on_task(const TaskHead& task, std::span<const std::byte> arguments, std::span<const Part> parts) = 0;
+  virtual void on_result(const ResultHead& result, std::span<const std::byte> bytes) = 0;
+  virtual void on_lost(const ResultHead& result, std::span<const std::byte> error) = 0;
+  virtual void on_returned(const ReturnHead& task) = 0;
+  virtual void on_give_up(TaskNumber number) = 0;
+  virtual void on_capacity(const CapacityHead& capacity) = 0;
+
+ protected:
+  ~FrameHandler() = default;
+};
+
+// Checks the whole frame before it hands on anything of it: a damaged frame has no effect. The text that is returned says what is
+// wrong with it, or is empty.
+std::string read_frame(std::span<const std::byte> frame, FrameHandler& handler);
+
+}  // namespace rayx::relay

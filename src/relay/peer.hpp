@@ -1,0 +1,45 @@
+// The other end of a relay's link, and what is on its way there and back. All of it is guarded by the relay's books.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "relay/frames.hpp"
+#include "sched/window.hpp"
+
+namespace rayx::relay {
+
+using PeerId = std::uint32_t;
+
+// Carries frames to another relay, whole, in order, each once, or is closed. The network's, or a test's.
+class PeerLink {
+ public:
+  virtual ~PeerLink() = default;
+  // Copies the frame. Any thread; never waits. False: the link is closed or its queue is over its limit, and `remove_peer` follows.
+  virtual bool send(std::span<const std::byte> frame) = 0;
+};
+
+struct Peer {
+  PeerId id = 0;
+  std::string name;  // for messages: "node 3 (host:port)"
+  std::shared_ptr<PeerLink> link;
+  std::uint64_t cpu_units = 0;  // that it gives to this job
+  std::uint64_t cpu_units_of_node = 0;
+  std::map<std::uint32_t, sched::Window> windows;  // by lane
+  // What has come back and says nothing about a task's length: the store there is full.
+  base::TimeNs closed_until_ns = 0;
+  std::set<std::uint32_t> handed_out;  // rows of tasks that are there
+  std::set<std::uint32_t> taken_in;    // rows of its tasks that are here
+  FrameWriter tasks;
+  FrameWriter results;
+  FrameWriter lost;
+  FrameWriter returned;
+  FrameWriter given_up;
+};
+
+}  // namespace rayx::relay

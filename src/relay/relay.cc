@@ -1,0 +1,139 @@
+#include "relay/relay.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include <rayx/detail/remote_failure.hpp>
+
+namespace rayx::relay {
+
+class Relay::Incoming final : public FrameHandler {
+ public:
+  Incoming(Relay& relay, Peer& peer) : relay_(relay), peer_(peer) {}
+  void on_task(const TaskHead& task, std::span<const std::byte> arguments, std::span<const Part> parts) override {
+    relay_.on_task(peer_, task, arguments, parts);
+  }
+  void on_result(const ResultHead& result, std::span<const std::byte> bytes) override {
+    relay_.on_result(peer_, result, bytes);
+  }
+  void on_lost(const ResultHead& result, std::span<const std::byte> error) override {
+    relay_.on_lost(peer_, result, error);
+  }
+  void on_returned(const ReturnHead& task) override { relay_.on_returned(peer_, task); }
+  // What has begun goes on, and its result is dropped where it arrives.
+  void on_give_up(TaskNumber) override {}
+  void on_capacity(const CapacityHead& capacity) override { relay_.on_capacity(peer_, capacity); }
+
+ private:
+  Relay& relay_;
+  Peer& peer_;
+};
+
+Relay::Relay(const RelayConfig& config)
+    : Client(config.client), cpu_units_(config.cpu_units), puller_(control(), config.client.me) {
+  ensure_service();  // from here on no death is buried without this process's word
+  thread_ = std::thread([this] { pull(); });
+}
+
+Relay::~Relay() { shutdown(); }
+
+void Relay::shutdown() noexcept {
+  if (!is_ending_.exchange(true, std::memory_order_acq_rel)) {
+    wake();
+    if (thread_.joinable()) thread_.join();
+    const Lock lock(mutex_);
+    peers_.clear();
+    peers_count_.store(0, std::memory_order_release);
+  }
+  Client::shutdown();
+}
+
+PeerId Relay::add_peer(std::string name, std::shared_ptr<PeerLink> link) {
+  PeerId id = 0;
+  {
+    const Lock lock(mutex_);
+    id = next_peer_++;
+    auto peer = std::make_unique<Peer>();
+    peer->id = id;
+    peer->name = std::move(name);
+    peer->link = std::move(link);
+    FrameWriter writer;
+    writer.add(FrameKind::kCapacity, CapacityHead{cpu_units_, cpu_units_});
+    peer->link->send(writer.finish());
+    peers_.emplace(id, std::move(peer));
+    peers_count_.store(static_cast<std::uint32_t>(peers_.size()), std::memory_order_release);
+  }
+  return id;
+}
+
+Result<void> Relay::receive(PeerId id, std::span<const std::byte> frame) {
+  Peer* peer = nullptr;
+  {
+    const Lock lock(mutex_);
+    const auto found = peers_.find(id);
+    if (found == peers_.end()) return {};
+    peer = found->second.get();
+  }
+  FrameHead head{};
+  if (frame.size() >= sizeof(head)) std::memcpy(&head, frame.data(), sizeof(head));
+  std::string problem;
+  Incoming incoming(*this, *peer);
+  if (head.kind == FrameKind::kTasks) {
+    problem = read_frame(frame, incoming);  // each task takes the lock where it needs it
+    const Lock lock(mutex_);
+    flush(*peer);
+  } else {
+    const Lock lock(mutex_);
+    problem = read_frame(frame, incoming);
+    flush_all_peers();
+  }
+  wake();
+  if (!problem.empty())
+    return Error{ErrorCode::kMalformed, "rayx: " + peer->name + " sent what cannot be read: " + problem};
+  return {};
+}
+
+void Relay::remove_peer(PeerId id, const std::string& how) {
+  {
+    const Lock lock(mutex_);
+    const auto found = peers_.find(id);
+    if (found == peers_.end()) return;
+    const std::unique_ptr<Peer> peer = std::move(found->second);
+    peers_.erase(found);
+    peers_count_.store(static_cast<std::uint32_t>(peers_.size()), std::memory_order_release);
+    detail::RemoteFailure error;
+    error.code = ErrorCode::kWorkerDied;
+    error.node = peer->name;
+    error.message = "rayx: the node that ran the task is gone: " + peer->name + ": " + how +
+                    "\nIt was tried as often as TaskOptions::max_retries allows";
+    std::vector<std::byte> bytes(encoded_size(error));
+    encode(error, bytes.data(), bytes.size());
+    for (const std::uint32_t index : std::exchange(peer->handed_out, {})) {
+      tell_lost(sent_[index], bytes);
+      forget_sent(sent_[index]);
+    }
+  }
+  wake();
+}
+
+std::uint64_t Relay::largest_node_units() {
+  const Lock lock(mutex_);
+  std::uint64_t largest = 0;
+  for (const auto& [id, peer] : peers_) largest = std::max(largest, peer->cpu_units_of_node);
+  return largest;
+}
+
+void Relay::flush(Peer& peer) {
+  for (FrameWriter* writer : {&peer.tasks, &peer.results, &peer.lost, &peer.returned, &peer.given_up}) {
+    if (writer->is_empty()) continue;
+    peer.link->send(writer->finish());  // a link that is closed is removed by its owner
+    writer->clear();
+  }
+}
+
+void Relay::flush_all_peers() {
+  for (auto& [id, peer] : peers_) flush(*peer);
+}
+
+}  // namespace rayx::relay

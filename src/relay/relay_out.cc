@@ -1,0 +1,346 @@
+// Tasks of this node that others do.
+#include <algorithm>
+#include <cstring>
+
+#include <rayx/detail/remote_failure.hpp>
+
+#include "relay/relay.hpp"
+
+namespace rayx::relay {
+
+using worker::BlockRef;
+using worker::CallBlock;
+using worker::CallPart;
+using worker::PartForm;
+using worker::Record;
+
+namespace {
+
+constexpr int kTasksPerTurn = 128;
+constexpr std::size_t kFrameBytes = 256u << 10;  // a batch is sent when it has this size
+constexpr base::TimeNs kStoreFullPause_ns = 100'000'000;
+
+constexpr TaskNumber number_of(std::uint32_t row, std::uint32_t life) { return std::uint64_t{life} << 32 | row; }
+
+}  // namespace
+
+void Relay::add_lane(std::uint32_t lane, std::uint64_t cpu_units) {
+  {
+    const Lock lock(mutex_);
+    lanes_served_.push_back({lane, cpu_units});
+    puller_.join(lane);
+    for (auto& [id, peer] : peers_) set_slots(*peer);
+  }
+  wake();
+}
+
+void Relay::set_slots(Peer& peer) {
+  for (const LaneServed& lane : lanes_served_) {
+    const std::uint64_t units = std::max<std::uint64_t>(lane.cpu_units, 1);
+    const std::uint64_t slots =
+        lane.cpu_units > peer.cpu_units_of_node ? 0 : std::max<std::uint64_t>(1, peer.cpu_units / units);
+    peer.windows[lane.lane].set_slots(
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(slots, sched::Window::kWindowMax)));
+  }
+}
+
+// ---- Looking for tasks
+
+void Relay::wake() {
+  shm::ProcessSlot& slot = control().slot(me_);
+  slot.run_word.store(0, std::memory_order_seq_cst);
+  shm::futex_wake(slot.run_word, 1);
+}
+
+void Relay::pull() {
+  shm::Backoff backoff;
+  shm::ProcessSlot& slot = control().slot(me_);
+  while (!is_ending_.load(std::memory_order_acquire)) {
+    if (take_turn()) {
+      backoff.reset();
+      continue;
+    }
+    if (backoff.wait_once()) continue;
+    sleep_until_work(slot);
+    backoff.reset();
+  }
+}
+
+void Relay::sleep_until_work(shm::ProcessSlot& slot) {
+  std::vector<std::uint32_t> announced;
+  bool stays_awake = false;
+  base::TimeNs sleep_ns = base::kNever;
+  {
+    const Lock lock(mutex_);
+    const base::TimeNs now = clock_.now_ns();
+    puller_.refresh_all();
+    slot.run_word.store(1, std::memory_order_seq_cst);
+    for (const LaneServed& lane : lanes_served_) {
+      if (choose_peer(lane, now) == nullptr) continue;  // who makes room wakes
+      puller_.announce_sleep(lane.lane);
+      announced.push_back(lane.lane);
+      stays_awake = stays_awake || puller_.has_work(lane.lane);
+    }
+    for (const auto& [id, peer] : peers_)
+      if (peer->closed_until_ns > now) sleep_ns = std::min(sleep_ns, peer->closed_until_ns - now);
+  }
+  if (!stays_awake && !is_ending_.load(std::memory_order_seq_cst)) shm::futex_wait(slot.run_word, 1, sleep_ns);
+  const Lock lock(mutex_);
+  for (const std::uint32_t lane : announced) puller_.withdraw_sleep(lane);
+  slot.run_word.store(0, std::memory_order_relaxed);
+  puller_.refresh_all();
+}
+
+// The one with the smallest part of its window in use.
+Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
+  Peer* best = nullptr;
+  double best_load = 2;
+  for (auto& [id, peer] : peers_) {
+    if (peer->closed_until_ns > now) continue;
+    const sched::Window& window = peer->windows[lane.lane];
+    if (window.room() == 0) continue;
+    const double load = static_cast<double>(window.outstanding()) / window.slots();
+    if (best != nullptr && load >= best_load) continue;
+    best = peer.get();
+    best_load = load;
+  }
+  return best;
+}
+
+bool Relay::take_turn() {
+  if (peers_count_.load(std::memory_order_acquire) == 0) return false;
+  bool any = false;
+  const Lock lock(mutex_);
+  if (has_work()) {
+    drive();
+    any = true;
+  }
+  const base::TimeNs now = clock_.now_ns();
+  for (const LaneServed& lane : lanes_served_) {
+    shm::LanePuller::Task task;
+    for (int i = 0; i < kTasksPerTurn; ++i) {
+      Peer* const peer = choose_peer(lane, now);
+      if (peer == nullptr || !puller_.take(lane.lane, task)) break;
+      hand_out(task, lane, *peer, now);
+      any = true;
+    }
+  }
+  if (any) flush_all_peers();
+  return any;
+}
+
+// ---- Handing out
+
+void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, Peer& peer, base::TimeNs now) {
+  if (free_sent_.empty()) {
+    free_sent_.push_back(static_cast<std::uint32_t>(sent_.size()));
+    sent_.emplace_back();
+  }
+  const std::uint32_t index = free_sent_.back();
+  SentRow& row = sent_[index];
+  row.owner = task.owner;
+  row.record = task.body.record;
+  row.generation = task.body.generation;
+  row.lane = lane.lane;
+  row.peer = peer.id;
+  const TaskHead head{number_of(index, row.life), task.body.function_and_flags >> 16,
+                      static_cast<std::uint32_t>(lane.cpu_units), 0, 0};
+  std::string problem;
+  if (!write_task(task, head, peer.tasks, problem)) {
+    if (problem.empty()) return give_back(row, detail::kRecordReturned);  // what it needs is not there yet
+    detail::RemoteFailure error;
+    error.code = ErrorCode::kMalformed;
+    error.message = problem;
+    std::vector<std::byte> bytes(encoded_size(error));
+    encode(error, bytes.data(), bytes.size());
+    return complete(row, bytes, true);
+  }
+  free_sent_.pop_back();
+  row.is_used = true;
+  peer.handed_out.insert(index);
+  peer.windows[lane.lane].sent(now);
+  if (peer.tasks.bytes() >= kFrameBytes) flush(peer);
+}
+
+// False with an empty problem: not now.
+bool Relay::write_task(const shm::LanePuller::Task& task, const TaskHead& plain, FrameWriter& writer,
+                       std::string& problem) {
+  const shm::Arena& arena = this->arena();
+  const auto flags = static_cast<std::uint8_t>(task.body.function_and_flags >> 8 & 3);  // see TaskBody
+  TaskHead head = plain;
+  std::span<const std::byte> arguments{
+      task.body.arguments, std::min<std::size_t>(task.body.function_and_flags & 0x7f, shm::kCellInlineBytes)};
+  std::vector<Part> parts;
+  const auto block_bytes = [&](const void* ref, std::span<const std::byte>& bytes) {
+    BlockRef block;
+    std::memcpy(&block, ref, sizeof(block));
+    if (!arena.contains(block.offset, block.size)) return false;
+    bytes = {arena.address(block.offset), block.size};
+    return true;
+  };
+  const auto refuse = [&](const char* what) {
+    problem = std::string("rayx: a task's arguments are damaged: ") + what;
+    return false;
+  };
+  if ((flags & shm::kTaskArgumentsInParts) != 0) {
+    std::span<const std::byte> where;
+    if (!block_bytes(task.body.arguments, where) || where.size() < sizeof(CallBlock))
+      return refuse("their table lies outside the store");
+    const auto& table = *reinterpret_cast<const CallBlock*>(where.data());
+    if (table.parts > (where.size() - sizeof(CallBlock)) / sizeof(CallPart)) return refuse("their table is cut");
+    arguments = {table.inline_arguments, std::min<std::size_t>(table.inline_bytes, shm::kCellInlineBytes)};
+    if (table.block.size != 0 && !block_bytes(&table.block, arguments))
+      return refuse("their block lies outside the store");
+    const auto* part = reinterpret_cast<const CallPart*>(&table + 1);
+    for (std::uint32_t i = 0; i < table.parts; ++i, ++part) {
+      std::span<const std::byte> bytes{part->payload, std::min<std::size_t>(part->size, detail::kRecordInlineBytes)};
+      PartForm form = part->form;
+      const void* ref = part->payload;
+      if (form == PartForm::kPending) {
+        const shm::ObjectKey key{part->key};
+        if (key.owner() != task.owner || key.record() >= shm::kRecordsPerSlab * shm::kRecordSlabsMax)
+          return refuse("a part names no record");
+        const Record& record = control().records_of(key.owner()).at(key.record());
+        const std::uint32_t state = record.state.load(std::memory_order_acquire);
+        // Its owner passes it on when it is done, also if that is an error.
+        if (shm::generation_of(record) != key.generation() || !detail::is_done(state) ||
+            (state & detail::kRecordIsError) != 0)
+          return false;
+        form = (state & detail::kRecordStateMask) == detail::kRecordDoneBlock ? PartForm::kBlock : PartForm::kInline;
+        bytes = {record.payload, std::min<std::size_t>(record.size, detail::kRecordInlineBytes)};
+        ref = record.payload;
+      }
+      if (form == PartForm::kBlock && !block_bytes(ref, bytes)) return refuse("a value lies outside the store");
+      parts.push_back({part->position, bytes});
+    }
+  } else if ((flags & shm::kTaskArgumentsInBlock) != 0 && !block_bytes(task.body.arguments, arguments)) {
+    return refuse("their block lies outside the store");
+  }
+  std::size_t bytes = sizeof(head) + padded(arguments.size());
+  for (const Part& part : parts) bytes += sizeof(PartHead) + padded(part.bytes.size());
+  if (bytes > kFrameBytesMax) {
+    problem = "rayx: the arguments of a task for another node have " + std::to_string(bytes) + " bytes; " +
+              std::to_string(kFrameBytesMax) + " can cross at present";
+    return false;
+  }
+  head.parts = static_cast<std::uint32_t>(parts.size());
+  head.arguments_bytes = arguments.size();
+  writer.add(FrameKind::kTasks, head);
+  writer.put_bytes(arguments);
+  for (const Part& part : parts) {
+    writer.put(PartHead{part.position, 0, part.bytes.size()});
+    writer.put_bytes(part.bytes);
+  }
+  return true;
+}
+
+// ---- Answers
+
+Relay::SentRow* Relay::find_sent(TaskNumber number, PeerId peer) {
+  const auto index = static_cast<std::uint32_t>(number);
+  if (index >= sent_.size()) return nullptr;
+  SentRow& row = sent_[index];
+  return row.is_used && row.life == number >> 32 && row.peer == peer ? &row : nullptr;
+}
+
+void Relay::forget_sent(SentRow& row) {
+  const auto index = static_cast<std::uint32_t>(&row - sent_.data());
+  if (const auto peer = peers_.find(row.peer); peer != peers_.end()) peer->second->handed_out.erase(index);
+  row.is_used = false;
+  ++row.life;
+  free_sent_.push_back(index);
+}
+
+// The owner is alive, or has not been buried: this process has not said that it knows of its death.
+void Relay::complete(const SentRow& row, std::span<const std::byte> value, bool is_error) {
+  const shm::Records records = control().records_of(row.owner);
+  Record& record = records.at(row.record);
+  if (shm::generation_of(record) != row.generation) return;
+  std::uint32_t done = is_error ? std::uint32_t{detail::kRecordIsError} : 0u;
+  if (value.size() <= detail::kRecordInlineBytes) {
+    std::memcpy(record.payload, value.data(), value.size());
+    record.size = static_cast<std::uint32_t>(value.size());
+    records.complete(row.record, done | detail::kRecordDoneInline);
+    return;
+  }
+  detail::Failure failure;
+  const auto block = place_for(value, {row.owner, row.record, row.generation}, failure);
+  if (!block) {
+    detail::RemoteFailure error;
+    error.code = failure->code;
+    error.message = failure->message + ". A result came from another node and found no place";
+    std::byte bytes[detail::kRecordInlineBytes];
+    const std::size_t size = std::min(encoded_size(error), sizeof(bytes));
+    encode(error, bytes, size);
+    return complete(row, {bytes, size}, true);
+  }
+  std::memcpy(record.payload, &*block, sizeof(*block));
+  records.complete(row.record, done | detail::kRecordDoneBlock);
+}
+
+// The owner hears of it, and queues the task again or lets it fail.
+void Relay::give_back(const SentRow& row, std::uint32_t flags) {
+  const shm::Records records = control().records_of(row.owner);
+  Record& record = records.at(row.record);
+  if (shm::generation_of(record) != row.generation) return;
+  record.state.fetch_or(flags, std::memory_order_acq_rel);
+  records.mark_completed(row.record);
+  records.call_owner();
+}
+
+void Relay::on_result(Peer& peer, const ResultHead& result, std::span<const std::byte> bytes) {
+  SentRow* const row = find_sent(result.number, peer.id);
+  if (row == nullptr) return;  // given up meanwhile
+  peer.windows[row->lane].finished(clock_.now_ns());
+  complete(*row, bytes, result.is_error != 0);
+  forget_sent(*row);
+}
+
+void Relay::on_lost(Peer& peer, const ResultHead& result, std::span<const std::byte> error) {
+  SentRow* const row = find_sent(result.number, peer.id);
+  if (row == nullptr) return;
+  peer.windows[row->lane].forgotten();
+  tell_lost(*row, error);
+  forget_sent(*row);
+}
+
+void Relay::tell_lost(const SentRow& row, std::span<const std::byte> error) {
+  const shm::Records records = control().records_of(row.owner);
+  Record& record = records.at(row.record);
+  if (shm::generation_of(record) != row.generation) return;
+  detail::Failure no_room;
+  BlockRef where{0, 0};
+  if (const auto block = place_for(error, {row.owner, row.record, row.generation}, no_room)) where = *block;
+  std::memcpy(record.payload, &where, sizeof(where));
+  give_back(row, detail::kRecordReturned | detail::kRecordLost);
+}
+
+void Relay::on_returned(Peer& peer, const ReturnHead& task) {
+  SentRow* const row = find_sent(task.number, peer.id);
+  if (row == nullptr) return;
+  peer.windows[row->lane].forgotten();
+  if (task.reason == ReturnReason::kStoreFull) peer.closed_until_ns = clock_.now_ns() + kStoreFullPause_ns;
+  give_back(*row, detail::kRecordReturned);
+  forget_sent(*row);
+}
+
+void Relay::on_capacity(Peer& peer, const CapacityHead& capacity) {
+  peer.cpu_units = capacity.cpu_units;
+  peer.cpu_units_of_node = capacity.cpu_units_of_node;
+  set_slots(peer);
+}
+
+void Relay::process_has_died(std::uint32_t slot) {
+  for (SentRow& row : sent_) {
+    if (!row.is_used || row.owner != slot) continue;
+    if (const auto peer = peers_.find(row.peer); peer != peers_.end()) {
+      peer->second->windows[row.lane].forgotten();
+      peer->second->given_up.add(
+          FrameKind::kGiveUp,
+          ReturnHead{number_of(static_cast<std::uint32_t>(&row - sent_.data()), row.life), ReturnReason::kRefused, 0});
+    }
+    forget_sent(row);
+  }
+}
+
+}  // namespace rayx::relay

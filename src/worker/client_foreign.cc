@@ -1,0 +1,112 @@
+// What a relay does as a client: tasks and values of other nodes, as bytes.
+#include <cstring>
+
+#include "worker/client.hpp"
+
+namespace rayx::worker {
+
+using detail::Failure;
+
+LaneUse* Client::find_class_of(std::uint64_t cpu_units, Failure& failure) {
+  return find_class(cpu_units, failure).get();
+}
+
+RefCell* Client::submit_numbered(LaneUse& use, const NumberedCall& numbered, Failure& failure) {
+  if (is_over()) {
+    failure = shut_down_failure("remote");
+    return nullptr;
+  }
+  detail::TaskCall call{};
+  call.dependencies = numbered.dependencies;
+  call.arguments.size = numbered.arguments.size();
+  call.arguments.small = numbered.arguments.data();
+  if (numbered.arguments.size() > shm::kCellInlineBytes) {
+    shm::Offset offset = shm::kNoOffset;
+    if (!allocate(numbered.arguments.size(), false, nullptr, failure, offset)) return nullptr;
+    std::memcpy(arena_->writable(offset), numbered.arguments.data(), numbered.arguments.size());
+    call.arguments.small = nullptr;
+    call.arguments.block = {arena_->writable(offset), numbered.arguments.size(), offset};
+  }
+  Entry* const e = take_entry(EntryKind::kTask, failure);
+  if (e == nullptr) {
+    if (call.arguments.block.data != nullptr)
+      free_block({call.arguments.block.backend_word, call.arguments.size}, {me_, 0, 0});
+    return nullptr;
+  }
+  fill_call(*e, call, numbered.function);
+  e->cell.backend_word[0] = numbered.tag;
+  e->cell.backend_word[1] = kWatched;
+  e->lane = static_cast<std::uint16_t>(use.lane);
+  records_.at(e->index).state.store(detail::kRecordPending | detail::kRecordNotify, std::memory_order_relaxed);
+  hand_in(*e, 0);
+  return &e->cell;
+}
+
+RefCell* Client::keep_copy(std::span<const std::byte> value, Failure& failure) {
+  detail::Encoded encoded;
+  encoded.size = value.size();
+  shm::Offset offset = shm::kNoOffset;
+  if (value.size() > detail::kRecordInlineBytes && !allocate(value.size(), false, nullptr, failure, offset))
+    return nullptr;
+  Entry* const e = take_entry(EntryKind::kObject, failure);
+  if (e == nullptr) {
+    if (offset != shm::kNoOffset) free_block({offset, value.size()}, {me_, 0, 0});
+    return nullptr;
+  }
+  Record& record = records_.at(e->index);
+  e->body.generation = record.generation;
+  std::uint32_t done = detail::kRecordDoneInline;
+  if (offset != shm::kNoOffset) {
+    std::memcpy(arena_->writable(offset), value.data(), value.size());
+    const BlockRef block{offset, value.size()};
+    rename_block(block, {me_, e->index, record.generation});
+    std::memcpy(record.payload, &block, sizeof(block));
+    done = detail::kRecordDoneBlock;
+  } else {
+    std::memcpy(record.payload, value.data(), value.size());
+    record.size = static_cast<std::uint32_t>(value.size());
+  }
+  record.state.store(done, std::memory_order_release);
+  ledger_.put(e->index);
+  return &e->cell;
+}
+
+std::optional<BlockRef> Client::place_for(std::span<const std::byte> value, const shm::BlockOwner& owner,
+                                          Failure& failure) {
+  shm::Offset offset = shm::kNoOffset;
+  if (!allocate(value.size(), false, nullptr, failure, offset)) return std::nullopt;
+  const BlockRef block{offset, value.size()};
+  std::memcpy(arena_->writable(offset), value.data(), value.size());
+  rename_block(block, owner);
+  if (is_in_slab(block.size) && owner.slot != me_) slabs_.give(block.offset);
+  return block;
+}
+
+void Client::tell_if_watched(Entry& e) {
+  if (e.kind != EntryKind::kTask || e.cell.backend_word[1] == 0) [[likely]]
+    return;
+  const bool is_lost = e.cell.backend_word[1] == kWatchedAndLost;
+  e.cell.backend_word[1] = 0;
+  task_is_done(e.cell.backend_word[0], &e.cell, is_lost);
+}
+
+// A task that another node had: a retry is used up, or it fails with what happened there.
+void Client::take_lost(Entry& e) {
+  Record& record = records_.at(e.index);
+  BlockRef block;
+  std::memcpy(&block, record.payload, sizeof(block));
+  detail::RemoteFailure failure;
+  failure.code = ErrorCode::kWorkerDied;
+  failure.message = "rayx: the worker that ran the task on another node died";
+  if (block.size != 0 && arena_->contains(block.offset, block.size)) {
+    failure = detail::decode_failure({arena_->address(block.offset), block.size});
+    free_block(block, {me_, e.index, record.generation});
+  }
+  record.state.fetch_and(~std::uint32_t{detail::kRecordReturned | detail::kRecordLost}, std::memory_order_acq_rel);
+  e.body.function_and_flags = shm::next_attempt(e.body.function_and_flags);
+  lost_elsewhere_ = &failure;
+  ledger_.lost(e.index, true);
+  lost_elsewhere_ = nullptr;
+}
+
+}  // namespace rayx::worker

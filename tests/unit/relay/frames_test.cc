@@ -1,0 +1,127 @@
+// The reader of frames against what a peer may send: every frame that a writer makes, and every damage to it.
+#include "relay/frames.hpp"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "kit/seed.hpp"
+
+namespace rayx::relay {
+namespace {
+
+struct Seen final : FrameHandler {
+  std::vector<std::string> lines;
+  static std::string text(std::span<const std::byte> bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  }
+  void on_task(const TaskHead& task, std::span<const std::byte> arguments, std::span<const Part> parts) override {
+    std::string line = "task " + std::to_string(task.number) + ' ' + text(arguments);
+    for (const Part& part : parts) line += " part " + std::to_string(part.position) + ' ' + text(part.bytes);
+    lines.push_back(line);
+  }
+  void on_result(const ResultHead& result, std::span<const std::byte> bytes) override {
+    lines.push_back("result " + std::to_string(result.number) + ' ' + text(bytes));
+  }
+  void on_lost(const ResultHead& result, std::span<const std::byte> error) override {
+    lines.push_back("lost " + std::to_string(result.number) + ' ' + text(error));
+  }
+  void on_returned(const ReturnHead& task) override { lines.push_back("returned " + std::to_string(task.number)); }
+  void on_give_up(TaskNumber number) override { lines.push_back("give up " + std::to_string(number)); }
+  void on_capacity(const CapacityHead& capacity) override {
+    lines.push_back("capacity " + std::to_string(capacity.cpu_units));
+  }
+};
+
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
+
+std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::string>& expected) {
+  FrameWriter writer;
+  const auto kind = static_cast<FrameKind>(1 + random() % 6);
+  const std::uint64_t count = kind == FrameKind::kCapacity ? 1 : 1 + random() % 5;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint64_t number = random() % 1000;
+    const std::string text(random() % 20, static_cast<char>('a' + random() % 26));
+    switch (kind) {
+      case FrameKind::kTasks: {
+        const auto parts = static_cast<std::uint32_t>(random() % 3);
+        writer.add(kind, TaskHead{number, 77, 10'000, parts, text.size()});
+        writer.put_bytes(bytes_of(text));
+        std::string line = "task " + std::to_string(number) + ' ' + text;
+        for (std::uint32_t p = 0; p < parts; ++p) {
+          writer.put(PartHead{p, 0, text.size()});
+          writer.put_bytes(bytes_of(text));
+          line += " part " + std::to_string(p) + ' ' + text;
+        }
+        expected.push_back(line);
+        break;
+      }
+      case FrameKind::kResults:
+      case FrameKind::kLost:
+        writer.add(kind, ResultHead{number, 0, 0, text.size()});
+        writer.put_bytes(bytes_of(text));
+        expected.push_back((kind == FrameKind::kLost ? "lost " : "result ") + std::to_string(number) + ' ' + text);
+        break;
+      case FrameKind::kReturned:
+      case FrameKind::kGiveUp:
+        writer.add(kind, ReturnHead{number, ReturnReason::kStoreFull, 0});
+        expected.push_back((kind == FrameKind::kGiveUp ? "give up " : "returned ") + std::to_string(number));
+        break;
+      case FrameKind::kCapacity:
+        writer.add(kind, CapacityHead{number, number});
+        expected.push_back("capacity " + std::to_string(number));
+        break;
+    }
+  }
+  const auto frame = writer.finish();
+  return {frame.begin(), frame.end()};
+}
+
+TEST(Frames, WhatAWriterMakesIsReadAsItWas) {
+  std::mt19937_64 random(kit::seed());
+  for (int round = 0; round < 2'000; ++round) {
+    std::vector<std::string> expected;
+    const std::vector<std::byte> frame = random_frame(random, expected);
+    Seen seen;
+    EXPECT_EQ(read_frame(frame, seen), "");
+    EXPECT_EQ(seen.lines, expected);
+  }
+}
+
+TEST(Frames, ADamagedFrameHasNoEffectOrIsAnotherWholeFrame) {
+  std::mt19937_64 random(kit::seed());
+  int refused = 0;
+  for (int round = 0; round < 5'000; ++round) {
+    std::vector<std::string> ignored;
+    std::vector<std::byte> frame = random_frame(random, ignored);
+    if (random() % 2 == 0) {
+      frame.resize(random() % frame.size());
+    } else {
+      frame[random() % frame.size()] ^= static_cast<std::byte>(1u << random() % 8);
+    }
+    Seen seen;
+    if (read_frame(frame, seen).empty()) continue;
+    ++refused;
+    EXPECT_TRUE(seen.lines.empty());
+  }
+  EXPECT_GT(refused, 1'000);
+}
+
+TEST(Frames, ACutFrameIsAlwaysRefusedAndSaysWhy) {
+  FrameWriter writer;
+  writer.add(FrameKind::kResults, ResultHead{7, 0, 0, 5});
+  writer.put_bytes(bytes_of("hello"));
+  const auto frame = writer.finish();
+  for (std::size_t size = 0; size < frame.size(); ++size) {
+    Seen seen;
+    EXPECT_NE(read_frame(frame.first(size), seen), "") << size;
+    EXPECT_TRUE(seen.lines.empty());
+  }
+  Seen seen;
+  EXPECT_NE(read_frame(frame.first(20), seen).find("it ends inside a head"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace rayx::relay
