@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace rayx::relay {
@@ -68,13 +69,14 @@ struct CapacityHead {
   std::uint64_t cpu_units_of_node;  // no task that needs more can ever run there
 };
 
+inline constexpr std::size_t kFrameBytes = 256u << 10;  // a batch is sent when it has this size
 inline constexpr std::uint32_t kPartsMax = 1u << 16;
 inline constexpr std::size_t kFrameBytesMax =
     15u << 20;  // of one control frame; one task with its arguments fits or is not sent
 
 constexpr std::size_t padded(std::size_t bytes) { return (bytes + 7) & ~std::size_t{7}; }
 
-// Builds one frame at a time. The memory is used again.
+// Builds one frame at a time.
 class FrameWriter {
  public:
   bool is_empty() const { return count_ == 0; }
@@ -96,14 +98,11 @@ class FrameWriter {
     append(value.data(), value.size());
     bytes_.resize(padded(bytes_.size()));
   }
-  // The finished frame; valid until the next call.
-  std::span<const std::byte> finish() {
+  // The finished frame. The writer begins another one.
+  std::vector<std::byte> finish() {
     if (!bytes_.empty()) std::memcpy(bytes_.data() + offsetof(FrameHead, count), &count_, sizeof(count_));
-    return bytes_;
-  }
-  void clear() {
-    bytes_.clear();
     count_ = 0;
+    return std::exchange(bytes_, {});
   }
 
  private:

@@ -2,11 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
-#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "relay/frames.hpp"
@@ -20,8 +21,10 @@ using PeerId = std::uint32_t;
 class PeerLink {
  public:
   virtual ~PeerLink() = default;
-  // Copies the frame. Any thread; never waits. False: the link is closed or its queue is over its limit, and `remove_peer` follows.
-  virtual bool send(std::span<const std::byte> frame) = 0;
+  // Any thread; never waits. False: the link is closed, and `remove_peer` follows.
+  virtual bool send(std::vector<std::byte> frame) = 0;
+  // So much waits to be sent that no more is to be given, until `Relay::peer_is_writable`.
+  virtual bool is_congested() const = 0;
 };
 
 struct Peer {
@@ -35,6 +38,8 @@ struct Peer {
   base::TimeNs closed_until_ns = 0;
   std::set<std::uint32_t> handed_out;  // rows of tasks that are there
   std::set<std::uint32_t> taken_in;    // rows of its tasks that are here
+  // Tasks of the peer that are done and wait because the link is congested: rows, and whether the worker died.
+  std::deque<std::pair<std::uint32_t, bool>> done;
   FrameWriter tasks;
   FrameWriter results;
   FrameWriter lost;

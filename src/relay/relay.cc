@@ -109,6 +109,7 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
                     "\nIt was tried as often as TaskOptions::max_retries allows";
     std::vector<std::byte> bytes(encoded_size(error));
     encode(error, bytes.data(), bytes.size());
+    for (const auto& [row, is_lost] : peer->done) forget_taken(row);
     for (const std::uint32_t index : std::exchange(peer->handed_out, {})) {
       tell_lost(sent_[index], bytes);
       forget_sent(sent_[index]);
@@ -128,8 +129,18 @@ void Relay::flush(Peer& peer) {
   for (FrameWriter* writer : {&peer.tasks, &peer.results, &peer.lost, &peer.returned, &peer.given_up}) {
     if (writer->is_empty()) continue;
     peer.link->send(writer->finish());  // a link that is closed is removed by its owner
-    writer->clear();
   }
+}
+
+void Relay::peer_is_writable(PeerId id) {
+  {
+    const Lock lock(mutex_);
+    const auto found = peers_.find(id);
+    if (found == peers_.end()) return;
+    send_done(*found->second);
+    flush(*found->second);
+  }
+  wake();
 }
 
 void Relay::flush_all_peers() {

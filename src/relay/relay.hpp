@@ -43,6 +43,8 @@ class Relay final : public worker::Client {
   PeerId add_peer(std::string name, std::shared_ptr<PeerLink> link);
   // A frame has come. A damaged frame is an error, and the caller closes the link.
   Result<void> receive(PeerId peer, std::span<const std::byte> frame);
+  // The link of a peer is not congested any more.
+  void peer_is_writable(PeerId peer);
   // The link is closed: what was there is lost, as with a worker that died; what is here for it is dropped.
   void remove_peer(PeerId peer, const std::string& how);
 
@@ -92,6 +94,9 @@ class Relay final : public worker::Client {
   // relay_in.cc: tasks of other nodes
   worker::RefCell* submit(const TaskHead& task, std::span<const std::byte> arguments, std::span<const Part> parts,
                           std::uint64_t tag, ReturnReason& reason);
+  void send_done(Peer& peer);
+  void answer(Peer& peer, const TakenRow& row, bool is_lost);
+  void forget_taken(std::uint32_t index);
   void refuse(Peer& peer, TaskNumber number, ReturnReason reason);
 
   void flush(Peer& peer);

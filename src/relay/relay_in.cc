@@ -73,32 +73,50 @@ void Relay::refuse(Peer& peer, TaskNumber number, ReturnReason reason) {
 
 void Relay::task_is_done(std::uint64_t tag, RefCell* cell, bool is_lost) {
   const auto index = static_cast<std::uint32_t>(tag);
-  TakenRow& row = taken_[index];
-  const auto found = peers_.find(row.peer);
-  if (found != peers_.end()) {
-    Peer& peer = *found->second;
-    const detail::ValueView value = view_of_cell(cell);
-    const FrameKind kind = is_lost ? FrameKind::kLost : FrameKind::kResults;
-    FrameWriter& writer = is_lost ? peer.lost : peer.results;
-    if (value.size > kFrameBytesMax) {
-      detail::RemoteFailure error;
-      error.code = ErrorCode::kUnsupported;
-      error.message = "rayx: a task on another node returned " + std::to_string(value.size) + " bytes; " +
-                      std::to_string(kFrameBytesMax) + " can cross at present";
-      std::vector<std::byte> bytes(encoded_size(error));
-      encode(error, bytes.data(), bytes.size());
-      writer.add(kind, ResultHead{row.number, 1, 0, bytes.size()});
-      writer.put_bytes(bytes);
-    } else {
-      writer.add(kind, ResultHead{row.number, value.is_error ? 1u : 0u, 0, value.size});
-      writer.put_bytes({value.data, value.size});
-    }
-    peer.taken_in.erase(index);
-    if (writer.bytes() >= kFrameBytesMax / 32) flush(peer);
+  taken_[index].cell = cell;
+  const auto found = peers_.find(taken_[index].peer);
+  if (found == peers_.end()) return forget_taken(index);  // nobody wants it any more
+  Peer& peer = *found->second;
+  peer.done.emplace_back(index, is_lost);
+  if (!peer.link->is_congested()) send_done(peer);
+}
+
+// What waits here stays in the store, where it has a limit.
+void Relay::send_done(Peer& peer) {
+  while (!peer.done.empty() && !peer.link->is_congested()) {
+    const auto [index, is_lost] = peer.done.front();
+    peer.done.pop_front();
+    answer(peer, taken_[index], is_lost);
+    forget_taken(index);
   }
-  row = {};
+}
+
+void Relay::answer(Peer& peer, const TakenRow& row, bool is_lost) {
+  const detail::ValueView value = view_of_cell(row.cell);
+  const FrameKind kind = is_lost ? FrameKind::kLost : FrameKind::kResults;
+  FrameWriter& writer = is_lost ? peer.lost : peer.results;
+  std::vector<std::byte> too_large;
+  std::span<const std::byte> bytes{value.data, value.size};
+  if (value.size > kFrameBytesMax) {
+    detail::RemoteFailure error;
+    error.code = ErrorCode::kUnsupported;
+    error.message = "rayx: a task on another node returned " + std::to_string(value.size) + " bytes; " +
+                    std::to_string(kFrameBytesMax) + " can cross at present";
+    too_large.resize(encoded_size(error));
+    encode(error, too_large.data(), too_large.size());
+    bytes = too_large;
+  }
+  writer.add(kind, ResultHead{row.number, value.is_error || !too_large.empty() ? 1u : 0u, 0, bytes.size()});
+  writer.put_bytes(bytes);
+  if (writer.bytes() >= kFrameBytes) flush(peer);
+}
+
+void Relay::forget_taken(std::uint32_t index) {
+  TakenRow& row = taken_[index];
+  if (const auto peer = peers_.find(row.peer); peer != peers_.end()) peer->second->taken_in.erase(index);
+  RefCell* const cell = std::exchange(row, {}).cell;
   free_taken_.push_back(index);
-  drop_locked(cell);
+  if (cell != nullptr) drop_locked(cell);
 }
 
 }  // namespace rayx::relay

@@ -17,7 +17,6 @@ using worker::Record;
 namespace {
 
 constexpr int kTasksPerTurn = 128;
-constexpr std::size_t kFrameBytes = 256u << 10;  // a batch is sent when it has this size
 constexpr base::TimeNs kStoreFullPause_ns = 100'000'000;
 
 constexpr TaskNumber number_of(std::uint32_t row, std::uint32_t life) { return std::uint64_t{life} << 32 | row; }
@@ -96,7 +95,7 @@ Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
   Peer* best = nullptr;
   double best_load = 2;
   for (auto& [id, peer] : peers_) {
-    if (peer->closed_until_ns > now) continue;
+    if (peer->closed_until_ns > now || peer->link->is_congested()) continue;
     const sched::Window& window = peer->windows[lane.lane];
     if (window.room() == 0) continue;
     const double load = static_cast<double>(window.outstanding()) / window.slots();

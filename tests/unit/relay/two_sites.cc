@@ -18,10 +18,11 @@ namespace {
 class Pipe final : public PeerLink {
  public:
   ~Pipe() override { cut(); }
-  bool send(std::span<const std::byte> frame) override {
+  bool is_congested() const override { return false; }
+  bool send(std::vector<std::byte> frame) override {
     const std::lock_guard lock(mutex_);
     if (is_cut_) return false;
-    frames_.emplace_back(frame.begin(), frame.end());
+    frames_.push_back(std::move(frame));
     ready_.notify_one();
     return true;
   }

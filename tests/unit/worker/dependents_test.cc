@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <rayx/rayx.hpp>
@@ -52,8 +53,7 @@ TEST(Dependents, AnErrorThatComesWhileItsDependentIsQueuedIsTheDependentsToo) {
   int without_error = 0;
   for (int round = 0; round < 60'000; ++round) {
     const rayx::ObjectRef<int> failing = rayx::remote<fail_fast>(round);
-    for (volatile int turn = 0; turn < round % 2'000; turn = turn + 1) {
-    }
+    for (int turn = 0; turn < round % 4'000; ++turn) std::atomic_signal_fence(std::memory_order_seq_cst);
     const rayx::ObjectRef<int> dependent = rayx::remote<add_one>(failing);
     without_error += rayx::try_get(dependent) ? 1 : 0;
   }

@@ -1,0 +1,49 @@
+// What the two ends of a site's link say before tasks cross: which job it is, what its program consists of, and whether the other
+// end could start it. From kOpened on, the link carries the relays' frames.
+//
+//   opener                          host
+//   kOpen {job, program}    ->
+//                           <-      kNeed {files}         if some are not in its cache
+//   payload of each file    ->      stream = the file's place in the manifest
+//   kFilesSent              ->
+//                           <-      kOpened | kFailed {why}
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <rayx/result.hpp>
+
+namespace rayx::host {
+
+struct OpenSite {
+  std::uint64_t job = 0;             // random, never 0
+  std::uint64_t submit_timeout_ns = 0;
+  std::uint64_t pending_max = 0;
+  std::string name;                  // of the program, for people
+  std::string modules;               // FunctionNumbers::encode
+  std::vector<std::byte> manifest;   // bundle::encode
+};
+struct NeedFiles {
+  std::vector<std::uint32_t> files;  // places in the manifest
+};
+struct FilesSent {};
+struct Opened {};
+struct Failed {
+  std::string why;
+};
+
+using SiteMessage = std::variant<OpenSite, NeedFiles, FilesSent, Opened, Failed>;
+
+std::vector<std::byte> encode(const SiteMessage& message);
+// Any bytes.
+Result<SiteMessage> decode_site_message(std::span<const std::byte> bytes);
+
+// What a link is for: the hello of who connects.
+inline constexpr const char* kSiteHello = "rayx site 1";
+
+}  // namespace rayx::host
