@@ -63,16 +63,21 @@ std::optional<std::int64_t> milliseconds(const std::optional<Duration>& duration
 Result<Config> resolve_config(const Config& config) {
   constexpr std::int64_t kMillisecondsMax = 1'000'000'000;
   constexpr std::uint64_t kStoreBytesMin = 1 << 20;
-  if (const char* address = std::getenv("RAYX_ADDRESS"); address != nullptr && *address != '\0') {
-    return Error{ErrorCode::kUnsupported, std::string("rayx: init: RAYX_ADDRESS is \"") + address +
-                                              "\", but this version runs on one machine only. Unset the variable"};
-  }
   Config resolved;
   std::optional<std::int64_t> local;
   if (config.local.has_value()) local = config.local.value() ? 1 : 0;
   const auto is_local = resolve({"local", "RAYX_LOCAL", 0, 1}, local, 0);
   if (!is_local) return is_local.error();
   resolved.local = *is_local == 1;
+
+  const char* const address = std::getenv("RAYX_ADDRESS");
+  resolved.address = config.address ? *config.address : std::string(address == nullptr ? "" : address);
+  if (!resolved.address->empty() && *resolved.local) {
+    return Error{
+        ErrorCode::kInvalidConfig,
+        "rayx: init: both an address of a cluster (\"" + *resolved.address +
+            "\", Config::address or RAYX_ADDRESS) and local mode (Config::local or RAYX_LOCAL) are set. Unset one"};
+  }
 
   const auto cpus = resolve({"num_cpus", "RAYX_NUM_CPUS", 1, 1024}, config.num_cpus, usable_cpus());
   if (!cpus) return cpus.error();

@@ -33,7 +33,9 @@ class NetworkPeer final : public relay::PeerLink, public std::enable_shared_from
   }
 
   // Loop's thread.
-  void became_writable() { queued_bytes_.store(link_ == nullptr ? 0 : link_->queued_bytes(), std::memory_order_relaxed); }
+  void became_writable() {
+    queued_bytes_.store(link_ == nullptr ? 0 : link_->queued_bytes(), std::memory_order_relaxed);
+  }
   void close() {
     const std::lock_guard lock(mutex_);
     is_closed_ = true;

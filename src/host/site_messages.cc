@@ -7,7 +7,7 @@
 namespace rayx::host {
 namespace {
 
-enum class Kind : std::uint64_t { kOpen = 1, kNeed, kFilesSent, kOpened, kFailed };
+enum class Kind : std::uint64_t { kOpen = 1, kNeed, kOpened, kFailed };
 
 struct Writer {
   std::vector<std::byte> bytes;
@@ -38,7 +38,6 @@ struct Write {
     out.number(static_cast<std::uint64_t>(Kind::kNeed));
     out.run(need.files.data(), need.files.size() * sizeof(need.files[0]));
   }
-  void operator()(const FilesSent&) const { out.number(static_cast<std::uint64_t>(Kind::kFilesSent)); }
   void operator()(const Opened&) const { out.number(static_cast<std::uint64_t>(Kind::kOpened)); }
   void operator()(const Failed& failed) const {
     out.number(static_cast<std::uint64_t>(Kind::kFailed));
@@ -81,7 +80,6 @@ bool read(relay::FrameReader& reader, SiteMessage& message) {
       message = std::move(need);
       return true;
     }
-    case Kind::kFilesSent: message = FilesSent{}; return true;
     case Kind::kOpened: message = Opened{}; return true;
     case Kind::kFailed: {
       Failed failed;
@@ -105,9 +103,10 @@ Result<SiteMessage> decode_site_message(std::span<const std::byte> bytes) {
   relay::FrameReader reader(bytes);
   SiteMessage message;
   if (read(reader, message) && reader.is_at_end()) return message;
-  return Error{ErrorCode::kMalformed,
-               "rayx: a message about a job's site has " + std::to_string(bytes.size()) + " bytes that cannot be read: " +
-                   (reader.problem().empty() ? std::string("something follows its end") : std::string(reader.problem()))};
+  return Error{
+      ErrorCode::kMalformed,
+      "rayx: a message about a job's site has " + std::to_string(bytes.size()) + " bytes that cannot be read: " +
+          (reader.problem().empty() ? std::string("something follows its end") : std::string(reader.problem()))};
 }
 
 }  // namespace rayx::host

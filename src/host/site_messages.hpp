@@ -5,7 +5,6 @@
 //   kOpen {job, program}    ->
 //                           <-      kNeed {files}         if some are not in its cache
 //   payload of each file    ->      stream = the file's place in the manifest
-//   kFilesSent              ->
 //                           <-      kOpened | kFailed {why}
 #pragma once
 
@@ -21,23 +20,22 @@
 namespace rayx::host {
 
 struct OpenSite {
-  std::uint64_t job = 0;             // random, never 0
+  std::uint64_t job = 0;  // random, never 0
   std::uint64_t submit_timeout_ns = 0;
   std::uint64_t pending_max = 0;
-  std::string name;                  // of the program, for people
-  std::string modules;               // FunctionNumbers::encode
-  std::vector<std::byte> manifest;   // bundle::encode
+  std::string name;                 // of the program, for people
+  std::string modules;              // FunctionNumbers::encode
+  std::vector<std::byte> manifest;  // bundle::encode
 };
 struct NeedFiles {
   std::vector<std::uint32_t> files;  // places in the manifest
 };
-struct FilesSent {};
 struct Opened {};
 struct Failed {
   std::string why;
 };
 
-using SiteMessage = std::variant<OpenSite, NeedFiles, FilesSent, Opened, Failed>;
+using SiteMessage = std::variant<OpenSite, NeedFiles, Opened, Failed>;
 
 std::vector<std::byte> encode(const SiteMessage& message);
 // Any bytes.

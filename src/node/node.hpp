@@ -36,7 +36,8 @@ struct NodeConfig {
   std::uint64_t store_bytes = 0;
   int max_workers = 64;
   std::chrono::nanoseconds store_timeout = std::chrono::seconds(10);
-  std::string modules;  // for the workers, as they understand it
+  process::Program program = {};  // of the workers; nothing set: this process's
+  std::string modules;            // for the workers, as they understand it
   // Of a node of a cluster: a process slot for the relay, which becomes a member of every class and is told of each before
   // anybody else, by the node's thread; and how many CPUs the largest task can have that another node may run.
   bool has_relay = false;

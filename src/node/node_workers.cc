@@ -27,6 +27,7 @@ bool Node::start_fork_server() {
   fork_server_ = std::make_unique<process::ForkServer>();
   server_is_ready_ = false;
   process::ForkServerConfig config;
+  config.program = config_.program;
   Result<void> started = fork_server_->start(config);
   if (!started) {
     start_error_ = started.error().message;

@@ -125,6 +125,13 @@ std::uint64_t Relay::largest_node_units() {
   return largest;
 }
 
+std::uint64_t Relay::total_units() {
+  const Lock lock(mutex_);
+  std::uint64_t total = 0;
+  for (const auto& [id, peer] : peers_) total += peer->cpu_units;
+  return total;
+}
+
 void Relay::flush(Peer& peer) {
   for (FrameWriter* writer : {&peer.tasks, &peer.results, &peer.lost, &peer.returned, &peer.given_up}) {
     if (writer->is_empty()) continue;

@@ -50,6 +50,7 @@ class Relay final : public worker::Client {
 
   // The most CPUs that one task can have on any peer now.
   std::uint64_t largest_node_units();
+  std::uint64_t total_units();  // that all peers give to the job
   void shutdown() noexcept override;
 
  private:

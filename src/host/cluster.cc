@@ -1,0 +1,75 @@
+#include "host/cluster.hpp"
+
+#include <unistd.h>
+
+#include <future>
+#include <random>
+#include <utility>
+
+#include "bundle/manifest.hpp"
+#include "wire/endpoint.hpp"
+#include "wire/token.hpp"
+
+namespace rayx::host {
+namespace {
+
+std::uint64_t random_job() {
+  std::random_device random;
+  const std::uint64_t number = std::uint64_t{random()} << 32 | random();
+  return number == 0 ? 1 : number;
+}
+
+std::string name_of_program(const bundle::RunningProgram& program) {
+  const std::string& path = program.manifest.executable().path;
+  return path.substr(path.rfind('/') + 1);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Cluster>> Cluster::join(relay::Site& mine, const ClusterConfig& config) {
+  const Result<wire::Endpoint> endpoint = wire::Endpoint::parse(config.address);
+  if (!endpoint) return endpoint.error();
+  Result<std::optional<wire::Token>> token = wire::Token::from_environment();
+  if (!token) return std::move(token).error();
+  if (!*token) {
+    return Error{ErrorCode::kInvalidConfig,
+                 "rayx: init: RAYX_ADDRESS names a cluster, but there is no token to prove that "
+                 "this program may use it; " +
+                     std::string(wire::kTokenAdvice)};
+  }
+  bundle::FileDigests digests;
+  Result<bundle::RunningProgram> program = bundle::describe_running_program(digests);
+  if (!program) return std::move(program).error();
+  auto about = std::make_shared<SiteClient::About>();
+  about->open.job = random_job();
+  about->open.submit_timeout_ns = static_cast<std::uint64_t>(config.submit_timeout.count());
+  about->open.pending_max = config.pending_max;
+  about->open.name = name_of_program(*program);
+  about->open.modules = config.modules;
+  about->open.manifest = bundle::encode(program->manifest);
+  about->program = std::move(*program);
+
+  Result<std::unique_ptr<Network>> network = Network::start();
+  if (!network) return std::move(network).error();
+  std::unique_ptr<Cluster> cluster(new Cluster(std::move(*network)));
+  auto client = std::make_shared<SiteClient>(*cluster->network_, mine.relay(), std::move(about));
+  cluster->clients_.push_back(client);
+  std::promise<Result<void>> opened;
+  std::future<Result<void>> answer = opened.get_future();
+  cluster->network_->call([&] {
+    client->begin(*endpoint, **token, wire::TlsPolicy::kOffLoopback,
+                  [&opened](Result<void> outcome) { opened.set_value(std::move(outcome)); });
+  });
+  Result<void> outcome = answer.get();
+  if (!outcome) return std::move(outcome).error();
+  return cluster;
+}
+
+Cluster::~Cluster() {
+  network_->call([this] {
+    for (const auto& client : clients_) client->end();
+  });
+  network_->call([] {});  // what the ends have posted
+}
+
+}  // namespace rayx::host

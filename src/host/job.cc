@@ -1,0 +1,89 @@
+#include "host/job.hpp"
+
+#include <utility>
+
+#include "bundle/manifest.hpp"
+
+namespace rayx::host {
+
+void Job::stage(std::function<void(Result<Missing>)> answer) {
+  bench_.post([self = shared_from_this(), answer = std::move(answer)] {
+    const auto stage = [&]() -> Result<Missing> {
+      Result<bundle::Manifest> manifest = bundle::decode_manifest(self->about_.manifest);
+      if (!manifest) return std::move(manifest).error();
+      Result<bundle::Staging> staging = self->cache_.stage(std::move(*manifest));
+      if (!staging) return std::move(staging).error();
+      self->staging_ = std::make_unique<bundle::Staging>(std::move(*staging));
+      Missing missing;
+      for (const std::size_t file : self->staging_->missing()) {
+        Result<bundle::FileWriter> writer = self->staging_->write(file);
+        if (!writer) return std::move(writer).error();
+        self->writers_.emplace(static_cast<std::uint32_t>(file), std::move(*writer));
+        missing.files.push_back(static_cast<std::uint32_t>(file));
+        missing.bytes += self->staging_->manifest().files[file].bytes;
+      }
+      return missing;
+    };
+    self->tell(answer, stage());
+  });
+}
+
+void Job::append(std::uint32_t file, std::vector<std::byte> bytes, std::function<void()> done) {
+  bench_.post([self = shared_from_this(), file, bytes = std::move(bytes), done = std::move(done)] {
+    const auto writer = self->writers_.find(file);
+    if (!self->problem_.empty()) {
+    } else if (writer == self->writers_.end()) {
+      self->problem_ = "rayx: a file came that was not asked for";
+    } else if (const Result<void> appended = writer->second.append(bytes); !appended) {
+      self->problem_ = appended.error().message;
+    }
+    self->network_.loop().post(done);
+  });
+}
+
+Result<void> Job::finish_files() {
+  if (!problem_.empty()) return Error{ErrorCode::kSystemError, problem_};
+  for (auto& [file, writer] : writers_) {
+    Result<void> finished = writer.finish();
+    if (!finished) return finished;
+  }
+  writers_.clear();
+  return {};
+}
+
+Result<void> Job::start_site() {
+  Result<void> files = finish_files();
+  if (!files) return files;
+  Result<bundle::Layout> layout = std::move(*staging_).lay_out();
+  staging_.reset();
+  if (!layout) return std::move(layout).error();
+  layout_ = std::make_unique<bundle::Layout>(std::move(*layout));
+  relay::SiteConfig config;
+  config.node.cpus = resources_.cpus;
+  config.node.store_bytes = resources_.store_bytes;
+  config.node.max_workers = resources_.max_workers;
+  config.node.modules = about_.modules;
+  config.node.program = {layout_->executable(), {about_.name}, layout_->library_path()};
+  config.submit_timeout = std::chrono::nanoseconds(about_.submit_timeout_ns);
+  config.pending_max = about_.pending_max;
+  Result<std::unique_ptr<relay::Site>> site = relay::Site::start(std::move(config));
+  if (!site) return std::move(site).error();
+  site_ = std::move(*site);
+  return {};
+}
+
+void Job::start(std::function<void(Result<void>)> answer) {
+  bench_.post([self = shared_from_this(), answer = std::move(answer)] { self->tell(answer, self->start_site()); });
+}
+
+void Job::end() {
+  bench_.post([self = shared_from_this()] {
+    self->writers_.clear();
+    self->staging_.reset();
+    if (self->site_ != nullptr) self->site_->stop();
+    self->site_.reset();
+    self->layout_.reset();
+  });
+}
+
+}  // namespace rayx::host

@@ -1,0 +1,69 @@
+// One job of a node: its program laid out, its site, and the links of its other sites. All on the loop's thread, but for what the
+// workbench does.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bundle/cache.hpp"
+#include "host/network.hpp"
+#include "host/site_messages.hpp"
+#include "relay/site.hpp"
+
+namespace rayx::host {
+
+// What a node gives to each job.
+struct NodeResources {
+  int cpus = 1;
+  std::uint64_t store_bytes = 0;
+  int max_workers = 63;
+};
+
+// What of a program is not on this node.
+struct Missing {
+  std::vector<std::uint32_t> files;  // places in the manifest
+  std::uint64_t bytes = 0;
+};
+
+class Job : public std::enable_shared_from_this<Job> {
+ public:
+  Job(OpenSite about, NodeResources resources, bundle::Cache& cache, Network& network, Workbench& bench)
+      : about_(std::move(about)), resources_(resources), cache_(cache), network_(network), bench_(bench) {}
+
+  const OpenSite& about() const { return about_; }
+  relay::Site* site() { return site_.get(); }
+
+  // Answers once with the files that are missing, and takes them; then start(), if there is no error.
+  void stage(std::function<void(Result<Missing>)> answer);
+  // One run of bytes of a missing file, in order. An error shows in start(). `done` says when the bytes are on the disk.
+  void append(std::uint32_t file, std::vector<std::byte> bytes, std::function<void()> done);
+  void start(std::function<void(Result<void>)> answer);
+  // Ends its processes and frees what it had. Nothing may be running.
+  void end();
+
+ private:
+  template <class Answer, class Value>
+  void tell(Answer answer, Value value) {
+    network_.loop().post(
+        [answer = std::move(answer), value = std::make_shared<Value>(std::move(value))] { answer(std::move(*value)); });
+  }
+  Result<void> finish_files();
+  Result<void> start_site();
+
+  const OpenSite about_;
+  const NodeResources resources_;
+  bundle::Cache& cache_;
+  Network& network_;
+  Workbench& bench_;
+  // The workbench's.
+  std::unique_ptr<bundle::Staging> staging_;
+  std::map<std::uint32_t, bundle::FileWriter> writers_;  // of the missing files
+  std::unique_ptr<bundle::Layout> layout_;
+  std::string problem_;
+  std::unique_ptr<relay::Site> site_;
+};
+
+}  // namespace rayx::host

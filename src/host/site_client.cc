@@ -1,0 +1,125 @@
+#include "host/site_client.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+#include <variant>
+
+#include "bundle/file_error.hpp"
+
+namespace rayx::host {
+
+void SiteClient::begin(const wire::Endpoint& endpoint, const wire::Token& token, wire::TlsPolicy tls,
+                       std::function<void(Result<void>)> answer) {
+  answer_ = std::move(answer);
+  name_ = endpoint.text();
+  wire::LinkConfig config{token, tls, {}, {}};
+  config.hello.resize(std::strlen(kSiteHello));
+  std::memcpy(config.hello.data(), kSiteHello, config.hello.size());
+  config.options.control_bytes_max = wire::kControlBytesCeiling;
+  connector_ = std::make_unique<wire::Connector>(network_.loop(), endpoint, config,
+                                                 [self = shared_from_this()](Result<std::unique_ptr<wire::Link>> made) {
+                                                   if (!made) return self->tell(std::move(made).error());
+                                                   self->link_ = std::move(*made);
+                                                   self->link_->open(*self);
+                                                   self->link_->send(encode(self->about_->open));
+                                                 });
+}
+
+void SiteClient::tell(Result<void> outcome) {
+  if (answer_) std::exchange(answer_, nullptr)(std::move(outcome));
+}
+
+void SiteClient::on_control(std::span<const std::byte> bytes) {
+  if (peer_ != nullptr) {
+    const Result<void> received = relay_.receive(peer_id_, bytes);
+    if (!received) return link_->close(received.error().message);
+    return tell({});  // the first frame says what the node has for this job
+  }
+  Result<SiteMessage> message = decode_site_message(bytes);
+  if (!message) {
+    tell(message.error());
+    return link_->close(message.error().message);
+  }
+  if (const auto* need = std::get_if<NeedFiles>(&*message)) {
+    wanted_ = need->files;
+    const auto is_ours = [this](std::uint32_t file) { return file < about_->program.manifest.files.size(); };
+    if (!std::all_of(wanted_.begin(), wanted_.end(), is_ours))
+      return link_->close("rayx: the node asked for a file that the program does not have");
+    return send_files();
+  }
+  if (const auto* failed = std::get_if<Failed>(&*message))
+    return tell(Error{ErrorCode::kSystemError,
+                      "rayx: init: the node " + name_ + " could not start the program: " + failed->why});
+  if (std::holds_alternative<Opened>(*message)) {
+    peer_ = std::make_shared<NetworkPeer>(network_.loop(), *link_);
+    peer_id_ = relay_.add_peer("the node " + name_, peer_);
+    return;
+  }
+  link_->close("rayx: the node sent a message that does not belong here");
+}
+
+void SiteClient::send_files() {
+  while (next_ < wanted_.size()) {
+    const std::uint32_t file = wanted_[next_];
+    const std::uint64_t size = about_->program.manifest.files[file].bytes;
+    if (!file_) {
+      Result<bundle::UniqueFd> opened = about_->program.open(file);
+      if (!opened) {
+        tell(opened.error());
+        return link_->close(opened.error().message);
+      }
+      file_ = std::move(*opened);
+      offset_ = 0;
+    }
+    while (offset_ < size) {
+      const auto bytes =
+          std::make_shared<std::vector<std::byte>>(std::min<std::uint64_t>(size - offset_, wire::kPayloadBytesMax));
+      const std::string& source = about_->program.sources[file];
+      if (bundle::read_at(file_.get(), offset_, *bytes) != static_cast<std::ptrdiff_t>(bytes->size())) {
+        const Error error = bundle::file_error("reading the program's file", source, errno);
+        tell(error);
+        return link_->close(error.message);
+      }
+      const wire::Sent sent = link_->send_payload(file, offset_, *bytes, [bytes](bool) {});
+      if (sent == wire::Sent::kClosed) return;
+      if (sent == wire::Sent::kRefused) return;  // on_writable comes
+      offset_ += bytes->size();
+      if (sent == wire::Sent::kPause) return;
+    }
+    file_ = {};
+    ++next_;
+  }
+  wanted_.clear();
+  next_ = 0;
+}
+
+void SiteClient::on_writable() {
+  if (peer_ != nullptr) {
+    peer_->became_writable();
+    return relay_.peer_is_writable(peer_id_);
+  }
+  if (!wanted_.empty()) send_files();
+}
+
+void SiteClient::on_closed(const wire::CloseReason& reason) {
+  if (peer_ != nullptr) {
+    peer_->close();
+    relay_.remove_peer(peer_id_, reason.message);
+  }
+  tell(Error{ErrorCode::kSystemError, "rayx: init: the link to the node " + name_ + " ended: " + reason.message});
+  network_.loop().post([self = shared_from_this()] { self->link_.reset(); });
+}
+
+void SiteClient::end() {
+  connector_.reset();
+  if (peer_ != nullptr) {
+    peer_->close();
+    relay_.remove_peer(peer_id_, "the driver ends");
+  }
+  peer_.reset();
+  link_.reset();
+}
+
+}  // namespace rayx::host

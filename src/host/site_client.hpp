@@ -1,0 +1,59 @@
+// A driver's end of a link to a node: opens a site of its job there, sends what the program consists of, and then carries the
+// relays' frames. Loop's thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bundle/running_program.hpp"
+#include "host/network.hpp"
+#include "host/network_peer.hpp"
+#include "host/site_messages.hpp"
+#include "relay/relay.hpp"
+#include "wire/link.hpp"
+
+namespace rayx::host {
+
+class SiteClient final : public wire::LinkHandler, public std::enable_shared_from_this<SiteClient> {
+ public:
+  struct About {
+    OpenSite open;
+    bundle::RunningProgram program;
+  };
+  SiteClient(Network& network, relay::Relay& relay, std::shared_ptr<const About> about)
+      : network_(network), relay_(relay), about_(std::move(about)) {}
+
+  // Answers once: the site is open, or what went wrong. Later losses go to the relay.
+  void begin(const wire::Endpoint& endpoint, const wire::Token& token, wire::TlsPolicy tls,
+             std::function<void(Result<void>)> answer);
+  void end();
+
+ private:
+  void on_control(std::span<const std::byte> bytes) override;
+  std::span<std::byte> on_payload(const wire::PayloadChunk&) override { return {}; }
+  void on_payload_end(const wire::PayloadChunk&) override {}
+  void on_writable() override;
+  void on_closed(const wire::CloseReason& reason) override;
+
+  void send_files();
+  void tell(Result<void> outcome);
+
+  Network& network_;
+  relay::Relay& relay_;
+  std::shared_ptr<const About> about_;
+  std::unique_ptr<wire::Connector> connector_;
+  std::unique_ptr<wire::Link> link_;
+  std::string name_;
+  std::function<void(Result<void>)> answer_;
+  std::shared_ptr<NetworkPeer> peer_;
+  relay::PeerId peer_id_ = 0;
+  // Files that the node asked for and that are being sent.
+  std::vector<std::uint32_t> wanted_;
+  std::size_t next_ = 0;
+  std::uint64_t offset_ = 0;
+  bundle::UniqueFd file_;
+};
+
+}  // namespace rayx::host

@@ -1,0 +1,47 @@
+// This node's end of the link of a job's site: takes the program, starts it, then hands frames to the relay. Loop's thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "host/daemon.hpp"
+#include "host/network_peer.hpp"
+#include "wire/link.hpp"
+
+namespace rayx::host {
+
+class SiteServer final : public wire::LinkHandler, public std::enable_shared_from_this<SiteServer> {
+ public:
+  SiteServer(Daemon& daemon, std::unique_ptr<wire::Link> link) : daemon_(daemon), link_(std::move(link)) {}
+  void open() { link_->open(*this); }
+  void end(const std::string& why);
+
+ private:
+  enum class State : std::uint8_t { kNew, kStaging, kReceiving, kStarting, kOpen, kEnded };
+  static constexpr int kChunksOnTheirWayMax = 16;
+
+  void on_control(std::span<const std::byte> bytes) override;
+  std::span<std::byte> on_payload(const wire::PayloadChunk& chunk) override;
+  void on_payload_end(const wire::PayloadChunk& chunk) override;
+  void on_writable() override;
+  void on_closed(const wire::CloseReason& reason) override;
+
+  void handle(const SiteMessage& message);
+  void begin(OpenSite open);
+  void start();
+  void fail(const std::string& why);
+
+  Daemon& daemon_;
+  std::unique_ptr<wire::Link> link_;
+  State state_ = State::kNew;
+  std::shared_ptr<Job> job_;
+  std::shared_ptr<NetworkPeer> peer_;
+  relay::PeerId peer_id_ = 0;
+  std::vector<std::byte> chunk_;
+  int chunks_on_their_way_ = 0;
+  std::uint64_t bytes_to_come_ = 0;
+};
+
+}  // namespace rayx::host
