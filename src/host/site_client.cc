@@ -18,13 +18,13 @@ void SiteClient::begin(const wire::Endpoint& endpoint, const wire::Token& token,
   config.hello.resize(std::strlen(kSiteHello));
   std::memcpy(config.hello.data(), kSiteHello, config.hello.size());
   config.options.control_bytes_max = wire::kControlBytesCeiling;
-  connector_ = std::make_unique<wire::Connector>(network_.loop(), endpoint, config,
-                                                 [self = shared_from_this()](Result<std::unique_ptr<wire::Link>> made) {
-                                                   if (!made) return self->tell(std::move(made).error());
-                                                   self->link_ = std::move(*made);
-                                                   self->link_->open(*self);
-                                                   self->link_->send(encode(self->about_->open));
-                                                 });
+  connector_ = std::make_unique<wire::Connector>(
+      network_.loop(), endpoint, config, [self = shared_from_this()](Result<std::unique_ptr<wire::Link>> made) {
+        if (!made) return self->tell(Error{made.error().code, "rayx: init: " + made.error().message});
+        self->link_ = std::move(*made);
+        self->link_->open(*self);
+        self->link_->send(encode(self->about_->open));
+      });
 }
 
 void SiteClient::tell(Result<void> outcome) {

@@ -89,6 +89,7 @@ void SiteServer::end(const std::string& why) {
   }
   if (job_ != nullptr && before != State::kStarting) job_->end();
   daemon_.forget(this);
+  link_->close(why);
   daemon_.network_->loop().post([self] { self->link_.reset(); });  // not inside a call of its own
 }
 

@@ -62,6 +62,7 @@ PeerId Relay::add_peer(std::string name, std::shared_ptr<PeerLink> link) {
     writer.add(FrameKind::kCapacity, CapacityHead{cpu_units_, cpu_units_});
     peer->link->send(writer.finish());
     peers_.emplace(id, std::move(peer));
+    had_peers_ = true;
     peers_count_.store(static_cast<std::uint32_t>(peers_.size()), std::memory_order_release);
   }
   return id;
@@ -102,11 +103,11 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
     const std::unique_ptr<Peer> peer = std::move(found->second);
     peers_.erase(found);
     peers_count_.store(static_cast<std::uint32_t>(peers_.size()), std::memory_order_release);
+    last_loss_ = peer->name + ": " + how;
     detail::RemoteFailure error;
     error.code = ErrorCode::kWorkerDied;
     error.node = peer->name;
-    error.message = "rayx: the node that ran the task is gone: " + peer->name + ": " + how +
-                    "\nIt was tried as often as TaskOptions::max_retries allows";
+    error.message = "it was on " + peer->name + ", which is gone: " + how;
     std::vector<std::byte> bytes(encoded_size(error));
     encode(error, bytes.data(), bytes.size());
     for (const auto& [row, is_lost] : peer->done) forget_taken(row);

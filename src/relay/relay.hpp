@@ -80,6 +80,7 @@ class Relay final : public worker::Client {
   // relay_out.cc: tasks of this node
   void pull();
   bool take_turn();
+  bool fail_queued();
   Peer* choose_peer(const LaneServed& lane, base::TimeNs now);
   void hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, Peer& peer, base::TimeNs now);
   bool write_task(const shm::LanePuller::Task& task, const TaskHead& head, FrameWriter& writer, std::string& problem);
@@ -122,6 +123,8 @@ class Relay final : public worker::Client {
   std::map<PeerId, std::unique_ptr<Peer>> peers_;
   std::atomic<std::uint32_t> peers_count_{0};
   PeerId next_peer_ = 1;
+  bool had_peers_ = false;
+  std::string last_loss_;  // what became of the peer that went last
   std::vector<SentRow> sent_;
   std::vector<std::uint32_t> free_sent_;
   std::vector<TakenRow> taken_;

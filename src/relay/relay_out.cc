@@ -75,7 +75,8 @@ void Relay::sleep_until_work(shm::ProcessSlot& slot) {
     puller_.refresh_all();
     slot.run_word.store(1, std::memory_order_seq_cst);
     for (const LaneServed& lane : lanes_served_) {
-      if (choose_peer(lane, now) == nullptr) continue;  // who makes room wakes
+      const bool must_fail = had_peers_ && peers_.empty();
+      if (choose_peer(lane, now) == nullptr && !must_fail) continue;  // who makes room wakes
       puller_.announce_sleep(lane.lane);
       announced.push_back(lane.lane);
       stays_awake = stays_awake || puller_.has_work(lane.lane);
@@ -106,8 +107,33 @@ Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
   return best;
 }
 
+// What is queued while no node is left. It would wait for ever.
+bool Relay::fail_queued() {
+  const Lock lock(mutex_);
+  if (!had_peers_ || !peers_.empty()) return false;
+  bool any = false;
+  shm::LanePuller::Task task;
+  for (const LaneServed& lane : lanes_served_) {
+    while (puller_.take(lane.lane, task)) {
+      any = true;
+      detail::RemoteFailure error;
+      error.code = ErrorCode::kWorkerDied;
+      error.message = "rayx: no node of the cluster is left to run the task: " + last_loss_ +
+                      ". Start a node, and the program again";
+      std::vector<std::byte> bytes(encoded_size(error));
+      encode(error, bytes.data(), bytes.size());
+      SentRow row;
+      row.owner = task.owner;
+      row.record = task.body.record;
+      row.generation = task.body.generation;
+      complete(row, bytes, true);
+    }
+  }
+  return any;
+}
+
 bool Relay::take_turn() {
-  if (peers_count_.load(std::memory_order_acquire) == 0) return false;
+  if (peers_count_.load(std::memory_order_acquire) == 0) return fail_queued();
   bool any = false;
   const Lock lock(mutex_);
   if (has_work()) {

@@ -97,7 +97,7 @@ void Client::take_lost(Entry& e) {
   std::memcpy(&block, record.payload, sizeof(block));
   detail::RemoteFailure failure;
   failure.code = ErrorCode::kWorkerDied;
-  failure.message = "rayx: the worker that ran the task on another node died";
+  failure.message = "on another node, whose report found no memory here";
   if (block.size != 0 && arena_->contains(block.offset, block.size)) {
     failure = detail::decode_failure({arena_->address(block.offset), block.size});
     free_block(block, {me_, e.index, record.generation});

@@ -409,28 +409,31 @@ void Client::fail_lost(Index task) {
     complete_with_error(task, actor_failure(*actor_of_lane_[e.lane], e));
     return;
   }
-  if (e.cell.backend_word[1] == kWatched) e.cell.backend_word[1] = kWatchedAndLost;
-  if (lost_elsewhere_ != nullptr) {
-    RemoteFailure error = *lost_elsewhere_;
-    error.function = function;
-    complete_with_error(task, error);
-    return;
-  }
   RemoteFailure error;
   error.code = ErrorCode::kWorkerDied;
-  error.function = function;
   std::string how = "its end was not reported";
-  if (dying_ != UINT32_MAX) {
+  if (lost_elsewhere_ != nullptr) {
+    error = *lost_elsewhere_;
+    how = error.message;
+  } else if (dying_ != UINT32_MAX) {
     const shm::DeathNote& note = notes_.note(dying_);
     if (note.generation.load(std::memory_order_acquire) ==
         control_.slot(dying_).generation.load(std::memory_order_relaxed)) {
       error.pid = static_cast<std::uint32_t>(note.pid);
-      how.assign(note.how, std::min<std::size_t>(note.how_bytes, sizeof(note.how)));
+      how = "process " + std::to_string(error.pid) + " ";
+      how.append(note.how, std::min<std::size_t>(note.how_bytes, sizeof(note.how)));
       error.stack.assign(note.stack, std::min<std::size_t>(note.stack_bytes, sizeof(note.stack)));
     }
   }
-  error.message = "rayx: the worker that ran " + function + " died: process " + std::to_string(error.pid) + " " + how +
-                  "\nIt was tried as often as TaskOptions::max_retries allows. Repair the cause, or allow more retries";
+  if (e.cell.backend_word[1] == kWatched) {  // the owner, on another node, words the rest
+    e.cell.backend_word[1] = kWatchedAndLost;
+    error.message = how;
+  } else {
+    error.function = function;
+    error.message =
+        "rayx: the worker that ran " + function + " died: " + how +
+        "\nIt was tried as often as TaskOptions::max_retries allows. Repair the cause, or allow more retries";
+  }
   complete_with_error(task, error);
 }
 

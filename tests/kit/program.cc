@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "base/check.hpp"
@@ -37,6 +38,12 @@ bool carries(pid_t pid, const std::string& mark) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/environ", std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   return text.find(mark) != std::string::npos;
+}
+
+// Of this process's programs that have not been waited for.
+std::set<pid_t>& live_programs() {
+  static std::set<pid_t> programs;
+  return programs;
 }
 
 }  // namespace
@@ -75,6 +82,7 @@ Program::Program(const std::string& path, const Options& options, const Pipes& p
         std::fprintf(stderr, "cannot start %s: %s\n", path.c_str(), std::strerror(errno));
         return 127;
       }) {
+  live_programs().insert(child_.pid());
   ::setpgid(child_.pid(), child_.pid());  // both do it: neither can be late
   ::close(pipes.out[1]);
   ::close(pipes.err[1]);
@@ -85,6 +93,7 @@ Program::Program(const std::string& path, const Options& options, const Pipes& p
 Program::~Program() {
   child_.kill(SIGKILL);
   child_.wait(kPatience);
+  live_programs().erase(child_.pid());
   for (const pid_t pid : descendants()) ::kill(pid, SIGKILL);
   everything_is_gone();
   if (out_.fd >= 0) ::close(out_.fd);
@@ -128,13 +137,26 @@ std::vector<pid_t> Program::descendants() const {
   return found;
 }
 
+bool Program::is_alone() const {
+  const base::Deadline deadline(kPatience);
+  while (!descendants().empty()) {
+    if (deadline.has_passed()) return false;
+    ::poll(nullptr, 0, 1);
+  }
+  return true;
+}
+
 bool Program::everything_is_gone() {
   const base::Deadline deadline(kPatience);
   for (;;) {
-    // Orphans are children of this process now. Those of other tests' programs are gone: tests come one after the other.
-    siginfo_t info{};
-    while (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) info.si_pid = 0;
-    const bool has_children = ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 || errno != ECHILD;
+    // Orphans are children of this process now. Other programs of the test that still run are not meant.
+    bool has_children = false;
+    for (const ProcessInfo& process : list_processes()) {
+      if (process.parent != ::getpid() || live_programs().contains(process.pid)) continue;
+      siginfo_t info{};
+      has_children = ::waitid(P_PID, static_cast<id_t>(process.pid), &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0;
+      if (has_children) break;
+    }
     if (!has_children && descendants().empty()) return true;
     if (deadline.has_passed()) return false;
     ::poll(nullptr, 0, 1);

@@ -40,6 +40,8 @@ class Program {
   // Running processes that it has started, in whatever way and by however many steps, itself excluded. A process that no
   // longer has a parent is among them.
   std::vector<pid_t> descendants() const;
+  // True as soon as nothing that it has started runs any more.
+  bool is_alone() const;
   // After its end: true as soon as nothing that it started is left, not even a zombie that nobody waited for.
   bool everything_is_gone();
 

@@ -220,8 +220,21 @@ TEST(Config, NamesTheVariableAndItsValue) {
     EXPECT_THAT(text_thrown_by<ConfigError>([] { (void)init(); }),
                 AllOf(HasSubstr(std::string(name) + " is \"" + value + "\""), HasSubstr("it must be")));
   }
-  const Variable address("RAYX_ADDRESS", "10.0.0.1:7000");
-  EXPECT_THAT(text_thrown_by<SystemError>([] { (void)init(); }), HasSubstr("RAYX_ADDRESS"));
+}
+
+TEST(Config, AnAddressThatCannotBeUsedSaysWhatToDo) {
+  {
+    const Variable address("RAYX_ADDRESS", "10.0.0.1:7000");
+    EXPECT_THAT(text_thrown_by<ConfigError>([] { (void)init(); }),
+                AllOf(HasSubstr("RAYX_ADDRESS"), HasSubstr("RAYX_TOKEN_FILE")));
+    const Variable local("RAYX_LOCAL", "1");
+    EXPECT_THAT(text_thrown_by<ConfigError>([] { (void)init(); }), HasSubstr("Unset one"));
+  }
+  for (const char* const text : {"10.0.0.1", "10.0.0.1:", ":7000", "10.0.0.1:70000", "nonsense"}) {
+    const Variable address("RAYX_ADDRESS", text);
+    EXPECT_THAT(text_thrown_by<ConfigError>([] { (void)init(); }), HasSubstr(text));
+  }
+  EXPECT_FALSE(is_initialized());
 }
 
 TEST(Config, IsTakenFromTheEnvironmentUnlessAFieldIsSet) {

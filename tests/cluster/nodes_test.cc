@@ -1,0 +1,161 @@
+// Programs on nodes that are processes of their own, started with the command line: real processes, real sockets.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kit/program.hpp"
+
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+std::string variable(const char* name) {
+  const char* const value = ::getenv(name);
+  if (value == nullptr) throw std::runtime_error(std::string(name) + " is not set");
+  return value;
+}
+
+class Nodes : public testing::Test {
+ protected:
+  Nodes() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "rayx-nodes-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no folder for the test");
+    folder_ = pattern;
+  }
+  ~Nodes() override {
+    for (const auto& node : nodes_) node->kill(SIGTERM);
+    nodes_.clear();
+    std::filesystem::remove_all(folder_);
+  }
+
+  std::string token_file() const { return (folder_ / "token").string(); }
+  // A node that listens; its address.
+  std::string start_node(const std::vector<std::string>& before = {}) {
+    std::vector<std::string> arguments(before);
+    arguments.insert(arguments.end(), {"start", "--port", "0", "--num-cpus", "2", "--token-file", token_file(),
+                                       "--cache", (folder_ / "cache").string()});
+    const std::string program = before.empty() ? variable("RAYX_CLI") : "/usr/bin/unshare";
+    nodes_.push_back(std::make_unique<rayx::kit::Program>(
+        program, rayx::kit::Program::Options{.arguments = arguments,
+                                             .environment = {"EXECUTIONS=" + (folder_ / "executions").string()}}));
+    EXPECT_TRUE(nodes_.back()->read_until("./program")) << nodes_.back()->err();
+    const std::string& out = nodes_.back()->out();
+    const std::size_t at = out.find("RAYX_ADDRESS=") + 13;
+    return out.substr(at, out.find(' ', at) - at);
+  }
+  rayx::kit::Program::Options with(const std::string& address, std::vector<std::string> arguments = {}) const {
+    return {.arguments = std::move(arguments),
+            .environment = {"RAYX_ADDRESS=" + address, "RAYX_TOKEN_FILE=" + token_file()}};
+  }
+  std::filesystem::path folder_;
+  std::vector<std::unique_ptr<rayx::kit::Program>> nodes_;
+};
+
+TEST_F(Nodes, TwoProgramsOneOfThemAGoogleTestRunOnOneNode) {
+  const std::string address = start_node();
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"squares"}));
+  auto options = with(address, {"--gtest_filter=Inside.Tasks"});
+  options.environment.push_back("EXECUTIONS=" + (folder_ / "executions").string());
+  rayx::kit::Program host(variable("RAYX_GTEST_HOST"), options);
+  ASSERT_TRUE(visitor.wait().has_value());
+  EXPECT_THAT(visitor.out(),
+              AllOf(HasSubstr("squares 332833500\n"), HasSubstr("triple 21\n"), HasSubstr("sum 300000\n")))
+      << visitor.err();
+  const auto ended = host.wait();
+  ASSERT_TRUE(ended.has_value());
+  EXPECT_TRUE(ended->exited_with(0)) << host.out() << host.err() << nodes_[0]->err();
+  EXPECT_TRUE(nodes_[0]->is_alone());
+}
+
+TEST_F(Nodes, ANodeThatHasNoneOfTheProgramsLibrariesGetsThem) {
+  if (::geteuid() != 0) GTEST_SKIP() << "hiding a folder from a node needs root";
+  const std::string library = variable("RAYX_VISITOR_LIBRARY_FOLDER");
+  const std::string address = start_node({"--mount", "--propagation", "private", "sh", "-c",
+                                          "mount -t tmpfs none \"$0\" && exec \"$@\"", library, variable("RAYX_CLI")});
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"squares"}));
+  const auto ended = visitor.wait();
+  ASSERT_TRUE(ended.has_value());
+  EXPECT_TRUE(ended->exited_with(0)) << visitor.out() << visitor.err() << nodes_[0]->err();
+  EXPECT_THAT(visitor.out(), HasSubstr("triple 21\n"));
+}
+
+TEST_F(Nodes, ADriverThatIsKilledLeavesNothingOnTheNode) {
+  const std::string address = start_node();
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"wait"}));
+  ASSERT_TRUE(visitor.read_until("waiting")) << visitor.err();
+  visitor.kill(SIGKILL);
+  ASSERT_TRUE(visitor.wait().has_value());
+  EXPECT_TRUE(nodes_[0]->is_alone());
+  rayx::kit::Program next(variable("RAYX_VISITOR"), with(address, {"squares"}));
+  ASSERT_TRUE(next.wait().has_value());
+  EXPECT_THAT(next.out(), HasSubstr("squares 332833500\n"));
+}
+
+TEST_F(Nodes, ANodeThatIsKilledIsNamedInTheErrorsOfItsTasks) {
+  const std::string address = start_node();
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"wait"}));
+  ASSERT_TRUE(visitor.read_until("waiting")) << visitor.err();
+  nodes_[0]->kill(SIGKILL);
+  const auto ended = visitor.wait();
+  ASSERT_TRUE(ended.has_value());
+  EXPECT_TRUE(ended->exited_with(3)) << visitor.out() << visitor.err();
+  EXPECT_THAT(visitor.out(), HasSubstr(address));
+  ASSERT_TRUE(nodes_[0]->wait().has_value());
+  EXPECT_TRUE(nodes_[0]->everything_is_gone());
+}
+
+TEST_F(Nodes, ANodeThatIsAskedToEndLeavesNothing) {
+  const std::string address = start_node();
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"wait"}));
+  ASSERT_TRUE(visitor.read_until("waiting")) << visitor.err();
+  nodes_[0]->kill(SIGTERM);
+  const auto ended = nodes_[0]->wait();
+  ASSERT_TRUE(ended.has_value());
+  EXPECT_TRUE(ended->exited_with(0)) << nodes_[0]->err();
+  EXPECT_TRUE(nodes_[0]->everything_is_gone());
+  ASSERT_TRUE(visitor.wait().has_value());
+  EXPECT_THAT(visitor.out(), HasSubstr("lost: "));
+}
+
+TEST_F(Nodes, ACrashThereIsToldWithItsSignalHere) {
+  const std::string address = start_node();
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"crash"}));
+  ASSERT_TRUE(visitor.wait().has_value());
+  EXPECT_THAT(visitor.out(), AllOf(HasSubstr("died: "), HasSubstr("SIGKILL"), HasSubstr("die_once"))) << visitor.err();
+}
+
+TEST_F(Nodes, AWrongTokenIsRefusedAtBothEnds) {
+  const std::string address = start_node();
+  rayx::kit::Program visitor(
+      variable("RAYX_VISITOR"),
+      {.arguments = {}, .environment = {"RAYX_ADDRESS=" + address, "RAYX_TOKEN=" + std::string(64, 'a')}});
+  ASSERT_TRUE(visitor.wait().has_value());
+  EXPECT_THAT(visitor.out(), AllOf(HasSubstr("error: rayx: "), HasSubstr("token"), HasSubstr("RAYX_TOKEN_FILE")));
+  rayx::kit::Program next(variable("RAYX_VISITOR"), with(address, {"squares"}));
+  ASSERT_TRUE(next.wait().has_value());
+  EXPECT_THAT(next.out(), HasSubstr("squares 332833500\n"));
+  nodes_[0]->kill(SIGTERM);
+  ASSERT_TRUE(nodes_[0]->wait().has_value());
+  EXPECT_THAT(nodes_[0]->err(), HasSubstr("token"));
+}
+
+TEST_F(Nodes, NobodyThereIsSaidAtOnce) {
+  rayx::kit::Program visitor(
+      variable("RAYX_VISITOR"),
+      {.arguments = {}, .environment = {"RAYX_ADDRESS=127.0.0.1:1", "RAYX_TOKEN=" + std::string(64, 'a')}});
+  const auto ended = visitor.wait();
+  ASSERT_TRUE(ended.has_value());
+  EXPECT_TRUE(ended->exited_with(4));
+  EXPECT_THAT(visitor.out(), HasSubstr("127.0.0.1:1"));
+}
+
+}  // namespace

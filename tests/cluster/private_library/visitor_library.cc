@@ -1,0 +1,3 @@
+#include "visitor_library.hpp"
+
+int private_triple(int x) { return 3 * x; }

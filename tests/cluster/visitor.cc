@@ -1,0 +1,72 @@
+// A program that uses a cluster, for nodes_test: what it does is its first argument.
+#include <signal.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <numeric>
+#include <rayx/rayx.hpp>
+#include <string>
+#include <vector>
+
+#include "visitor_library.hpp"
+
+namespace {
+
+int square(int x) { return x * x; }
+int from_the_library(int x) { return private_triple(x); }
+long sum(const std::vector<int>& numbers) { return std::accumulate(numbers.begin(), numbers.end(), 0L); }
+int for_ever() {
+  for (;;) ::pause();
+}
+int die_once(int first_pid_file) {
+  if (first_pid_file == 0) ::raise(SIGKILL);
+  return first_pid_file;
+}
+
+int squares(int count) {
+  std::vector<rayx::ObjectRef<int>> refs;
+  for (int i = 0; i < count; ++i) refs.push_back(rayx::remote<square>(i));
+  long total = 0;
+  for (const auto& ref : refs) total += rayx::get(ref);
+  std::cout << "squares " << total << '\n';
+  std::cout << "triple " << rayx::get(rayx::remote<from_the_library>(7)) << '\n';
+  std::cout << "sum " << rayx::get(rayx::remote<sum>(rayx::put(std::vector<int>(100'000, 3)))) << '\n';
+  return 0;
+}
+
+int wait_until_killed() {
+  const auto a = rayx::remote<for_ever>(rayx::TaskOptions{.max_retries = 0});
+  const auto b = rayx::remote<for_ever>(rayx::TaskOptions{.max_retries = 0});
+  std::cout << "waiting" << std::endl;  // tidy: allow no-endl: the test reads it while this process waits
+  try {
+    return rayx::get(a) + rayx::get(b);
+  } catch (const rayx::WorkerDied& error) {
+    std::cout << "lost: " << error.what() << '\n';
+    return 3;
+  }
+}
+
+int crash() {
+  try {
+    return rayx::get(rayx::remote<die_once>(rayx::TaskOptions{.max_retries = 1}, 0));
+  } catch (const rayx::WorkerDied& error) {
+    std::cout << "died: " << error.what() << '\n';
+    return 0;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string what = argc > 1 ? argv[1] : "squares";
+  try {
+    const rayx::Runtime runtime = rayx::init();
+    if (what == "squares") return squares(1'000);
+    if (what == "wait") return wait_until_killed();
+    if (what == "crash") return crash();
+  } catch (const rayx::Exception& error) {
+    std::cout << "error: " << error.what() << '\n';
+    return 4;
+  }
+  return 5;
+}
