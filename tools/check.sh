@@ -120,6 +120,15 @@ storm() {
 }
 $quick || step 'a storm of 60 s' storm
 
+# Other seeds than those of the tests, so that most of them are new.
+cluster_seeds() {
+  configure_build release
+  compile_build release tests/sim/cluster/cluster_sim
+  RAYX_CLUSTER_SEEDS=50000 RAYX_TEST_TIMEOUT_S=3000 build/release/tests/sim/cluster/cluster_sim --seed=10000 \
+    --gtest_filter='ClusterSim.FindsNothing*'
+}
+$quick || step '50,000 clusters from seeds' cluster_seeds
+
 if [[ ${#failed[@]} -gt 0 ]]; then
   printf 'check: %d failed: %s\n' "${#failed[@]}" "$(IFS=';'; echo "${failed[*]}")"
   exit 1

@@ -41,6 +41,12 @@ TEST(ClusterSim, FindsNothingInAThousandSeeds) {
   }
   std::cout << events << " events, at least " << events_min << " of a seed\n" << sum.text() << '\n';
   EXPECT_GE(events_min, 2'000u);
+  // What is meant to happen does happen.
+#define RAYX_SIM_COUNT(name) EXPECT_GT(sum.name, 0) << #name;
+  if (seeds() >= kSeeds) {
+    RAYX_SIM_COUNTS(RAYX_SIM_COUNT)
+  }
+#undef RAYX_SIM_COUNT
 }
 
 TEST(ClusterSim, RepeatsASeedExactly) {

@@ -51,8 +51,8 @@ void Network::establish(EndpointId from, EndpointId to, std::uint64_t token) {
     });
     return;
   }
-  // The kernel of a frozen host would accept; its process hears of it later. Here it is as if the caller's packet was lost.
-  if (are_cut(caller->second.host, called->second.host) || frozen_.contains(called->second.host)) {
+  // The kernel of a frozen host accepts; its process hears of it when it thaws.
+  if (are_cut(caller->second.host, called->second.host)) {
     ++faults_.failed_connects;
     return;
   }

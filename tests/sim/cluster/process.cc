@@ -184,8 +184,8 @@ void MemberProcess::act_on_actors() {
   const ActorId actor = actors_[at];
   if (chance.one_in(3)) {
     member_.watch(actor);
-  } else if (chance.one_in(2)) {
-    const bool no_restart = !chance.one_in(3);
+  } else {
+    const bool no_restart = chance.one_in(3);
     ask(registry::KillActor{actor, no_restart});
     if (no_restart) actors_.erase(actors_.begin() + static_cast<std::ptrdiff_t>(at));
   }

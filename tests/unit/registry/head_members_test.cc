@@ -1,0 +1,157 @@
+#include "head_kit.hpp"
+
+namespace rayx::registry {
+namespace {
+
+using HeadMembers = HeadTest;
+
+TEST_F(HeadMembers, AJoinIsAnsweredWithTheClusterAndAFullView) {
+  join(kNodeA);
+  join(kNodeB);
+  EXPECT_EQ(last<Joined>(kNodeB)->cluster, 77u);
+  EXPECT_TRUE(last<View>(kNodeB)->is_full);
+  EXPECT_EQ(last<View>(kNodeB)->nodes.size(), 2u);
+  EXPECT_FALSE(last<View>(kNodeA)->is_full) << "who was there hears what is new";
+  EXPECT_EQ(last<View>(kNodeA)->nodes.size(), 1u);
+}
+
+TEST_F(HeadMembers, AnotherVersionOfTheProtocolIsRefusedInWords) {
+  head->on_opened(9, now);
+  Join old;
+  old.protocol = kProtocolVersion + 1;
+  old.node = kNodeA;
+  head->on_message(9, old, now);
+  settle();
+  EXPECT_EQ(std::get<Refused>(said[9].at(0)).why, RefusedWhy::kProtocol);
+  EXPECT_EQ(closed.back(), 9u);
+}
+
+TEST_F(HeadMembers, SilenceIsDeathAndIsToldToAll) {
+  join(kNodeA);
+  join(kNodeB);
+  pass(2 * kSecond, {kNodeB});
+  EXPECT_EQ(head->nodes().size(), 2u);
+  pass(kSecond, {kNodeB});
+  EXPECT_TRUE(head->is_declared_dead(kNodeA));
+  EXPECT_EQ(last<View>(kNodeB)->nodes.at(0).state, NodeState::kDead);
+}
+
+TEST_F(HeadMembers, AClosedConnectionGivesASecondToComeBack) {
+  join(kNodeA);
+  closes(kNodeA);
+  pass(kSecond / 2, {});
+  join(kNodeA, {}, false);
+  pass(3 * kSecond, {kNodeA});
+  EXPECT_FALSE(head->is_declared_dead(kNodeA));
+  closes(kNodeA);
+  pass(2 * kSecond, {});
+  EXPECT_TRUE(head->is_declared_dead(kNodeA));
+}
+
+TEST_F(HeadMembers, WhoWasDeclaredDeadIsRefusedUnderItsOldIdForGood) {
+  join(kNodeA);
+  pass(4 * kSecond, {});
+  join(kNodeA, {}, false);
+  EXPECT_EQ(last<Refused>(kNodeA)->why, RefusedWhy::kDeclaredDead);
+  start_head();
+  join(kNodeA, {}, false);
+  EXPECT_EQ(last<Refused>(kNodeA)->why, RefusedWhy::kDeclaredDead);
+}
+
+TEST_F(HeadMembers, AnOvertakenJoinIsWorthNothing) {
+  join(kNodeA);
+  const ConnectionId current = connection_of[kNodeA];
+  session -= 1;
+  const ConnectionId late = join(kNodeA);
+  EXPECT_EQ(closed.back(), late);
+  EXPECT_TRUE(said[late].empty());
+  connection_of[kNodeA] = current;
+  tell(kNodeA, Heartbeat{});
+  EXPECT_EQ(count<HeartbeatSeen>(kNodeA), 1);
+}
+
+TEST_F(HeadMembers, ARestartedHeadWaitsForItsMembers) {
+  join(kNodeA);
+  join(kNodeB);
+  start_head();
+  pass(9 * kSecond, {});
+  EXPECT_EQ(head->nodes().size(), 2u);
+  join(kNodeA, {}, false);
+  pass(2 * kSecond, {kNodeA});
+  EXPECT_FALSE(head->is_declared_dead(kNodeA));
+  EXPECT_TRUE(head->is_declared_dead(kNodeB));
+}
+
+TEST_F(HeadMembers, AHeadThatStoodStillGivesNobodyUp) {
+  join(kNodeA);
+  now += 20 * kSecond;
+  head->tick(now);
+  closes(kNodeA);
+  pass(5 * kSecond, {});
+  EXPECT_FALSE(head->is_declared_dead(kNodeA));
+  pass(6 * kSecond, {});
+  EXPECT_TRUE(head->is_declared_dead(kNodeA));
+}
+
+TEST_F(HeadMembers, NothingIsSaidBeforeItIsDurableButThatAHeartbeatWasSeen) {
+  is_disk_held = true;
+  join(kNodeA);
+  tell(kNodeA, Heartbeat{});
+  EXPECT_EQ(said[connection_of[kNodeA]].size(), 1u);
+  EXPECT_EQ(count<HeartbeatSeen>(kNodeA), 1);
+  is_disk_held = false;
+  settle();
+  EXPECT_EQ(count<Joined>(kNodeA), 1);
+}
+
+TEST_F(HeadMembers, ADrainedNodeIsGoneWhenItSaysSoOrAtItsDeadline) {
+  join(kNodeA);
+  join(kNodeB);
+  request(kNodeB, 1, DrainNode{kNodeA, 3 * kSecond, "a new kernel"});
+  EXPECT_EQ(last<Drain>(kNodeA)->reason, "a new kernel");
+  EXPECT_EQ(last<View>(kNodeB)->nodes.at(0).state, NodeState::kDraining);
+  pass(2 * kSecond, {kNodeA, kNodeB});
+  EXPECT_FALSE(head->is_declared_dead(kNodeA));
+  pass(3 * kSecond / 2, {kNodeB});
+  EXPECT_TRUE(head->is_declared_dead(kNodeA));
+}
+
+TEST_F(HeadMembers, ARequestThatIsRepeatedIsAnsweredTheSameAndNotDoneTwice) {
+  join(kDriver);
+  const JobId job = start_job();
+  start_head();
+  join(kDriver, {}, false);
+  request(kDriver, 1, StartJob{"bundle", "program", "space"});
+  EXPECT_EQ(std::get<JobInfo>(answer(kDriver).body).job, job);
+  EXPECT_EQ(head->jobs().size(), 1u);
+  tell(kDriver, Heartbeat{{}, 0, 0, 2});
+  for (const auto& [key, value] : disk) EXPECT_FALSE(key.starts_with("answer/"));
+}
+
+TEST_F(HeadMembers, AJobEndsWithItsDriverAndWhoWasAwayIsToldLater) {
+  join(kDriver);
+  join(kNodeA);
+  join(kNodeB);
+  const JobId job = start_job();
+  closes(kNodeB);
+  request(kDriver, 2, Leave{"done"});
+  EXPECT_EQ(last<JobEnded>(kNodeA)->job, job);
+  Resume resume;
+  resume.jobs = {job};
+  join(kNodeB, resume, false);
+  EXPECT_EQ(last<JobEnded>(kNodeB)->job, job);
+  EXPECT_TRUE(head->jobs().empty());
+}
+
+TEST_F(HeadMembers, DamagedRecordsAreNamed) {
+  join(kNodeA);
+  disk[node_key(kNodeA)] += "x";
+  Head other({}, *this);
+  const auto restored = other.restore({disk.begin(), disk.end()}, now);
+  ASSERT_FALSE(restored);
+  EXPECT_EQ(restored.error().code, ErrorCode::kMalformed);
+  EXPECT_NE(restored.error().message.find(node_key(kNodeA)), std::string::npos);
+}
+
+}  // namespace
+}  // namespace rayx::registry

@@ -1,0 +1,90 @@
+// Keys and values, and channels.
+#include <gtest/gtest.h>
+
+#include "registry/channels.hpp"
+#include "registry/key_values.hpp"
+
+namespace rayx::registry {
+namespace {
+
+TEST(KeyValues, AreReplacedOnlyIfAskedFor) {
+  KeyValues values;
+  EXPECT_EQ(values.put({"space", "a", "1", false}), Status::kOk);
+  EXPECT_EQ(values.put({"space", "a", "2", false}), Status::kExists);
+  EXPECT_EQ(values.put({"other", "a", "3", false}), Status::kOk);
+  EXPECT_EQ(*values.find("space", "a"), "1");
+  EXPECT_EQ(values.put({"space", "a", "22", true}), Status::kOk);
+  EXPECT_EQ(values.bytes(), 3u + 2u);
+  EXPECT_TRUE(values.erase("space", "a"));
+  EXPECT_FALSE(values.erase("space", "a"));
+  EXPECT_EQ(values.bytes(), 2u);
+}
+
+TEST(KeyValues, HaveLimits) {
+  KeyValues values;
+  EXPECT_EQ(values.put({"space", "", "1", true}), Status::kInvalid);
+  EXPECT_EQ(values.put({std::string("a\0b", 3), "a", "1", true}), Status::kInvalid);
+  EXPECT_EQ(values.put({"space", "a", std::string(kValueBytesMax + 1, 'x'), true}), Status::kInvalid);
+  const std::string large(kValueBytesMax, 'x');
+  std::size_t count = 0;
+  while (values.put({"space", std::to_string(count), large, true}) == Status::kOk) ++count;
+  EXPECT_EQ(values.put({"space", std::to_string(count), large, true}), Status::kFull);
+  EXPECT_LE(values.bytes(), kStoredBytesMax);
+  EXPECT_EQ(values.put({"space", "0", large, true}), Status::kOk)
+      << "a value in place of another one needs no more room";
+}
+
+TEST(KeyValues, AreListedByPrefixInPieces) {
+  KeyValues values;
+  for (int i = 0; i < 2'500; ++i)
+    ASSERT_EQ(values.put({"space", "key" + std::to_string(10'000 + i), "", true}), Status::kOk);
+  ASSERT_EQ(values.put({"space", "other", "", true}), Status::kOk);
+  std::size_t sum = 0;
+  KvKeys wanted{"space", "key", ""};
+  Listed listed;
+  do {
+    listed = values.list(wanted);
+    sum += listed.names.size();
+    wanted.after = listed.names.back();
+  } while (listed.is_cut);
+  EXPECT_EQ(sum, 2'500u);
+}
+
+class ChannelsTest : public testing::Test {
+ protected:
+  static constexpr NodeId kReader{1};
+  std::vector<Published> sent;
+  Channels channels{[this](NodeId, Published message) { sent.push_back(std::move(message)); }, 2, 3};
+};
+
+TEST_F(ChannelsTest, TellOnlyWhoHasSubscribedWhatComesAfter) {
+  EXPECT_TRUE(channels.publish("a", "before"));
+  EXPECT_EQ(channels.subscribe(kReader, "a"), 1u);
+  EXPECT_TRUE(channels.publish("b", "elsewhere"));
+  EXPECT_TRUE(channels.publish("a", "after"));
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].payload, "after");
+  EXPECT_EQ(sent[0].number, 2u);
+  channels.unsubscribe(kReader, "a");
+  EXPECT_TRUE(channels.publish("a", "later"));
+  EXPECT_EQ(sent.size(), 1u);
+}
+
+TEST_F(ChannelsTest, ASlowReaderIsToldHowMuchItMissed) {
+  ASSERT_TRUE(channels.subscribe(kReader, "a"));
+  for (int i = 1; i <= 10; ++i) EXPECT_TRUE(channels.publish("a", std::to_string(i)));
+  EXPECT_EQ(sent.size(), 2u) << "no more are on their way than it may have unseen";
+  channels.seen(kReader, 2);
+  ASSERT_EQ(sent.size(), 4u);
+  EXPECT_EQ(sent[2].payload, "8") << "3 wait, the oldest were dropped";
+  EXPECT_EQ(sent[2].missed, 5u);
+  EXPECT_EQ(sent[3].missed, 0u);
+}
+
+TEST_F(ChannelsTest, NamesAreShort) {
+  EXPECT_FALSE(channels.subscribe(kReader, ""));
+  EXPECT_FALSE(channels.publish(std::string(kNameBytesMax + 1, 'x'), ""));
+}
+
+}  // namespace
+}  // namespace rayx::registry
