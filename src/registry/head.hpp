@@ -40,10 +40,11 @@ struct Write {
 class HeadEffects {
  public:
   virtual ~HeadEffects() = default;
+  // Nothing happens if it is closed.
   virtual void send(ConnectionId to, ToMember message) = 0;
   // What was sent before still goes out. on_closed does not follow.
   virtual void close(ConnectionId connection) = 0;
-  // One transaction; batches become durable in their order. on_persisted follows.
+  // One transaction; batches become durable in their order. on_persisted follows; it may be called from in here.
   virtual void persist(BatchId batch, std::vector<Write> writes) = 0;
 };
 
@@ -54,6 +55,7 @@ struct HeadOptions {
   TimeNs reconnect_ns = kReconnectGrace_ns;
   TimeNs rejoin_ns = kRejoinGrace_ns;
   TimeNs lease_ns = kLease_ns;
+  std::size_t view_nodes_max = kNodesOfOneView;
   std::size_t unseen_max = kUnseenMax;
   std::size_t publish_queue_max = kPublishQueueMax;
   std::size_t dead_actors_kept = kDeadActorsKept;
@@ -143,6 +145,7 @@ class Head {
   void start_drain(NodeId node, Member& member, TimeNs within_ns, const std::string& reason);
   void look_at_deadlines();
   void touch(Member& member, bool is_urgent);
+  TimeNs view_pause_ns() const;
   NodeView view_of(NodeId node, const Member& member) const;
   void send_views();
 

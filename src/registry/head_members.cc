@@ -77,7 +77,7 @@ void Head::heartbeat(NodeId node, Member& member, const Heartbeat& heartbeat) {
   member.load = heartbeat.load;
   if (member.load.queued.size() > kDemandsMax) member.load.queued.resize(kDemandsMax);
   if (heartbeat.view_seen >= member.view_sent) member.views_unseen = 0;
-  if (member.view_sent < version_) views_due_ns_ = std::min(views_due_ns_, now_ns_ + kViewPause_ns);
+  if (member.view_sent < version_) views_due_ns_ = std::min(views_due_ns_, now_ns_ + view_pause_ns());
   channels_.seen(node, heartbeat.published_seen);
   has_answers_below(node, member, heartbeat.answered_below);
 }
@@ -169,9 +169,14 @@ void Head::look_at_deadlines() {
 
 // ---- Views
 
+// What all of them say to all of them is not to grow with the square of their number.
+TimeNs Head::view_pause_ns() const {
+  return kViewPause_ns * static_cast<TimeNs>(1 + members_.size() / kMembersOfOneViewPause);
+}
+
 void Head::touch(Member& member, bool is_urgent) {
   member.changed = ++version_;
-  views_due_ns_ = std::min(views_due_ns_, is_urgent ? now_ns_ : now_ns_ + kViewPause_ns);
+  views_due_ns_ = std::min(views_due_ns_, is_urgent ? now_ns_ : now_ns_ + view_pause_ns());
   views_are_urgent_ = views_are_urgent_ || is_urgent;
 }
 
@@ -202,14 +207,19 @@ void Head::send_views() {
       is_left = true;  // its next heartbeat brings it back here
       continue;
     }
-    View view{version_, is_full, {}};
+    std::vector<NodeView> nodes;
     for (const auto& [node, other] : members_)
-      if (is_full || other.changed > member.view_sent) view.nodes.push_back(view_of(node, other));
+      if (is_full || other.changed > member.view_sent) nodes.push_back(view_of(node, other));
     for (const auto& [version, dead] : gone_)
-      if (!is_full && version > member.view_sent) view.nodes.push_back(dead);
+      if (!is_full && version > member.view_sent) nodes.push_back(dead);
+    for (std::size_t at = 0; at < nodes.size(); at += options_.view_nodes_max) {
+      const auto end = std::min(nodes.size(), at + options_.view_nodes_max);
+      View view{version_, is_full, end == nodes.size(), {}};
+      for (std::size_t i = at; i < end; ++i) view.nodes.push_back(std::move(nodes[i]));
+      send(member.connection, std::move(view));
+    }
     member.view_sent = version_;
     ++member.views_unseen;
-    send(member.connection, std::move(view));
   }
   while (!gone_.empty() && (!is_left || gone_.front().first <= all_have)) gone_.pop_front();
   views_due_ns_ = base::kNever;

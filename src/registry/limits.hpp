@@ -22,10 +22,12 @@ inline constexpr base::TimeNs kReconnectPauseMin_ns = 100 * kMillisecond_ns;  //
 inline constexpr base::TimeNs kReconnectPauseMax_ns = 2'000 * kMillisecond_ns;
 inline constexpr base::TimeNs kConnectTimeout_ns = 3'000 * kMillisecond_ns;
 inline constexpr base::TimeNs kStrangerTimeout_ns =
-    5'000 * kMillisecond_ns;                                          // a connection that has not joined is closed
-inline constexpr base::TimeNs kPulse_ns = 500 * kMillisecond_ns;      // the head is called at least so often
-inline constexpr base::TimeNs kLateHead_ns = 500 * kMillisecond_ns;   // above this the head itself was away
+    5'000 * kMillisecond_ns;                                         // a connection that has not joined is closed
+inline constexpr base::TimeNs kPulse_ns = 500 * kMillisecond_ns;     // the head is called at least so often
+inline constexpr base::TimeNs kLateHead_ns = 500 * kMillisecond_ns;  // above this the head itself was away
+inline constexpr std::size_t kMembersOfOneViewPause = 32;
 inline constexpr base::TimeNs kViewPause_ns = 100 * kMillisecond_ns;  // between deltas of loads only
+inline constexpr std::size_t kNodesOfOneView = 500;  // in one message; a larger view is sent in several
 inline constexpr std::size_t kMembersMax = 10'000;
 inline constexpr std::size_t kStrangersMax = 1'000;  // connections that have not joined; more are closed
 inline constexpr std::size_t kDeadRemembered =

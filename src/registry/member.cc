@@ -36,7 +36,9 @@ void Member::rejoin(NodeId node, TimeNs now_ns) {
 
 void Member::pause() {
   link_ = Link::kPause;
-  pause_until_ns_ = now_ns_ + pause_ns_;
+  // Not all at the same time, when it is the head that is gone.
+  pause_until_ns_ =
+      now_ns_ + pause_ns_ + static_cast<TimeNs>(identity_.node.value % static_cast<std::uint64_t>(pause_ns_ / 2));
   pause_ns_ = std::min(2 * pause_ns_, kReconnectPauseMax_ns);
 }
 
@@ -99,6 +101,7 @@ void Member::on_connected(std::uint64_t session, ConnectionId connection, TimeNs
   connection_ = connection;
   heard_ns_ = now_ns;
   published_ = 0;
+  named_.clear();
   heartbeat_due_ns_ = now_ns + heartbeat_ns_;
   send_join();
   compute_deadline();
@@ -179,24 +182,24 @@ void Member::take(const Joined& joined) {
 void Member::take(const Refused& refused) {
   connection_ = 0;  // the head closes it
   if (is_leaving_) {
-    lose_everything(refused.message);
     link_ = Link::kOver;
+    lose_everything(refused.message);
     effects_.left();
   } else if (refused.why == RefusedWhy::kProtocol || refused.why == RefusedWhy::kFull) {
     finish_life("the head does not take this process: " + refused.message);
   } else {
-    lose_everything(refused.message);
     link_ = Link::kGivenUp;
+    lose_everything(refused.message);
     effects_.start_anew(refused.message);
   }
 }
 
 void Member::take(const View& view) {
-  view_version_ = view.version;
+  if (view.is_full)
+    for (const NodeView& node : view.nodes) named_.insert(node.node);
   std::vector<NodeView> gone;
-  if (view.is_full && !RAYX_PLANTED_BUG(446)) {
-    std::set<NodeId> named;
-    for (const NodeView& node : view.nodes) named.insert(node.node);
+  if (view.is_full && view.is_last && !RAYX_PLANTED_BUG(446)) {
+    const std::set<NodeId> named = std::exchange(named_, {});
     for (auto& [node, known] : nodes_) {
       if (named.contains(node)) continue;
       known.state = NodeState::kDead;
@@ -208,6 +211,7 @@ void Member::take(const View& view) {
     nodes_.erase(dead.node);
     effects_.node_changed(dead);
   }
+  if (view.is_last) view_version_ = view.version;
   for (const NodeView& node : view.nodes) {
     if (node.state == NodeState::kDead) {
       if (nodes_.erase(node.node) > 0) effects_.node_changed(node);
@@ -238,9 +242,9 @@ void Member::lose_everything(const std::string& message) {
 void Member::finish_life(const std::string& message) {
   if (connection_ != 0) effects_.close(connection_);
   connection_ = 0;
-  lose_everything(message);
   link_ = Link::kOver;
   deadline_ns_ = base::kNever;
+  lose_everything(message);
   effects_.end_yourself(message);
 }
 

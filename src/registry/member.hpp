@@ -3,6 +3,8 @@
 //
 // It asks for connections by a session number; only the newest session counts, so that nothing that belongs to an earlier
 // connection is heard after a later one was begun: what it lists in Join is then all that can ever have reached it.
+//
+// An effect may call request, watch and the like, and start_anew may call rejoin; not the on_… events, nor tick.
 #pragma once
 
 #include <cstdint>
@@ -151,6 +153,7 @@ class Member {
 
   std::map<NodeId, NodeView> nodes_;
   std::uint64_t view_version_ = 0;
+  std::set<NodeId> named_;               // in the messages of a full view so far
   std::map<JobId, bool> jobs_;           // true: it has ended, and detached actors of it run here
   std::map<Placement, Running> actors_;  // until the head has confirmed their end
   std::set<ActorId> watched_;

@@ -58,8 +58,8 @@ void Member::take(const Answer& answer) {
   if (!std::holds_alternative<Leave>(body) && !std::holds_alternative<DrainDone>(body)) return;
   if (connection_ != 0) effects_.close(connection_);
   connection_ = 0;
-  lose_everything("this process left the cluster");
   link_ = Link::kOver;
+  lose_everything("this process left the cluster");
   effects_.left();
 }
 

@@ -237,10 +237,12 @@ struct NodeView {
   std::string reason;  // of kDraining and kDead
   bool operator==(const NodeView&) const = default;
 };
-// A full one names all that are not dead; a delta those that have changed since the one before on this connection.
+// A full one names all that are not dead, perhaps in several messages; a delta those that have changed since the one before on
+// this connection.
 struct View {
   std::uint64_t version = 0;
   bool is_full = false;
+  bool is_last = true;  // of the messages of a full one
   std::vector<NodeView> nodes;
 };
 struct JobEnded {

@@ -14,6 +14,7 @@ namespace {
 HeadOptions options_of(std::uint64_t life) {
   HeadOptions options;
   options.cluster = 0x1000 + life;  // only that of the first life counts
+  options.view_nodes_max = 3;
   options.unseen_max = 4;
   options.publish_queue_max = 6;
   options.dead_actors_kept = 20;

@@ -41,7 +41,10 @@ class HeadTest : public testing::Test, public HeadEffects {
   // HeadEffects
   void send(ConnectionId to, ToMember message) override { said[to].push_back(std::move(message)); }
   void close(ConnectionId connection) override { closed.push_back(connection); }
-  void persist(BatchId batch, std::vector<Write> writes) override { waiting.emplace_back(batch, std::move(writes)); }
+  void persist(BatchId batch, std::vector<Write> writes) override {
+    waiting.emplace_back(batch, std::move(writes));
+    if (is_disk_immediate) settle();
+  }
 
   void settle() {
     while (!is_disk_held && !waiting.empty()) {
@@ -56,11 +59,11 @@ class HeadTest : public testing::Test, public HeadEffects {
       }
       head->on_persisted(batch, now);
     }
-    EXPECT_TRUE(head->is_valid());
   }
   void tell(NodeId node, ToHead message) {
     head->on_message(connection_of.at(node), std::move(message), now);
     settle();
+    EXPECT_TRUE(head->is_valid());
   }
   ConnectionId join(NodeId node, Resume resume = {}, bool is_first = true, Resources resources = cpus(4),
                     Labels labels = {}) {
@@ -132,6 +135,7 @@ class HeadTest : public testing::Test, public HeadEffects {
   TimeNs now = kSecond;
   std::map<std::string, std::string> disk;
   bool is_disk_held = false;
+  bool is_disk_immediate = false;  // done before persist returns
   std::vector<std::pair<BatchId, std::vector<Write>>> waiting;
   std::map<ConnectionId, std::vector<ToMember>> said;
   std::vector<ConnectionId> closed;

@@ -104,6 +104,18 @@ TEST_F(HeadMembers, NothingIsSaidBeforeItIsDurableButThatAHeartbeatWasSeen) {
   EXPECT_EQ(count<Joined>(kNodeA), 1);
 }
 
+TEST_F(HeadMembers, ADiskThatIsDoneAtOnceIsAsGood) {
+  is_disk_immediate = true;
+  join(kDriver);
+  join(kNodeA);
+  const JobId job = start_job();
+  request(kDriver, 2, creation(kActor, job));
+  EXPECT_EQ(last<PlaceActor>(kNodeA)->actor, kActor);
+  EXPECT_EQ(answer(kDriver).number, 2u);
+  pass(3 * kSecond, {kDriver});
+  EXPECT_EQ(last<View>(kDriver)->nodes.at(0).state, NodeState::kDead);
+}
+
 TEST_F(HeadMembers, ADrainedNodeIsGoneWhenItSaysSoOrAtItsDeadline) {
   join(kNodeA);
   join(kNodeB);

@@ -54,7 +54,7 @@ class MemberTest : public testing::Test, public MemberEffects {
   void joined() {
     connected();
     told(Joined{77, 1, kHeartbeat_ns, kSilence_ns, kLease_ns});
-    told(View{1, true, {}});
+    told(View{1, true, true, {}});
   }
   void pass(TimeNs time) {
     for (const TimeNs end = now + time; now < end;) {
@@ -195,10 +195,19 @@ TEST_F(MemberTest, AJobIsOverWhenNothingOfItIsLeft) {
 
 TEST_F(MemberTest, WhoIsMissingInAFullViewIsDead) {
   joined();
-  told(View{2, false, {node(1), node(2)}});
-  told(View{3, true, {node(2)}});
+  told(View{2, false, true, {node(1), node(2)}});
+  told(View{3, true, true, {node(2)}});
   EXPECT_THAT(log, ElementsAre("node 1", "node 2", "node 1 dead"));
   EXPECT_EQ(member->nodes().size(), 1u);
+}
+
+TEST_F(MemberTest, AFullViewIsCompleteWithItsLastMessage) {
+  joined();
+  told(View{2, false, true, {node(1), node(2)}});
+  told(View{3, true, false, {node(2)}});
+  EXPECT_EQ(member->nodes().size(), 2u);
+  told(View{3, true, true, {node(3)}});
+  EXPECT_THAT(log, ElementsAre("node 1", "node 2", "node 1 dead", "node 3"));
 }
 
 TEST_F(MemberTest, AsksForAnActorOnlyWhenItsCreationIsKnown) {
