@@ -223,6 +223,7 @@ TEST(Config, NamesTheVariableAndItsValue) {
 }
 
 TEST(Config, AnAddressThatCannotBeUsedSaysWhatToDo) {
+  const Variable no_local_mode("RAYX_LOCAL", "0");
   {
     const Variable address("RAYX_ADDRESS", "10.0.0.1:7000");
     EXPECT_THAT(text_thrown_by<ConfigError>([] { (void)init(); }),
