@@ -32,8 +32,9 @@ void Head::begin(TimeNs now_ns) {
 }
 
 void Head::finish() {
-  if (may_place_) place_waiting();
+  // In this order: a node is shown to all before anything else names it.
   if (views_due_ns_ <= now_ns_) send_views();
+  if (may_place_) place_waiting();
   let_out();
   compute_deadline();
 }

@@ -147,6 +147,7 @@ class Head {
   void touch(Member& member, bool is_urgent);
   TimeNs view_pause_ns() const;
   NodeView view_of(NodeId node, const Member& member) const;
+  void send_view(Member& member);
   void send_views();
 
   // head_requests.cc

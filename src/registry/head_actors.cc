@@ -226,8 +226,6 @@ void Head::place_waiting() {
 // A node has joined again and says what it runs. What it does not name it does not have, and never will: it has heard all
 // that it can hear of what was said to it before.
 void Head::resume_actors(NodeId node, Member& member, const Resume& resume) {
-  if (!RAYX_PLANTED_BUG(436)) member.lent.clear();
-  if (!RAYX_PLANTED_BUG(436)) member.given = {};
   std::set<Placement> named;
   for (const RunningActor& it : resume.actors) {
     named.insert({it.actor, it.incarnation});

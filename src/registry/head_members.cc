@@ -29,7 +29,8 @@ void Head::join(ConnectionId connection, const Join& join) {
                   "node " + base::to_text(join.node) + " was given up: " + dead->second.reason);
   const auto found = members_.find(join.node);
   const bool is_known = found != members_.end();
-  if (!join.node || (!is_known && !join.is_first) || (!join.is_first && join.resume.cluster != cluster_.cluster))
+  if (!join.node || (!is_known && !join.is_first && !RAYX_PLANTED_BUG(406)) ||
+      (!join.is_first && join.resume.cluster != cluster_.cluster))
     return refuse(connection, RefusedWhy::kUnknown, "this head does not know node " + base::to_text(join.node));
   if (!is_known && members_.size() >= kMembersMax)
     return refuse(connection, RefusedWhy::kFull, "the cluster has " + std::to_string(kMembersMax) + " members already");
@@ -44,6 +45,10 @@ void Head::join(ConnectionId connection, const Join& join) {
   member.deadline_ns = now_ns_ + options_.silence_ns;
   member.view_sent = RAYX_PLANTED_BUG(432) ? member.view_sent : 0;
   member.views_unseen = 0;
+  if (!RAYX_PLANTED_BUG(436)) {
+    member.lent.clear();  // what it holds it says itself
+    member.given = {};
+  }
   strangers_.erase(connection);
   joined_[connection] = join.node;
   if (!is_known) {
@@ -55,6 +60,7 @@ void Head::join(ConnectionId connection, const Join& join) {
   touch(member, true);
   send(connection,
        Joined{cluster_.cluster, cluster_.epoch, options_.heartbeat_ns, options_.silence_ns, options_.lease_ns});
+  if (!RAYX_PLANTED_BUG(440)) send_view(member);  // before anything that names a node
   resume_actors(join.node, member, join.resume);
   for (const JobId job : join.resume.jobs) {
     const JobRecord* record = find_job(job);
@@ -195,6 +201,24 @@ NodeView Head::view_of(NodeId node, const Member& member) const {
   return view;
 }
 
+// All that it does not know yet.
+void Head::send_view(Member& member) {
+  const bool is_full = member.view_sent == 0;
+  std::vector<NodeView> nodes;
+  for (const auto& [node, other] : members_)
+    if (is_full || other.changed > member.view_sent) nodes.push_back(view_of(node, other));
+  for (const auto& [version, dead] : gone_)
+    if (!is_full && version > member.view_sent) nodes.push_back(dead);
+  for (std::size_t at = 0; at < nodes.size(); at += options_.view_nodes_max) {
+    const auto end = std::min(nodes.size(), at + options_.view_nodes_max);
+    View view{version_, is_full, end == nodes.size(), {}};
+    for (std::size_t i = at; i < end; ++i) view.nodes.push_back(std::move(nodes[i]));
+    send(member.connection, std::move(view));
+  }
+  member.view_sent = version_;
+  ++member.views_unseen;
+}
+
 void Head::send_views() {
   std::uint64_t all_have = version_;
   bool is_left = false;
@@ -207,19 +231,7 @@ void Head::send_views() {
       is_left = true;  // its next heartbeat brings it back here
       continue;
     }
-    std::vector<NodeView> nodes;
-    for (const auto& [node, other] : members_)
-      if (is_full || other.changed > member.view_sent) nodes.push_back(view_of(node, other));
-    for (const auto& [version, dead] : gone_)
-      if (!is_full && version > member.view_sent) nodes.push_back(dead);
-    for (std::size_t at = 0; at < nodes.size(); at += options_.view_nodes_max) {
-      const auto end = std::min(nodes.size(), at + options_.view_nodes_max);
-      View view{version_, is_full, end == nodes.size(), {}};
-      for (std::size_t i = at; i < end; ++i) view.nodes.push_back(std::move(nodes[i]));
-      send(member.connection, std::move(view));
-    }
-    member.view_sent = version_;
-    ++member.views_unseen;
+    send_view(member);
   }
   while (!gone_.empty() && (!is_left || gone_.front().first <= all_have)) gone_.pop_front();
   views_due_ns_ = base::kNever;

@@ -210,6 +210,23 @@ void Cluster::freeze(HostId host, TimeNs time) {
   });
 }
 
+// The head is asked to have an actor killed, cannot reach its node, and dies: what it promised is the next head's to do.
+bool Cluster::wound_before_kill(HostId host) {
+  const auto drivers = living(true);
+  MemberProcess* node = nullptr;
+  for (MemberProcess* it : living(false))
+    if (it->host() == host && !it->bodies().empty()) node = it;
+  if (node == nullptr || drivers.empty()) return false;
+  MemberProcess* driver = drivers[chance_.below(drivers.size())];
+  driver->run([driver, actor = node->bodies().begin()->first.first] { driver->ask_to_restart(actor); });
+  network_.set_cut(kHeadHost, host, true);
+  events_.after(chance_.between(kSecond / 2, 2 * kSecond), [this, host] { network_.set_cut(kHeadHost, host, false); });
+  events_.after(chance_.between(kMillisecond, kSecond / 2), [this] {
+    if (head_) kill_head();
+  });
+  return true;
+}
+
 bool Cluster::inject(Fault fault) {
   const HostId some_host = static_cast<HostId>(1 + chance_.below(hosts_.size() - 1));
   const auto some = [&](bool is_driver) -> MemberProcess* {
@@ -239,6 +256,7 @@ bool Cluster::inject(Fault fault) {
       return true;
     case Fault::kKillHead:
       if (!head_) return false;
+      if (chance_.one_in(2) && wound_before_kill(some_host)) return true;
       kill_head();
       return true;
     case Fault::kKillNode:

@@ -140,6 +140,7 @@ class Cluster {
   void gone(MemberProcess& process);  // of its own will
   void next_fault();
   bool inject(Fault fault);
+  bool wound_before_kill(HostId host);
   void kill_head();
   void freeze(HostId host, TimeNs time);
   void write(std::uint64_t life, registry::BatchId id, std::vector<Write> writes);

@@ -318,6 +318,8 @@ void MemberProcess::node_changed(const registry::NodeView& node) {
 
 void MemberProcess::actor_changed(const registry::ActorState& state) {
   cluster_.truth_.on_told(state);
+  if (state.node && !member_.nodes().contains(state.node))
+    cluster_.fail("news of an actor named a node that nobody had named before");
   registry::ActorState& known = watched_[state.actor];
   if (state.incarnation < known.incarnation && state.cause != EndCause::kNone)
     cluster_.fail("news of an actor went back to an earlier incarnation");

@@ -42,6 +42,7 @@ class MemberProcess final : public EndpointOf<registry::ToMember>, private regis
   void act();         // something that its program does
   void end_of_job();  // a driver's last act
   void ask_to_drain(NodeId node);
+  void ask_to_restart(ActorId actor) { ask(registry::KillActor{actor, false}); }
   void say_last_word(const std::string& channel);
   // Runs now, or when the host thaws.
   void run(const std::function<void()>& what);

@@ -16,7 +16,9 @@ using registry::JobRecord;
 using registry::KillActor;
 using registry::KvDelete;
 using registry::KvGet;
+using registry::KvKeys;
 using registry::KvPut;
+using registry::Listed;
 using registry::LookUpName;
 using registry::StartJob;
 using registry::value_key;
@@ -138,6 +140,8 @@ void Truth::on_answered(const Pending& pending, const Answer& answer, TimeNs now
   } else if (const auto* request = std::get_if<KvDelete>(&pending.body)) {
     if (!was(value_key(request->name_space, request->key), std::nullopt, pending.asked, now))
       fail("a key was deleted, or not found, that was there all the time");
+  } else if (const auto* keys = std::get_if<KvKeys>(&pending.body)) {
+    answered_keys(*keys, pending, std::get<Listed>(answer.body).names, now);
   } else if (const auto* job = std::get_if<StartJob>(&pending.body)) {
     const auto* info = std::get_if<JobInfo>(&answer.body);
     if (!is_ok || info == nullptr) return fail("a job was not started: " + answer.message);
@@ -158,6 +162,19 @@ void Truth::on_answered(const Pending& pending, const Answer& answer, TimeNs now
     if (record != pairs_.end() && !from_bytes<JobRecord>(record->second)->is_ended)
       fail("the end of a job was acknowledged that is not durable");
   }
+}
+
+void Truth::answered_keys(const KvKeys& wanted, const Pending& pending, const std::vector<std::string>& names,
+                          TimeNs now) {
+  const std::set<std::string> listed(names.begin(), names.end());
+  for (const std::string& name : names)
+    if (!was_there(value_key(wanted.name_space, name), pending.asked, now))
+      return fail("a key was listed that was not there");
+  const std::string prefix = value_key(wanted.name_space, wanted.prefix);
+  for (const auto& [key, facts] : keys_)
+    if (key.starts_with(prefix) && !was(key, std::nullopt, pending.asked, now) &&
+        !listed.contains(key.substr(prefix.size() - wanted.prefix.size())))
+      return fail("a key was not listed that was there all the time");
 }
 
 void Truth::answered_put(const KvPut& put, const Pending& pending, const Answer& answer, TimeNs now) {

@@ -80,6 +80,8 @@ class Truth {
 
   void on_actor(std::string_view rest, const std::optional<std::string>& value, TimeNs now);
   void on_value(const std::string& key, const std::optional<std::string>& value, TimeNs now);
+  void answered_keys(const registry::KvKeys& wanted, const Pending& pending, const std::vector<std::string>& names,
+                     TimeNs now);
   void answered_put(const registry::KvPut& put, const Pending& pending, const Answer& answer, TimeNs now);
   void answered_create(const registry::CreateActor& creation, const Answer& answer);
   void answered_name(const registry::LookUpName& wanted, const Pending& pending, const Answer& answer, TimeNs now);
