@@ -222,7 +222,7 @@ bool Cluster::wound_before_kill(HostId host) {
   network_.set_cut(kHeadHost, host, true);
   events_.after(chance_.between(kSecond / 2, 2 * kSecond), [this, host] { network_.set_cut(kHeadHost, host, false); });
   events_.after(chance_.between(kMillisecond, kSecond / 2), [this] {
-    if (head_) kill_head();
+    if (head_ && !is_quiet_) kill_head();
   });
   return true;
 }
