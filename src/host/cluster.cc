@@ -52,7 +52,7 @@ Result<std::unique_ptr<Cluster>> Cluster::join(relay::Site& mine, const ClusterC
   Result<std::unique_ptr<Network>> network = Network::start();
   if (!network) return std::move(network).error();
   std::unique_ptr<Cluster> cluster(new Cluster(std::move(*network)));
-  auto client = std::make_shared<SiteClient>(*cluster->network_, mine.relay(), std::move(about));
+  auto client = std::make_shared<SiteClient>(*cluster->network_, mine, std::move(about));
   cluster->clients_.push_back(client);
   std::promise<Result<void>> opened;
   std::future<Result<void>> answer = opened.get_future();
@@ -66,6 +66,19 @@ Result<std::unique_ptr<Cluster>> Cluster::join(relay::Site& mine, const ClusterC
 }
 
 Cluster::~Cluster() {
+  // Nodes end the job's processes, and what those printed arrives. A node that does not answer is left to its own end of the link.
+  constexpr std::chrono::seconds kLeaveTimeout{5};
+  auto left = std::make_shared<std::promise<void>>();
+  std::future<void> all_left = left->get_future();
+  network_->call([this, left] {
+    auto missing = std::make_shared<std::size_t>(clients_.size());
+    if (clients_.empty()) left->set_value();
+    for (const auto& client : clients_)
+      client->leave([left, missing] {
+        if (--*missing == 0) left->set_value();
+      });
+  });
+  all_left.wait_for(kLeaveTimeout);
   network_->call([this] {
     for (const auto& client : clients_) client->end();
   });

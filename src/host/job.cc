@@ -1,5 +1,10 @@
 #include "host/job.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "bundle/manifest.hpp"
@@ -51,9 +56,24 @@ Result<void> Job::finish_files() {
   return {};
 }
 
+Result<void> Job::make_pipes() {
+  for (process::UniqueFd* const pipe : {out_, err_}) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0)
+      return Error{ErrorCode::kSystemError, std::string("rayx: no pipe for what the job prints (") +
+                                                std::strerror(errno) + "). Raise the limit of open files (ulimit -n)"};
+    pipe[0] = process::UniqueFd(ends[0]);
+    pipe[1] = process::UniqueFd(ends[1]);
+    ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  }
+  return {};
+}
+
 Result<void> Job::start_site() {
   Result<void> files = finish_files();
   if (!files) return files;
+  Result<void> pipes = make_pipes();
+  if (!pipes) return pipes;
   Result<bundle::Layout> layout = std::move(*staging_).lay_out();
   staging_.reset();
   if (!layout) return std::move(layout).error();
@@ -64,6 +84,8 @@ Result<void> Job::start_site() {
   config.node.max_workers = resources_.max_workers;
   config.node.modules = about_.modules;
   config.node.program = {layout_->executable(), {about_.name}, layout_->library_path()};
+  config.node.out_fd = out_[1].get();
+  config.node.err_fd = err_[1].get();
   config.submit_timeout = std::chrono::nanoseconds(about_.submit_timeout_ns);
   config.pending_max = about_.pending_max;
   Result<std::unique_ptr<relay::Site>> site = relay::Site::start(std::move(config));
@@ -76,13 +98,16 @@ void Job::start(std::function<void(Result<void>)> answer) {
   bench_.post([self = shared_from_this(), answer = std::move(answer)] { self->tell(answer, self->start_site()); });
 }
 
-void Job::end() {
-  bench_.post([self = shared_from_this()] {
+void Job::end(std::function<void()> done) {
+  bench_.post([self = shared_from_this(), done = std::move(done)] {
     self->writers_.clear();
     self->staging_.reset();
     if (self->site_ != nullptr) self->site_->stop();
     self->site_.reset();
     self->layout_.reset();
+    self->out_[1] = {};
+    self->err_[1] = {};
+    if (done) self->network_.loop().post(done);
   });
 }
 

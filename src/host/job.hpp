@@ -11,6 +11,7 @@
 #include "bundle/cache.hpp"
 #include "host/network.hpp"
 #include "host/site_messages.hpp"
+#include "process/unique_fd.hpp"
 #include "relay/site.hpp"
 
 namespace rayx::host {
@@ -41,8 +42,13 @@ class Job : public std::enable_shared_from_this<Job> {
   // One run of bytes of a missing file, in order. An error shows in start(). `done` says when the bytes are on the disk.
   void append(std::uint32_t file, std::vector<std::byte> bytes, std::function<void()> done);
   void start(std::function<void(Result<void>)> answer);
-  // Ends its processes and frees what it had. Nothing may be running.
-  void end();
+  // Ends its processes, frees what it had, and says so. What they printed is then in the pipes.
+  void end(std::function<void()> done);
+  // What its processes print, to be read as it comes. -1: closed.
+  int out() const { return out_[0].get(); }
+  int err() const { return err_[0].get(); }
+  // Nobody reads any more: it is dropped.
+  void close_output() { out_[0] = {}, err_[0] = {}; }
 
  private:
   template <class Answer, class Value>
@@ -51,6 +57,7 @@ class Job : public std::enable_shared_from_this<Job> {
         [answer = std::move(answer), value = std::make_shared<Value>(std::move(value))] { answer(std::move(*value)); });
   }
   Result<void> finish_files();
+  Result<void> make_pipes();
   Result<void> start_site();
 
   const OpenSite about_;
@@ -63,6 +70,8 @@ class Job : public std::enable_shared_from_this<Job> {
   std::map<std::uint32_t, bundle::FileWriter> writers_;  // of the missing files
   std::unique_ptr<bundle::Layout> layout_;
   std::string problem_;
+  process::UniqueFd out_[2];
+  process::UniqueFd err_[2];
   std::unique_ptr<relay::Site> site_;
 };
 

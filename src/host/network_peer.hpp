@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "relay/peer.hpp"
@@ -36,16 +37,6 @@ class NetworkPeer final : public relay::PeerLink, public std::enable_shared_from
   void became_writable() {
     queued_bytes_.store(link_ == nullptr ? 0 : link_->queued_bytes(), std::memory_order_relaxed);
   }
-  void close() {
-    const std::lock_guard lock(mutex_);
-    is_closed_ = true;
-    link_ = nullptr;
-    waiting_.clear();
-  }
-
- private:
-  static constexpr std::size_t kCongestedBytes = 16u << 20;
-
   void hand_over() {
     std::vector<std::vector<std::byte>> frames;
     {
@@ -60,6 +51,15 @@ class NetworkPeer final : public relay::PeerLink, public std::enable_shared_from
     }
     became_writable();
   }
+  void close() {
+    const std::lock_guard lock(mutex_);
+    is_closed_ = true;
+    link_ = nullptr;
+    waiting_.clear();
+  }
+
+ private:
+  static constexpr std::size_t kCongestedBytes = 16u << 20;
 
   wire::Loop& loop_;
   wire::Link* link_;  // nullptr: closed. Loop's thread

@@ -33,6 +33,7 @@ void SiteClient::tell(Result<void> outcome) {
 
 void SiteClient::on_control(std::span<const std::byte> bytes) {
   if (peer_ != nullptr) {
+    if (show_output(bytes)) return;
     const Result<void> received = relay_.receive(peer_id_, bytes);
     if (!received) return link_->close(received.error().message);
     return tell({});  // the first frame says what the node has for this job
@@ -58,6 +59,30 @@ void SiteClient::on_control(std::span<const std::byte> bytes) {
     return;
   }
   link_->close("rayx: the node sent a message that does not belong here");
+}
+
+bool SiteClient::show_output(std::span<const std::byte> frame) {
+  relay::FrameHead head{};
+  relay::OutputHead about{};
+  std::span<const std::byte> text;
+  relay::FrameReader reader(frame);
+  if (!reader.take(head) || head.kind != relay::FrameKind::kOutput) return false;
+  if (!reader.take(about) || !reader.take_bytes(about.bytes, text)) return false;
+  node_.show(about.is_err != 0, {reinterpret_cast<const char*>(text.data()), text.size()},
+             [peer = peer_, bytes = about.bytes] {
+               relay::FrameWriter seen;
+               seen.add(relay::FrameKind::kOutputSeen, relay::OutputHead{0, 0, bytes});
+               peer->send(seen.finish());
+             });
+  return true;
+}
+
+void SiteClient::leave(std::function<void()> left) {
+  if (peer_ == nullptr || link_ == nullptr) return left();
+  left_ = std::move(left);
+  relay::FrameWriter end;
+  end.add(relay::FrameKind::kEnd, relay::OutputHead{});
+  peer_->send(end.finish());
 }
 
 void SiteClient::send_files() {
@@ -109,6 +134,7 @@ void SiteClient::on_closed(const wire::CloseReason& reason) {
     relay_.remove_peer(peer_id_, reason.message);
   }
   tell(Error{ErrorCode::kSystemError, "rayx: init: the link to the node " + name_ + " ended: " + reason.message});
+  if (left_) std::exchange(left_, nullptr)();
   network_.loop().post([self = shared_from_this()] { self->link_.reset(); });
 }
 

@@ -11,7 +11,7 @@
 #include "host/network.hpp"
 #include "host/network_peer.hpp"
 #include "host/site_messages.hpp"
-#include "relay/relay.hpp"
+#include "relay/site.hpp"
 #include "wire/link.hpp"
 
 namespace rayx::host {
@@ -22,12 +22,14 @@ class SiteClient final : public wire::LinkHandler, public std::enable_shared_fro
     OpenSite open;
     bundle::RunningProgram program;
   };
-  SiteClient(Network& network, relay::Relay& relay, std::shared_ptr<const About> about)
-      : network_(network), relay_(relay), about_(std::move(about)) {}
+  SiteClient(Network& network, relay::Site& mine, std::shared_ptr<const About> about)
+      : network_(network), node_(mine.node()), relay_(mine.relay()), about_(std::move(about)) {}
 
   // Answers once: the site is open, or what went wrong. Later losses go to the relay.
   void begin(const wire::Endpoint& endpoint, const wire::Token& token, wire::TlsPolicy tls,
              std::function<void(Result<void>)> answer);
+  // Asks the node to end the job's processes, and answers when they have ended and what they printed was taken.
+  void leave(std::function<void()> left);
   void end();
 
  private:
@@ -37,16 +39,19 @@ class SiteClient final : public wire::LinkHandler, public std::enable_shared_fro
   void on_writable() override;
   void on_closed(const wire::CloseReason& reason) override;
 
+  bool show_output(std::span<const std::byte> frame);
   void send_files();
   void tell(Result<void> outcome);
 
   Network& network_;
+  node::Node& node_;
   relay::Relay& relay_;
   std::shared_ptr<const About> about_;
   std::unique_ptr<wire::Connector> connector_;
   std::unique_ptr<wire::Link> link_;
   std::string name_;
   std::function<void(Result<void>)> answer_;
+  std::function<void()> left_;
   std::shared_ptr<NetworkPeer> peer_;
   relay::PeerId peer_id_ = 0;
   // Files that the node asked for and that are being sent.

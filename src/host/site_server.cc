@@ -1,12 +1,23 @@
 #include "host/site_server.hpp"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <utility>
 #include <variant>
 
 namespace rayx::host {
 
 void SiteServer::on_control(std::span<const std::byte> bytes) {
-  if (state_ == State::kOpen) {
+  if (state_ == State::kOpen || state_ == State::kEnding) {
+    relay::FrameHead head{};
+    relay::OutputHead seen{};
+    relay::FrameReader reader(bytes);
+    if (reader.take(head) && head.kind == relay::FrameKind::kOutputSeen && reader.take(seen))
+      return output_was_seen(seen.bytes);
+    if (state_ == State::kEnding) return;
+    if (head.kind == relay::FrameKind::kEnd) return end_job();
     const Result<void> received = job_->site()->relay().receive(peer_id_, bytes);
     if (!received) fail(received.error().message);
     return;
@@ -54,13 +65,64 @@ void SiteServer::on_payload_end(const wire::PayloadChunk& chunk) {
 void SiteServer::start() {
   state_ = State::kStarting;
   job_->start([self = shared_from_this()](Result<void> started) {
-    if (self->state_ != State::kStarting) return self->job_->end();  // its opener has gone meanwhile
+    if (self->state_ != State::kStarting) return self->job_->end({});  // its opener has gone meanwhile
     if (!started) return self->fail(started.error().message);
     self->state_ = State::kOpen;
     self->link_->send(encode(Opened{}));
     self->peer_ = std::make_shared<NetworkPeer>(self->daemon_.network_->loop(), *self->link_);
     self->peer_id_ = self->job_->site()->relay().add_peer("the driver at " + self->link_->peer().text(), self->peer_);
+    for (const bool is_err : {false, true}) {
+      wire::Watch& watch = is_err ? self->err_watch_ : self->out_watch_;
+      const int fd = is_err ? self->job_->err() : self->job_->out();
+      SiteServer* const server = self.get();  // ends the watch before itself
+      if (watch.begin(self->daemon_.network_->loop(), fd, [server, is_err] { server->read_output(is_err); }, {}))
+        watch.want_readable();
+    }
     self->daemon_.log("job " + self->job_->about().name + " from " + self->link_->peer().text() + " began");
+  });
+}
+
+// False: there is nothing at present, or there never will be.
+bool SiteServer::forward_output(bool is_err) {
+  std::vector<std::byte> text(64u << 10);
+  const ssize_t bytes = ::read(is_err ? job_->err() : job_->out(), text.data(), text.size());
+  if (bytes <= 0) return false;
+  text.resize(static_cast<std::size_t>(bytes));
+  relay::FrameWriter frame;
+  frame.add(relay::FrameKind::kOutput, relay::OutputHead{is_err ? 1u : 0u, 0, text.size()});
+  frame.put_bytes(text);
+  peer_->send(frame.finish());
+  output_unseen_ += text.size();
+  return true;
+}
+
+void SiteServer::read_output(bool is_err) {
+  const bool is_readable = forward_output(is_err) || errno == EAGAIN || errno == EINTR;
+  if (is_readable && output_unseen_ < kOutputUnseenMax) (is_err ? err_watch_ : out_watch_).want_readable();
+}
+
+void SiteServer::output_was_seen(std::uint64_t bytes) {
+  const bool was_full = output_unseen_ >= kOutputUnseenMax;
+  output_unseen_ -= std::min(bytes, output_unseen_);
+  if (!was_full || output_unseen_ >= kOutputUnseenMax) return;
+  out_watch_.want_readable();
+  err_watch_.want_readable();
+}
+
+// The driver is about to leave. It waits until its processes here have ended and it has seen what they printed.
+void SiteServer::end_job() {
+  state_ = State::kEnding;
+  job_->site()->relay().remove_peer(peer_id_, "the driver has ended");
+  job_->end([self = shared_from_this()] {
+    if (self->state_ != State::kEnding) return;
+    self->out_watch_.end();
+    self->err_watch_.end();
+    // Nobody writes there any more, and pipes are small.
+    while (self->forward_output(false) || self->forward_output(true)) {
+    }
+    self->daemon_.log("job " + self->job_->about().name + " from " + self->link_->peer().text() + " ended");
+    self->peer_->hand_over();
+    self->link_->close("the job has ended");
   });
 }
 
@@ -82,12 +144,15 @@ void SiteServer::end(const std::string& why) {
   const State before = std::exchange(state_, State::kEnded);
   if (before == State::kEnded) return;
   const std::shared_ptr<SiteServer> self = shared_from_this();
+  out_watch_.end();
+  err_watch_.end();
+  if (peer_ != nullptr) peer_->close();
   if (before == State::kOpen) {
-    peer_->close();
     job_->site()->relay().remove_peer(peer_id_, why);
     daemon_.log("job " + job_->about().name + " from " + link_->peer().text() + " ended: " + why);
   }
-  if (job_ != nullptr && before != State::kStarting) job_->end();
+  if (job_ != nullptr) job_->close_output();
+  if (job_ != nullptr && before != State::kStarting && before != State::kEnding) job_->end({});
   daemon_.forget(this);
   link_->close(why);
   daemon_.network_->loop().post([self] { self->link_.reset(); });  // not inside a call of its own

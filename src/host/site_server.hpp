@@ -19,7 +19,7 @@ class SiteServer final : public wire::LinkHandler, public std::enable_shared_fro
   void end(const std::string& why);
 
  private:
-  enum class State : std::uint8_t { kNew, kStaging, kReceiving, kStarting, kOpen, kEnded };
+  enum class State : std::uint8_t { kNew, kStaging, kReceiving, kStarting, kOpen, kEnding, kEnded };
   static constexpr int kChunksOnTheirWayMax = 16;
 
   void on_control(std::span<const std::byte> bytes) override;
@@ -31,6 +31,10 @@ class SiteServer final : public wire::LinkHandler, public std::enable_shared_fro
   void handle(const SiteMessage& message);
   void begin(OpenSite open);
   void start();
+  bool forward_output(bool is_err);
+  void read_output(bool is_err);
+  void output_was_seen(std::uint64_t bytes);
+  void end_job();
   void fail(const std::string& why);
 
   Daemon& daemon_;
@@ -42,6 +46,11 @@ class SiteServer final : public wire::LinkHandler, public std::enable_shared_fro
   std::vector<std::byte> chunk_;
   int chunks_on_their_way_ = 0;
   std::uint64_t bytes_to_come_ = 0;
+  // What the job's processes print goes to the driver, so much at a time.
+  static constexpr std::uint64_t kOutputUnseenMax = 1u << 20;
+  wire::Watch out_watch_;
+  wire::Watch err_watch_;
+  std::uint64_t output_unseen_ = 0;
 };
 
 }  // namespace rayx::host

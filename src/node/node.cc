@@ -198,7 +198,30 @@ void Node::on_readable(std::uint64_t tag) {
   if (lines.has_partial() && flush_partial_ns_ == base::kNever) flush_partial_ns_ = clock_.now_ns() + 100 * kMs;
 }
 
+void Node::show(bool is_err, std::string text, std::function<void()> done) {
+  {
+    const std::lock_guard lock(shown_mutex_);
+    shown_.push_back({is_err, std::move(text), std::move(done)});
+  }
+  ring();
+}
+
+void Node::take_shown() {
+  for (;;) {
+    Shown next;
+    {
+      const std::lock_guard lock(shown_mutex_);
+      if (shown_.empty() || (shown_.front().is_err ? err_ : out_).is_congested()) return;
+      next = std::move(shown_.front());
+      shown_.pop_front();
+    }
+    (next.is_err ? err_ : out_).append(next.text);
+    next.done();
+  }
+}
+
 void Node::flush_output() {
+  take_shown();
   if (flush_partial_ns_ <= clock_.now_ns()) {
     flush_partial_ns_ = base::kNever;
     for (auto& [slot, worker] : workers_) {
@@ -262,6 +285,7 @@ void Node::run() {
   ended_fork_server_.reset();
   if (server_out_ && server_out_lines_ != nullptr) server_out_lines_->drain(server_out_.get(), out_);
   if (server_err_ && server_err_lines_ != nullptr) server_err_lines_->drain(server_err_.get(), err_);
+  take_shown();
   constexpr int kFlushTimeout_ms = 2'000;
   out_.flush_within(kFlushTimeout_ms);
   err_.flush_within(kFlushTimeout_ms);

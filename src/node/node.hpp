@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -37,7 +38,10 @@ struct NodeConfig {
   int max_workers = 64;
   std::chrono::nanoseconds store_timeout = std::chrono::seconds(10);
   process::Program program = {};  // of the workers; nothing set: this process's
-  std::string modules;            // for the workers, as they understand it
+  // Where what they print goes. The caller's, and open as long as the node lives.
+  int out_fd = 1;
+  int err_fd = 2;
+  std::string modules;  // for the workers, as they understand it
   // Of a node of a cluster: a process slot for the relay, which becomes a member of every class and is told of each before
   // anybody else, by the node's thread; and how many CPUs the largest task can have that another node may run.
   bool has_relay = false;
@@ -66,9 +70,12 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   int eventfd() const { return eventfd_.get(); }
   MemoryDesk& desk() { return *desk_; }
   void ring();
+  // Lines of other nodes' workers, beside those of this one's. Any thread; `done` is called by the node's when the text was taken,
+  // which is when the reader of this process's output keeps up.
+  void show(bool is_err, std::string text, std::function<void()> done);
 
  private:
-  explicit Node(NodeConfig config) : config_(std::move(config)) {}
+  explicit Node(NodeConfig config) : config_(std::move(config)), out_(config_.out_fd), err_(config_.err_fd) {}
   Result<void> open();
 
   // node.cc: the loop
@@ -95,6 +102,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   void spawn(std::uint32_t slot);
   void start_failed(const Error& error);
   void drain_rest(WorkerProcess& worker);
+  void take_shown();
   void flush_output();
   void listen_to_workers();
   void bury();
@@ -137,8 +145,15 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   process::UniqueFd eventfd_;
   std::mutex ring_mutex_;  // a thread of the driver may ring while stop() closes it
   process::UniqueFd epoll_;
-  observe::OutputWriter out_{1};
-  observe::OutputWriter err_{2};
+  observe::OutputWriter out_;
+  observe::OutputWriter err_;
+  struct Shown {
+    bool is_err;
+    std::string text;
+    std::function<void()> done;
+  };
+  std::mutex shown_mutex_;
+  std::deque<Shown> shown_;  // bounded by those who wait for `done`
   std::uint32_t driver_ = 0;
   std::uint32_t relay_ = 0;
   shm::Offset modules_ = shm::kNoOffset;

@@ -21,6 +21,10 @@ enum class FrameKind : std::uint32_t {
   kReturned = 3,  // ReturnHead: tasks that did not begin
   kLost = 4,      // ResultHead, the error: the worker died, and the task may have had effects
   kCapacity = 5,  // CapacityHead
+  // Between those who hold the link, beside the relays: what workers printed, how much of it was taken, and the end of the job.
+  kOutput = 7,      // OutputHead, text
+  kOutputSeen = 8,  // OutputHead without text
+  kEnd = 9,
   kGiveUp = 6,    // ReturnHead: the asker does not want the results any more
 };
 
@@ -67,6 +71,12 @@ struct ReturnHead {
 struct CapacityHead {
   std::uint64_t cpu_units;
   std::uint64_t cpu_units_of_node;  // no task that needs more can ever run there
+};
+
+struct OutputHead {
+  std::uint32_t is_err;
+  std::uint32_t reserved;
+  std::uint64_t bytes;
 };
 
 inline constexpr std::size_t kFrameBytes = 256u << 10;  // a batch is sent when it has this size

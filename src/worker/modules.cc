@@ -108,8 +108,10 @@ void FunctionNumbers::add_range(std::uint32_t index) {
 std::string FunctionNumbers::load(std::uint32_t index) {
   Module& module = modules_[index];
   if (::dlopen(module.path.c_str(), RTLD_NOW) == nullptr) {
-    const char* const why = ::dlerror();
-    return why == nullptr ? "dlopen failed" : why;
+    const char* const error = ::dlerror();
+    const std::string why = error == nullptr ? "dlopen failed" : error;
+    // On another host it lies where the loader looks, and not where the driver had it.
+    if (::dlopen(module.path.substr(module.path.rfind('/') + 1).c_str(), RTLD_NOW) == nullptr) return why;
   }
   for (const Module& here : loaded_modules()) {
     if (here.identity != module.identity) continue;

@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -124,6 +125,25 @@ TEST_F(Nodes, ANodeThatIsAskedToEndLeavesNothing) {
   EXPECT_TRUE(nodes_[0]->everything_is_gone());
   ASSERT_TRUE(visitor.wait().has_value());
   EXPECT_THAT(visitor.out(), HasSubstr("lost: "));
+}
+
+TEST_F(Nodes, EveryByteThatAWorkerPrintsThereAppearsHere) {
+  const std::string address = start_node();
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"print"}));
+  const auto ended = visitor.wait();
+  ASSERT_TRUE(ended.has_value());
+  EXPECT_TRUE(ended->exited_with(0)) << visitor.err();
+  std::istringstream lines(visitor.out());
+  int count = 0;
+  for (std::string line; std::getline(lines, line) && count < 30'000; ++count)
+    ASSERT_TRUE(line.starts_with("(worker pid=") &&
+                line.ends_with(") line " + std::to_string(count) + " of what a worker prints"))
+        << count << ": " << line;
+  EXPECT_EQ(count, 30'000);
+  EXPECT_THAT(visitor.out(), HasSubstr("the last word, without an end"));
+  EXPECT_THAT(visitor.err(), HasSubstr("and one to stderr"));
+  // It has waited for the end of its processes there.
+  EXPECT_TRUE(nodes_[0]->descendants().empty());
 }
 
 TEST_F(Nodes, ACrashThereIsToldWithItsSignalHere) {

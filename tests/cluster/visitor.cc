@@ -23,6 +23,13 @@ int die_once(int first_pid_file) {
   return first_pid_file;
 }
 
+int print_lines(int count) {
+  for (int i = 0; i < count; ++i) std::cout << "line " << i << " of what a worker prints\n";
+  std::cerr << "and one to stderr\n";
+  std::cout << "the last word, without an end";
+  return count;
+}
+
 int squares(int count) {
   std::vector<rayx::ObjectRef<int>> refs;
   for (int i = 0; i < count; ++i) refs.push_back(rayx::remote<square>(i));
@@ -64,6 +71,7 @@ int main(int argc, char** argv) {
     if (what == "squares") return squares(1'000);
     if (what == "wait") return wait_until_killed();
     if (what == "crash") return crash();
+    if (what == "print") return rayx::get(rayx::remote<print_lines>(30'000)) == 30'000 ? 0 : 1;
   } catch (const rayx::Exception& error) {
     std::cout << "error: " << error.what() << '\n';
     return 4;
