@@ -34,8 +34,12 @@ class SiteClient final : public wire::LinkHandler, public std::enable_shared_fro
 
  private:
   void on_control(std::span<const std::byte> bytes) override;
-  std::span<std::byte> on_payload(const wire::PayloadChunk&) override { return {}; }
-  void on_payload_end(const wire::PayloadChunk&) override {}
+  std::span<std::byte> on_payload(const wire::PayloadChunk& chunk) override {
+    return relay_.place_for_value(peer_id_, chunk.stream, chunk.offset, chunk.bytes);
+  }
+  void on_payload_end(const wire::PayloadChunk& chunk) override {
+    relay_.value_arrived(peer_id_, chunk.stream, chunk.bytes);
+  }
   void on_writable() override;
   void on_closed(const wire::CloseReason& reason) override;
 

@@ -47,12 +47,16 @@ void SiteServer::begin(OpenSite open) {
 }
 
 std::span<std::byte> SiteServer::on_payload(const wire::PayloadChunk& chunk) {
+  if (state_ == State::kOpen)
+    return job_->site()->relay().place_for_value(peer_id_, chunk.stream, chunk.offset, chunk.bytes);
   if (state_ != State::kReceiving || chunk.bytes > bytes_to_come_) return {};
   chunk_.resize(chunk.bytes);
   return chunk_;
 }
 
 void SiteServer::on_payload_end(const wire::PayloadChunk& chunk) {
+  if (state_ == State::kOpen) return job_->site()->relay().value_arrived(peer_id_, chunk.stream, chunk.bytes);
+  if (state_ != State::kReceiving) return;
   if (++chunks_on_their_way_ >= kChunksOnTheirWayMax) link_->pause_reading();  // the disk is slower than the network
   job_->append(static_cast<std::uint32_t>(chunk.stream), std::exchange(chunk_, {}), [self = shared_from_this()] {
     --self->chunks_on_their_way_;

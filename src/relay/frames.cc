@@ -8,16 +8,16 @@ bool walk_tasks(FrameReader& reader, std::uint32_t count, FrameHandler* handler)
   std::vector<FrameHandler::Part> parts;
   for (std::uint32_t i = 0; i < count; ++i) {
     TaskHead head;
-    std::span<const std::byte> arguments;
+    WireValue arguments;
     if (!reader.take(head)) return false;
     if (head.parts > kPartsMax) return reader.fail("a task has more parts than a call can have");
-    if (!reader.take_bytes(head.arguments_bytes, arguments)) return false;
+    if (!reader.take_value(head.arguments_bytes, arguments)) return false;
     parts.clear();
     for (std::uint32_t p = 0; p < head.parts; ++p) {
       PartHead part;
-      std::span<const std::byte> bytes;
-      if (!reader.take(part) || !reader.take_bytes(part.bytes, bytes)) return false;
-      parts.push_back({part.position, bytes});
+      WireValue value;
+      if (!reader.take(part) || !reader.take_value(part.bytes, value)) return false;
+      parts.push_back({part.position, value});
     }
     if (handler != nullptr) handler->on_task(head, arguments, parts);
   }
@@ -27,13 +27,14 @@ bool walk_tasks(FrameReader& reader, std::uint32_t count, FrameHandler* handler)
 bool walk_results(FrameReader& reader, std::uint32_t count, bool is_lost, FrameHandler* handler) {
   for (std::uint32_t i = 0; i < count; ++i) {
     ResultHead head;
-    std::span<const std::byte> bytes;
-    if (!reader.take(head) || !reader.take_bytes(head.bytes, bytes)) return false;
+    WireValue value;
+    if (!reader.take(head) || !reader.take_value(head.bytes, value)) return false;
+    if (is_lost && value.stream != 0) return reader.fail("an error comes as a stream");
     if (handler == nullptr) continue;
     if (is_lost) {
-      handler->on_lost(head, bytes);
+      handler->on_lost(head, value.here);
     } else {
-      handler->on_result(head, bytes);
+      handler->on_result(head, value);
     }
   }
   return true;
@@ -61,6 +62,16 @@ bool walk_capacity(FrameReader& reader, std::uint32_t count, FrameHandler* handl
   return true;
 }
 
+bool walk_values(FrameReader& reader, std::uint32_t count, FrameHandler* handler) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    ValueHead head{};
+    if (!reader.take(head)) return false;
+    if (head.stream == 0 || head.bytes < kStreamBytesMin) return reader.fail("a value that is none is announced");
+    if (handler != nullptr) handler->on_value(head);
+  }
+  return true;
+}
+
 bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::string& problem) {
   FrameReader reader(frame);
   FrameHead head{};
@@ -72,6 +83,7 @@ bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::string& 
       case FrameKind::kLost: is_whole = walk_results(reader, head.count, true, handler); break;
       case FrameKind::kReturned: is_whole = walk_returns(reader, head.count, false, handler); break;
       case FrameKind::kGiveUp: is_whole = walk_returns(reader, head.count, true, handler); break;
+      case FrameKind::kValue: is_whole = walk_values(reader, head.count, handler); break;
       case FrameKind::kCapacity: is_whole = walk_capacity(reader, head.count, handler); break;
       default: is_whole = reader.fail("its kind is unknown"); break;
     }

@@ -25,7 +25,8 @@ enum class FrameKind : std::uint32_t {
   kOutput = 7,      // OutputHead, text
   kOutputSeen = 8,  // OutputHead without text
   kEnd = 9,
-  kGiveUp = 6,    // ReturnHead: the asker does not want the results any more
+  kValue = 10,  // ValueHead: its bytes follow as chunks of the stream, and then the frame that needs it
+  kGiveUp = 6,  // ReturnHead: the asker does not want the results any more
 };
 
 struct FrameHead {
@@ -45,6 +46,16 @@ struct TaskHead {
   std::uint64_t arguments_bytes;  // the parameters that are values
 };
 static_assert(sizeof(TaskHead) == 32);
+
+// Set in a length: the bytes do not follow, but the number of the stream that has brought them.
+inline constexpr std::uint64_t kByStream = std::uint64_t{1} << 63;
+// Values from this size on cross as streams, from store to store.
+inline constexpr std::size_t kStreamBytesMin = 256u << 10;
+
+struct ValueHead {
+  std::uint64_t stream;
+  std::uint64_t bytes;
+};
 
 struct PartHead {
   std::uint32_t position;
@@ -81,8 +92,6 @@ struct OutputHead {
 
 inline constexpr std::size_t kFrameBytes = 256u << 10;  // a batch is sent when it has this size
 inline constexpr std::uint32_t kPartsMax = 1u << 16;
-inline constexpr std::size_t kFrameBytesMax =
-    15u << 20;  // of one control frame; one task with its arguments fits or is not sent
 
 constexpr std::size_t padded(std::size_t bytes) { return (bytes + 7) & ~std::size_t{7}; }
 
@@ -108,6 +117,8 @@ class FrameWriter {
     append(value.data(), value.size());
     bytes_.resize(padded(bytes_.size()));
   }
+  // What a length that says kByStream is followed by.
+  void put_stream(std::uint64_t stream) { put(stream); }
   // The finished frame. The writer begins another one.
   std::vector<std::byte> finish() {
     if (!bytes_.empty()) std::memcpy(bytes_.data() + offsetof(FrameHead, count), &count_, sizeof(count_));
@@ -123,6 +134,13 @@ class FrameWriter {
   }
   std::vector<std::byte> bytes_;
   std::uint32_t count_ = 0;
+};
+
+// A value in a frame: its bytes, or the stream that has brought them.
+struct WireValue {
+  std::span<const std::byte> here;
+  std::uint64_t bytes = 0;
+  std::uint64_t stream = 0;  // 0: none
 };
 
 // Reads a frame that was received. After a failure every read fails; `problem` says what was wrong.
@@ -144,6 +162,12 @@ class FrameReader {
     rest_ = rest_.subspan(padded(bytes));
     return true;
   }
+  bool take_value(std::uint64_t bytes, WireValue& value) {
+    if ((bytes & kByStream) == 0) return value.bytes = bytes, take_bytes(bytes, value.here);
+    value.bytes = bytes & ~kByStream;
+    if (!take(value.stream)) return false;
+    return value.stream != 0 || fail("a stream has no number");
+  }
   bool fail(std::string_view problem) {
     if (problem_.empty()) problem_ = problem;
     return false;
@@ -161,10 +185,11 @@ class FrameHandler {
  public:
   struct Part {
     std::uint32_t position;
-    std::span<const std::byte> bytes;
+    WireValue value;
   };
-  virtual void on_task(const TaskHead& task, std::span<const std::byte> arguments, std::span<const Part> parts) = 0;
-  virtual void on_result(const ResultHead& result, std::span<const std::byte> bytes) = 0;
+  virtual void on_task(const TaskHead& task, const WireValue& arguments, std::span<const Part> parts) = 0;
+  virtual void on_result(const ResultHead& result, const WireValue& value) = 0;
+  virtual void on_value(const ValueHead& value) = 0;
   virtual void on_lost(const ResultHead& result, std::span<const std::byte> error) = 0;
   virtual void on_returned(const ReturnHead& task) = 0;
   virtual void on_give_up(TaskNumber number) = 0;

@@ -6,16 +6,25 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "relay/frames.hpp"
 #include "sched/window.hpp"
+#include "shm/layout.hpp"
 
 namespace rayx::relay {
 
 using PeerId = std::uint32_t;
+
+// A value that crosses as a stream.
+struct OutgoingValue {
+  std::uint64_t stream;
+  std::span<const std::byte> bytes;
+  std::shared_ptr<void> keep;
+};
 
 // Carries frames to another relay, whole, in order, each once, or is closed. The network's, or a test's.
 class PeerLink {
@@ -23,6 +32,8 @@ class PeerLink {
   virtual ~PeerLink() = default;
   // Any thread; never waits. False: the link is closed, and `remove_peer` follows.
   virtual bool send(std::vector<std::byte> frame) = 0;
+  // Sends the values, each as a stream that is announced, and then the frame. The bytes are read until their `keep` goes.
+  virtual bool send_after(std::vector<OutgoingValue> values, std::vector<std::byte> frame) = 0;
   // So much waits to be sent that no more is to be given, until `Relay::peer_is_writable`.
   virtual bool is_congested() const = 0;
 };
@@ -40,6 +51,14 @@ struct Peer {
   std::set<std::uint32_t> taken_in;    // rows of its tasks that are here
   // Tasks of the peer that are done and wait because the link is congested: rows, and whether the worker died.
   std::deque<std::pair<std::uint32_t, bool>> done;
+  // Values that have come, or are coming, and that no frame has asked for yet. offset kNoOffset: there was no memory.
+  struct Incoming {
+    shm::Offset offset = shm::kNoOffset;
+    std::uint64_t bytes = 0;
+    std::uint64_t arrived = 0;
+  };
+  std::map<std::uint64_t, Incoming> incoming;
+  std::uint64_t next_stream = 1;
   FrameWriter tasks;
   FrameWriter results;
   FrameWriter lost;

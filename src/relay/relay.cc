@@ -11,12 +11,11 @@ namespace rayx::relay {
 class Relay::Incoming final : public FrameHandler {
  public:
   Incoming(Relay& relay, Peer& peer) : relay_(relay), peer_(peer) {}
-  void on_task(const TaskHead& task, std::span<const std::byte> arguments, std::span<const Part> parts) override {
+  void on_task(const TaskHead& task, const WireValue& arguments, std::span<const Part> parts) override {
     relay_.on_task(peer_, task, arguments, parts);
   }
-  void on_result(const ResultHead& result, std::span<const std::byte> bytes) override {
-    relay_.on_result(peer_, result, bytes);
-  }
+  void on_result(const ResultHead& result, const WireValue& value) override { relay_.on_result(peer_, result, value); }
+  void on_value(const ValueHead& value) override { relay_.on_value(peer_, value); }
   void on_lost(const ResultHead& result, std::span<const std::byte> error) override {
     relay_.on_lost(peer_, result, error);
   }
@@ -31,7 +30,12 @@ class Relay::Incoming final : public FrameHandler {
 };
 
 Relay::Relay(const RelayConfig& config)
-    : Client(config.client), cpu_units_(config.cpu_units), puller_(control(), config.client.me) {
+    : Client(config.client),
+      shared_arena_(config.arena),
+      life_(std::make_shared<Life>()),
+      cpu_units_(config.cpu_units),
+      puller_(control(), config.client.me) {
+  life_->relay = this;
   ensure_service();  // from here on no death is buried without this process's word
   thread_ = std::thread([this] { pull(); });
 }
@@ -42,6 +46,10 @@ void Relay::shutdown() noexcept {
   if (!is_ending_.exchange(true, std::memory_order_acq_rel)) {
     wake();
     if (thread_.joinable()) thread_.join();
+    {
+      const std::lock_guard lock(life_->mutex);
+      life_->relay = nullptr;
+    }
     const Lock lock(mutex_);
     peers_.clear();
     peers_count_.store(0, std::memory_order_release);
@@ -111,6 +119,8 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
     std::vector<std::byte> bytes(encoded_size(error));
     encode(error, bytes.data(), bytes.size());
     for (const auto& [row, is_lost] : peer->done) forget_taken(row);
+    for (const auto& [stream, value] : peer->incoming)
+      if (value.offset != shm::kNoOffset) free_block({value.offset, value.bytes}, {me_, 0, 0});
     for (const std::uint32_t index : std::exchange(peer->handed_out, {})) {
       tell_lost(sent_[index], bytes);
       forget_sent(sent_[index]);

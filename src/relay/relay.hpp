@@ -9,6 +9,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,7 +26,8 @@ namespace rayx::relay {
 
 struct RelayConfig {
   worker::ClientConfig client;
-  std::uint64_t cpu_units = 0;  // that this node gives to tasks of other nodes; said to every peer
+  std::shared_ptr<const shm::Arena> arena;  // the client's: what is being sent is read after the relay's end
+  std::uint64_t cpu_units = 0;              // that this node gives to tasks of other nodes; said to every peer
 };
 
 class Relay final : public worker::Client {
@@ -43,6 +45,9 @@ class Relay final : public worker::Client {
   PeerId add_peer(std::string name, std::shared_ptr<PeerLink> link);
   // A frame has come. A damaged frame is an error, and the caller closes the link.
   Result<void> receive(PeerId peer, std::span<const std::byte> frame);
+  // A chunk of a value's stream: where its bytes go until `value_arrived`; nothing, if they are not wanted.
+  std::span<std::byte> place_for_value(PeerId peer, std::uint64_t stream, std::uint64_t offset, std::uint64_t bytes);
+  void value_arrived(PeerId peer, std::uint64_t stream, std::uint64_t bytes);
   // The link of a peer is not congested any more.
   void peer_is_writable(PeerId peer);
   // The link is closed: what was there is lost, as with a worker that died; what is here for it is dropped.
@@ -83,10 +88,13 @@ class Relay final : public worker::Client {
   bool fail_queued();
   Peer* choose_peer(const LaneServed& lane, base::TimeNs now);
   void hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, Peer& peer, base::TimeNs now);
-  bool write_task(const shm::LanePuller::Task& task, const TaskHead& head, FrameWriter& writer, std::string& problem);
+  bool write_task(const shm::LanePuller::Task& task, const TaskHead& head, Peer& peer, std::string& problem);
   SentRow* find_sent(TaskNumber number, PeerId peer);
   void forget_sent(SentRow& row);
   void complete(const SentRow& row, std::span<const std::byte> value, bool is_error);
+  void complete_with_block(const SentRow& row, const worker::BlockRef& block, bool is_error);
+  void complete_without_memory(const SentRow& row, const std::string& why);
+  std::shared_ptr<void> keep_while_sent(worker::RefCell* cell);
   void give_back(const SentRow& row, std::uint32_t flags);
   void tell_lost(const SentRow& row, std::span<const std::byte> error);
   void set_slots(Peer& peer);
@@ -94,8 +102,11 @@ class Relay final : public worker::Client {
   void wake();
 
   // relay_in.cc: tasks of other nodes
-  worker::RefCell* submit(const TaskHead& task, std::span<const std::byte> arguments, std::span<const Part> parts,
+  worker::RefCell* submit(Peer& peer, const TaskHead& task, const WireValue& arguments, std::span<const Part> parts,
                           std::uint64_t tag, ReturnReason& reason);
+  worker::RefCell* keep_value(Peer& peer, const WireValue& value, detail::Failure& failure);
+  // The block of a value that has come, which is the caller's from then on. size 0: it has not, or there was no memory.
+  worker::BlockRef take_value(Peer& peer, std::uint64_t stream);
   void send_done(Peer& peer);
   void answer(Peer& peer, const TakenRow& row, bool is_lost);
   void forget_taken(std::uint32_t index);
@@ -105,8 +116,9 @@ class Relay final : public worker::Client {
   void flush_all_peers();
 
   // What frames say. The first takes the lock itself, the others are called under it.
-  void on_task(Peer& peer, const TaskHead& task, std::span<const std::byte> arguments, std::span<const Part> parts);
-  void on_result(Peer& peer, const ResultHead& result, std::span<const std::byte> bytes);
+  void on_task(Peer& peer, const TaskHead& task, const WireValue& arguments, std::span<const Part> parts);
+  void on_result(Peer& peer, const ResultHead& result, const WireValue& value);
+  void on_value(Peer& peer, const ValueHead& value);
   void on_lost(Peer& peer, const ResultHead& result, std::span<const std::byte> error);
   void on_returned(Peer& peer, const ReturnHead& task);
   void on_capacity(Peer& peer, const CapacityHead& capacity);
@@ -116,7 +128,14 @@ class Relay final : public worker::Client {
   void process_has_died(std::uint32_t slot) override;
   void after_turn() override { flush_all_peers(); }
 
+  // What is being sent outlives the relay, and then lets go of nothing.
+  struct Life {
+    std::mutex mutex;
+    Relay* relay;
+  };
   const base::SteadyClock clock_;
+  const std::shared_ptr<const shm::Arena> shared_arena_;
+  const std::shared_ptr<Life> life_;
   const std::uint64_t cpu_units_;
   shm::LanePuller puller_;
   std::vector<LaneServed> lanes_served_;

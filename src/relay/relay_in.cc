@@ -10,8 +10,58 @@ namespace rayx::relay {
 
 using worker::RefCell;
 
+// ---- Values that come as streams
+
+void Relay::on_value(Peer& peer, const ValueHead& value) {
+  Peer::Incoming& incoming = peer.incoming[value.stream];
+  if (incoming.bytes != 0) return;  // announced twice: the first one counts
+  incoming.bytes = value.bytes;
+  detail::Failure no_room;
+  shm::Offset offset = shm::kNoOffset;
+  if (allocate(value.bytes, false, nullptr, no_room, offset)) incoming.offset = offset;
+}
+
+std::span<std::byte> Relay::place_for_value(PeerId id, std::uint64_t stream, std::uint64_t offset,
+                                            std::uint64_t bytes) {
+  const Lock lock(mutex_);
+  const auto peer = peers_.find(id);
+  if (peer == peers_.end()) return {};
+  const auto found = peer->second->incoming.find(stream);
+  if (found == peer->second->incoming.end()) return {};
+  const Peer::Incoming& value = found->second;
+  if (value.offset == shm::kNoOffset || offset != value.arrived || bytes > value.bytes - value.arrived) return {};
+  return {arena().writable(value.offset) + offset, bytes};
+}
+
+void Relay::value_arrived(PeerId id, std::uint64_t stream, std::uint64_t bytes) {
+  const Lock lock(mutex_);
+  const auto peer = peers_.find(id);
+  if (peer == peers_.end()) return;
+  const auto found = peer->second->incoming.find(stream);
+  if (found != peer->second->incoming.end()) found->second.arrived += bytes;
+}
+
+worker::BlockRef Relay::take_value(Peer& peer, std::uint64_t stream) {
+  const auto found = peer.incoming.find(stream);
+  if (found == peer.incoming.end()) return {0, 0};
+  const Peer::Incoming value = found->second;
+  peer.incoming.erase(found);
+  if (value.offset == shm::kNoOffset) return {0, 0};
+  if (value.arrived == value.bytes) return {value.offset, value.bytes};
+  free_block({value.offset, value.bytes}, {me_, 0, 0});
+  return {0, 0};
+}
+
+RefCell* Relay::keep_value(Peer& peer, const WireValue& value, detail::Failure& failure) {
+  if (value.stream == 0) return keep_copy(value.here, failure);
+  const worker::BlockRef block = take_value(peer, value.stream);
+  return block.size == 0 ? nullptr : keep_block(block, failure);
+}
+
+// ---- Tasks
+
 // Puts the task into this node's lane, as a task of the relay's own that is not tried again: its owner decides about that.
-RefCell* Relay::submit(const TaskHead& task, std::span<const std::byte> arguments, std::span<const Part> parts,
+RefCell* Relay::submit(Peer& peer, const TaskHead& task, const WireValue& arguments, std::span<const Part> parts,
                        std::uint64_t tag, ReturnReason& reason) {
   detail::Failure failure;
   worker::LaneUse* const use = find_class_of(task.cpu_units, failure);
@@ -21,31 +71,35 @@ RefCell* Relay::submit(const TaskHead& task, std::span<const std::byte> argument
   }
   Lock lock(mutex_);
   reason = ReturnReason::kStoreFull;
-  std::vector<detail::Dependency> dependencies;
-  dependencies.reserve(parts.size());
-  const auto drop_dependencies = [&] {
-    for (const detail::Dependency& dependency : dependencies) drop_locked(dependency.ref);
-  };
-  for (const Part& part : parts) {
-    RefCell* const cell = keep_copy(part.bytes, failure);
-    if (cell == nullptr) {
-      drop_dependencies();
-      return nullptr;
-    }
-    dependencies.push_back({cell, part.position});
-  }
+  bool is_whole = true;
   worker::NumberedCall call;
   call.function = task.function;
-  call.arguments = arguments;
-  call.dependencies = dependencies;
   call.tag = tag;
-  RefCell* const cell = submit_numbered(*use, call, failure);
-  drop_dependencies();
+  call.arguments = arguments.here;
+  if (arguments.stream != 0) {
+    call.block = take_value(peer, arguments.stream);
+    is_whole = call.block.size != 0;
+  }
+  // All are taken in any case, so that nothing is left of the task.
+  std::vector<detail::Dependency> dependencies;
+  dependencies.reserve(parts.size());
+  for (const Part& part : parts) {
+    RefCell* const cell = keep_value(peer, part.value, failure);
+    if (cell != nullptr) dependencies.push_back({cell, part.position});
+    is_whole = is_whole && cell != nullptr;
+  }
+  call.dependencies = dependencies;
+  RefCell* cell = nullptr;
+  if (is_whole) {
+    cell = submit_numbered(*use, call, failure);
+  } else if (call.block.size != 0) {
+    free_block(call.block, {me_, 0, 0});
+  }
+  for (const detail::Dependency& dependency : dependencies) drop_locked(dependency.ref);
   return cell;
 }
 
-void Relay::on_task(Peer& peer, const TaskHead& task, std::span<const std::byte> arguments,
-                    std::span<const Part> parts) {
+void Relay::on_task(Peer& peer, const TaskHead& task, const WireValue& arguments, std::span<const Part> parts) {
   std::uint32_t index = 0;
   {
     const Lock lock(mutex_);
@@ -59,7 +113,7 @@ void Relay::on_task(Peer& peer, const TaskHead& task, std::span<const std::byte>
     peer.taken_in.insert(index);
   }
   ReturnReason reason = ReturnReason::kRefused;
-  RefCell* const cell = submit(task, arguments, parts, index, reason);
+  RefCell* const cell = submit(peer, task, arguments, parts, index, reason);
   if (cell != nullptr) return;
   const Lock lock(mutex_);
   peer.taken_in.erase(index);
@@ -93,22 +147,33 @@ void Relay::send_done(Peer& peer) {
 
 void Relay::answer(Peer& peer, const TakenRow& row, bool is_lost) {
   const detail::ValueView value = view_of_cell(row.cell);
-  const FrameKind kind = is_lost ? FrameKind::kLost : FrameKind::kResults;
-  FrameWriter& writer = is_lost ? peer.lost : peer.results;
-  std::vector<std::byte> too_large;
-  std::span<const std::byte> bytes{value.data, value.size};
-  if (value.size > kFrameBytesMax) {
-    detail::RemoteFailure error;
-    error.code = ErrorCode::kUnsupported;
-    error.message = "rayx: a task on another node returned " + std::to_string(value.size) + " bytes; " +
-                    std::to_string(kFrameBytesMax) + " can cross at present";
-    too_large.resize(encoded_size(error));
-    encode(error, too_large.data(), too_large.size());
-    bytes = too_large;
+  const std::uint32_t is_error = value.is_error ? 1 : 0;
+  if (value.size >= kStreamBytesMin && !is_lost) {
+    FrameWriter writer;
+    const std::uint64_t stream = peer.next_stream++;
+    writer.add(FrameKind::kResults, ResultHead{row.number, is_error, 0, value.size | kByStream});
+    writer.put_stream(stream);
+    std::vector<OutgoingValue> values;
+    values.push_back({stream, {value.data, value.size}, keep_while_sent(row.cell)});
+    peer.link->send_after(std::move(values), writer.finish());
+    return;
   }
-  writer.add(kind, ResultHead{row.number, value.is_error || !too_large.empty() ? 1u : 0u, 0, bytes.size()});
-  writer.put_bytes(bytes);
+  FrameWriter& writer = is_lost ? peer.lost : peer.results;
+  const std::size_t bytes = std::min<std::size_t>(value.size, kStreamBytesMin);  // an error may be cut anywhere
+  writer.add(is_lost ? FrameKind::kLost : FrameKind::kResults, ResultHead{row.number, is_error, 0, bytes});
+  writer.put_bytes({value.data, bytes});
   if (writer.bytes() >= kFrameBytes) flush(peer);
+}
+
+// One count of the cell until the last byte of its value is sent.
+std::shared_ptr<void> Relay::keep_while_sent(RefCell* cell) {
+  detail::count_up(cell);
+  return {cell, [life = life_, arena = shared_arena_](RefCell* kept) {
+            const std::lock_guard lock(life->mutex);
+            if (life->relay == nullptr) return;  // its books are gone, its memory is not
+            const Lock books(life->relay->mutex_);
+            life->relay->drop_locked(kept);
+          }};
 }
 
 void Relay::forget_taken(std::uint32_t index) {

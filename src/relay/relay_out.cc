@@ -171,7 +171,7 @@ void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, 
   const TaskHead head{number_of(index, row.life), task.body.function_and_flags >> 16,
                       static_cast<std::uint32_t>(lane.cpu_units), 0, 0};
   std::string problem;
-  if (!write_task(task, head, peer.tasks, problem)) {
+  if (!write_task(task, head, peer, problem)) {
     if (problem.empty()) return give_back(row, detail::kRecordReturned);  // what it needs is not there yet
     detail::RemoteFailure error;
     error.code = ErrorCode::kMalformed;
@@ -188,14 +188,18 @@ void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, 
 }
 
 // False with an empty problem: not now.
-bool Relay::write_task(const shm::LanePuller::Task& task, const TaskHead& plain, FrameWriter& writer,
-                       std::string& problem) {
+bool Relay::write_task(const shm::LanePuller::Task& task, const TaskHead& plain, Peer& peer, std::string& problem) {
   const shm::Arena& arena = this->arena();
   const auto flags = static_cast<std::uint8_t>(task.body.function_and_flags >> 8 & 3);  // see TaskBody
   TaskHead head = plain;
   std::span<const std::byte> arguments{
       task.body.arguments, std::min<std::size_t>(task.body.function_and_flags & 0x7f, shm::kCellInlineBytes)};
-  std::vector<Part> parts;
+  struct PartBytes {
+    std::uint32_t position;
+    std::span<const std::byte> bytes;
+    shm::ObjectKey key;  // of the object, if it lies in a block
+  };
+  std::vector<PartBytes> parts;
   const auto block_bytes = [&](const void* ref, std::span<const std::byte>& bytes) {
     BlockRef block;
     std::memcpy(&block, ref, sizeof(block));
@@ -236,26 +240,49 @@ bool Relay::write_task(const shm::LanePuller::Task& task, const TaskHead& plain,
         ref = record.payload;
       }
       if (form == PartForm::kBlock && !block_bytes(ref, bytes)) return refuse("a value lies outside the store");
-      parts.push_back({part->position, bytes});
+      parts.push_back({part->position, bytes, shm::ObjectKey{part->key}});
     }
   } else if ((flags & shm::kTaskArgumentsInBlock) != 0 && !block_bytes(task.body.arguments, arguments)) {
     return refuse("their block lies outside the store");
   }
-  std::size_t bytes = sizeof(head) + padded(arguments.size());
-  for (const Part& part : parts) bytes += sizeof(PartHead) + padded(part.bytes.size());
-  if (bytes > kFrameBytesMax) {
-    problem = "rayx: the arguments of a task for another node have " + std::to_string(bytes) + " bytes; " +
-              std::to_string(kFrameBytesMax) + " can cross at present";
-    return false;
-  }
+  const auto is_stream = [](std::span<const std::byte> value) { return value.size() >= kStreamBytesMin; };
+  const auto wire_length = [&](std::span<const std::byte> value) {
+    return value.size() | (is_stream(value) ? kByStream : 0);
+  };
   head.parts = static_cast<std::uint32_t>(parts.size());
-  head.arguments_bytes = arguments.size();
+  head.arguments_bytes = wire_length(arguments);
+  const bool has_streams = is_stream(arguments) || std::any_of(parts.begin(), parts.end(), [&](const PartBytes& part) {
+                             return is_stream(part.bytes);
+                           });
+  FrameWriter own;
+  FrameWriter& writer = has_streams ? own : peer.tasks;
+  std::vector<OutgoingValue> values;
+  const auto write_value = [&](std::span<const std::byte> value, std::shared_ptr<void> keep) {
+    if (!is_stream(value)) return writer.put_bytes(value);
+    writer.put_stream(peer.next_stream);
+    values.push_back({peer.next_stream++, value, std::move(keep)});
+  };
   writer.add(FrameKind::kTasks, head);
-  writer.put_bytes(arguments);
-  for (const Part& part : parts) {
-    writer.put(PartHead{part.position, 0, part.bytes.size()});
-    writer.put_bytes(part.bytes);
+  if (is_stream(arguments)) {
+    // The block is the owner's alone, and goes with it.
+    auto copy = std::make_shared<std::vector<std::byte>>(arguments.begin(), arguments.end());
+    const std::span<const std::byte> bytes(*copy);
+    write_value(bytes, std::move(copy));
+  } else {
+    write_value(arguments, nullptr);
   }
+  for (const PartBytes& part : parts) {
+    writer.put(PartHead{part.position, 0, wire_length(part.bytes)});
+    std::shared_ptr<void> keep;
+    if (is_stream(part.bytes)) {
+      worker::RefCell* const cell = hold_locked(part.key);
+      if (cell == nullptr) return refuse("the owner of a value has died");
+      keep = keep_while_sent(cell);
+      drop_locked(cell);
+    }
+    write_value(part.bytes, std::move(keep));
+  }
+  if (has_streams) peer.link->send_after(std::move(values), own.finish());
   return true;
 }
 
@@ -290,17 +317,28 @@ void Relay::complete(const SentRow& row, std::span<const std::byte> value, bool 
   }
   detail::Failure failure;
   const auto block = place_for(value, {row.owner, row.record, row.generation}, failure);
-  if (!block) {
-    detail::RemoteFailure error;
-    error.code = failure->code;
-    error.message = failure->message + ". A result came from another node and found no place";
-    std::byte bytes[detail::kRecordInlineBytes];
-    const std::size_t size = std::min(encoded_size(error), sizeof(bytes));
-    encode(error, bytes, size);
-    return complete(row, {bytes, size}, true);
-  }
+  if (!block) return complete_without_memory(row, failure->message);
   std::memcpy(record.payload, &*block, sizeof(*block));
   records.complete(row.record, done | detail::kRecordDoneBlock);
+}
+
+void Relay::complete_with_block(const SentRow& row, const BlockRef& block, bool is_error) {
+  const shm::Records records = control().records_of(row.owner);
+  Record& record = records.at(row.record);
+  if (shm::generation_of(record) != row.generation) return free_block(block, {me_, 0, 0});
+  hand_block_over(block, {row.owner, row.record, row.generation});
+  std::memcpy(record.payload, &block, sizeof(block));
+  records.complete(row.record, (is_error ? std::uint32_t{detail::kRecordIsError} : 0u) | detail::kRecordDoneBlock);
+}
+
+void Relay::complete_without_memory(const SentRow& row, const std::string& why) {
+  detail::RemoteFailure error;
+  error.code = ErrorCode::kStoreFull;
+  error.message = why;
+  std::byte bytes[detail::kRecordInlineBytes];
+  const std::size_t size = std::min(encoded_size(error), sizeof(bytes));
+  encode(error, bytes, size);
+  complete(row, {bytes, size}, true);
 }
 
 // The owner hears of it, and queues the task again or lets it fail.
@@ -313,11 +351,21 @@ void Relay::give_back(const SentRow& row, std::uint32_t flags) {
   records.call_owner();
 }
 
-void Relay::on_result(Peer& peer, const ResultHead& result, std::span<const std::byte> bytes) {
+void Relay::on_result(Peer& peer, const ResultHead& result, const WireValue& value) {
   SentRow* const row = find_sent(result.number, peer.id);
-  if (row == nullptr) return;  // given up meanwhile
+  const BlockRef block = value.stream == 0 ? BlockRef{0, 0} : take_value(peer, value.stream);
+  if (row == nullptr) {  // given up meanwhile
+    if (block.size != 0) free_block(block, {me_, 0, 0});
+    return;
+  }
   peer.windows[row->lane].finished(clock_.now_ns());
-  complete(*row, bytes, result.is_error != 0);
+  if (value.stream == 0) {
+    complete(*row, value.here, result.is_error != 0);
+  } else if (block.size != 0) {
+    complete_with_block(*row, block, result.is_error != 0);
+  } else {
+    complete_without_memory(*row, "no room for a result");
+  }
   forget_sent(*row);
 }
 

@@ -55,6 +55,7 @@ Result<std::unique_ptr<Site>> Site::start(SiteConfig config) {
   relay.client.submit_timeout = config.submit_timeout;
   relay.client.pending_max = config.pending_max;
   relay.cpu_units = cpu_units;
+  relay.arena = site->node_->share_arena();
   site->relay_ = std::make_unique<Relay>(relay);
   return site;
 }

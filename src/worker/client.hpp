@@ -83,6 +83,7 @@ struct ClientConfig {
 struct NumberedCall {
   FunctionNumber function = 0;
   std::span<const std::byte> arguments;
+  BlockRef block{0, 0};                              // instead of them, if its size is not 0; the callee's from then on
   std::span<const detail::Dependency> dependencies;  // in this process
   std::uint64_t tag = 0;                             // for task_is_done
 };
@@ -199,9 +200,12 @@ class Client : public detail::Backend {
   // Not tried again when its worker dies. task_is_done follows, once.
   RefCell* submit_numbered(LaneUse& use, const NumberedCall& call, detail::Failure& failure);
   RefCell* keep_copy(std::span<const std::byte> value, detail::Failure& failure);
+  RefCell* keep_block(const BlockRef& block, detail::Failure& failure);  // one that `allocate` gave; the callee's
+  RefCell* hold_locked(shm::ObjectKey key);
   // A copy in a block that belongs to the record of another process.
   std::optional<BlockRef> place_for(std::span<const std::byte> value, const shm::BlockOwner& owner,
                                     detail::Failure& failure);
+  void hand_block_over(const BlockRef& block, const shm::BlockOwner& owner);
   detail::ValueView view_of_cell(RefCell* cell) const { return view_of(*resolve(cell)); }
   void tell_if_watched(Entry& e);
   void take_lost(Entry& e);

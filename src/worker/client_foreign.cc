@@ -20,12 +20,17 @@ RefCell* Client::submit_numbered(LaneUse& use, const NumberedCall& numbered, Fai
   call.dependencies = numbered.dependencies;
   call.arguments.size = numbered.arguments.size();
   call.arguments.small = numbered.arguments.data();
-  if (numbered.arguments.size() > shm::kCellInlineBytes) {
+  BlockRef block = numbered.block;
+  if (block.size == 0 && numbered.arguments.size() > shm::kCellInlineBytes) {
     shm::Offset offset = shm::kNoOffset;
     if (!allocate(numbered.arguments.size(), false, nullptr, failure, offset)) return nullptr;
+    block = {offset, numbered.arguments.size()};
     std::memcpy(arena_->writable(offset), numbered.arguments.data(), numbered.arguments.size());
+  }
+  if (block.size != 0) {
+    call.arguments.size = block.size;
     call.arguments.small = nullptr;
-    call.arguments.block = {arena_->writable(offset), numbered.arguments.size(), offset};
+    call.arguments.block = {arena_->writable(block.offset), block.size, block.offset};
   }
   Entry* const e = take_entry(EntryKind::kTask, failure);
   if (e == nullptr) {
@@ -43,32 +48,41 @@ RefCell* Client::submit_numbered(LaneUse& use, const NumberedCall& numbered, Fai
 }
 
 RefCell* Client::keep_copy(std::span<const std::byte> value, Failure& failure) {
-  detail::Encoded encoded;
-  encoded.size = value.size();
-  shm::Offset offset = shm::kNoOffset;
-  if (value.size() > detail::kRecordInlineBytes && !allocate(value.size(), false, nullptr, failure, offset))
-    return nullptr;
+  if (value.size() > detail::kRecordInlineBytes) {
+    shm::Offset offset = shm::kNoOffset;
+    if (!allocate(value.size(), false, nullptr, failure, offset)) return nullptr;
+    std::memcpy(arena_->writable(offset), value.data(), value.size());
+    return keep_block({offset, value.size()}, failure);
+  }
+  Entry* const e = take_entry(EntryKind::kObject, failure);
+  if (e == nullptr) return nullptr;
+  Record& record = records_.at(e->index);
+  e->body.generation = record.generation;
+  std::memcpy(record.payload, value.data(), value.size());
+  record.size = static_cast<std::uint32_t>(value.size());
+  record.state.store(detail::kRecordDoneInline, std::memory_order_release);
+  ledger_.put(e->index);
+  return &e->cell;
+}
+
+RefCell* Client::keep_block(const BlockRef& block, Failure& failure) {
   Entry* const e = take_entry(EntryKind::kObject, failure);
   if (e == nullptr) {
-    if (offset != shm::kNoOffset) free_block({offset, value.size()}, {me_, 0, 0});
+    free_block(block, {me_, 0, 0});
     return nullptr;
   }
   Record& record = records_.at(e->index);
   e->body.generation = record.generation;
-  std::uint32_t done = detail::kRecordDoneInline;
-  if (offset != shm::kNoOffset) {
-    std::memcpy(arena_->writable(offset), value.data(), value.size());
-    const BlockRef block{offset, value.size()};
-    rename_block(block, {me_, e->index, record.generation});
-    std::memcpy(record.payload, &block, sizeof(block));
-    done = detail::kRecordDoneBlock;
-  } else {
-    std::memcpy(record.payload, value.data(), value.size());
-    record.size = static_cast<std::uint32_t>(value.size());
-  }
-  record.state.store(done, std::memory_order_release);
+  rename_block(block, {me_, e->index, record.generation});
+  std::memcpy(record.payload, &block, sizeof(block));
+  record.state.store(detail::kRecordDoneBlock, std::memory_order_release);
   ledger_.put(e->index);
   return &e->cell;
+}
+
+void Client::hand_block_over(const BlockRef& block, const shm::BlockOwner& owner) {
+  rename_block(block, owner);
+  if (is_in_slab(block.size) && owner.slot != me_) slabs_.give(block.offset);
 }
 
 std::optional<BlockRef> Client::place_for(std::span<const std::byte> value, const shm::BlockOwner& owner,
@@ -77,8 +91,7 @@ std::optional<BlockRef> Client::place_for(std::span<const std::byte> value, cons
   if (!allocate(value.size(), false, nullptr, failure, offset)) return std::nullopt;
   const BlockRef block{offset, value.size()};
   std::memcpy(arena_->writable(offset), value.data(), value.size());
-  rename_block(block, owner);
-  if (is_in_slab(block.size) && owner.slot != me_) slabs_.give(block.offset);
+  hand_block_over(block, owner);
   return block;
 }
 

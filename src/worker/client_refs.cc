@@ -105,8 +105,10 @@ RefCell* Client::import_locked(const RefName& name) {
 
 RefCell* Client::hold(ObjectKey key) {
   Lock lock(mutex_);
-  return is_over() ? nullptr : import_locked({{key.word, kIsName}});
+  return hold_locked(key);
 }
+
+RefCell* Client::hold_locked(ObjectKey key) { return is_over() ? nullptr : import_locked({{key.word, kIsName}}); }
 
 Entry* Client::borrow(ObjectKey key, const RefName& name) {
   shm::ProcessSlot& slot = control_.slot(key.owner());

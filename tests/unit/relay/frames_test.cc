@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <random>
 
 #include "kit/seed.hpp"
@@ -15,14 +16,18 @@ struct Seen final : FrameHandler {
   static std::string text(std::span<const std::byte> bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   }
-  void on_task(const TaskHead& task, std::span<const std::byte> arguments, std::span<const Part> parts) override {
+  static std::string text(const WireValue& value) {
+    return value.stream != 0 ? "stream " + std::to_string(value.stream) : text(value.here);
+  }
+  void on_task(const TaskHead& task, const WireValue& arguments, std::span<const Part> parts) override {
     std::string line = "task " + std::to_string(task.number) + ' ' + text(arguments);
-    for (const Part& part : parts) line += " part " + std::to_string(part.position) + ' ' + text(part.bytes);
+    for (const Part& part : parts) line += " part " + std::to_string(part.position) + ' ' + text(part.value);
     lines.push_back(line);
   }
-  void on_result(const ResultHead& result, std::span<const std::byte> bytes) override {
-    lines.push_back("result " + std::to_string(result.number) + ' ' + text(bytes));
+  void on_result(const ResultHead& result, const WireValue& value) override {
+    lines.push_back("result " + std::to_string(result.number) + ' ' + text(value));
   }
+  void on_value(const ValueHead& value) override { lines.push_back("value " + std::to_string(value.stream)); }
   void on_lost(const ResultHead& result, std::span<const std::byte> error) override {
     lines.push_back("lost " + std::to_string(result.number) + ' ' + text(error));
   }
@@ -39,7 +44,9 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 
 std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::string>& expected) {
   FrameWriter writer;
-  const auto kind = static_cast<FrameKind>(1 + random() % 6);
+  constexpr FrameKind kKinds[] = {FrameKind::kTasks,  FrameKind::kResults,  FrameKind::kReturned, FrameKind::kLost,
+                                  FrameKind::kGiveUp, FrameKind::kCapacity, FrameKind::kValue};
+  const FrameKind kind = kKinds[random() % std::size(kKinds)];
   const std::uint64_t count = kind == FrameKind::kCapacity ? 1 : 1 + random() % 5;
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::uint64_t number = random() % 1000;
@@ -60,6 +67,12 @@ std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::st
       }
       case FrameKind::kResults:
       case FrameKind::kLost:
+        if (kind == FrameKind::kResults && random() % 3 == 0) {
+          writer.add(kind, ResultHead{number, 0, 0, (std::uint64_t{1} << 20) | kByStream});
+          writer.put_stream(number + 7);
+          expected.push_back("result " + std::to_string(number) + " stream " + std::to_string(number + 7));
+          break;
+        }
         writer.add(kind, ResultHead{number, 0, 0, text.size()});
         writer.put_bytes(bytes_of(text));
         expected.push_back((kind == FrameKind::kLost ? "lost " : "result ") + std::to_string(number) + ' ' + text);
@@ -73,6 +86,11 @@ std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::st
         writer.add(kind, CapacityHead{number, number});
         expected.push_back("capacity " + std::to_string(number));
         break;
+      case FrameKind::kValue:
+        writer.add(kind, ValueHead{number + 1, kStreamBytesMin});
+        expected.push_back("value " + std::to_string(number + 1));
+        break;
+      default: break;
     }
   }
   return writer.finish();

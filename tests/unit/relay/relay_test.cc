@@ -49,7 +49,8 @@ TEST(Relay, ATaskRunsOnTheOtherSite) {
 
 TEST(Relay, ArgumentsAndResultsOfEverySizeCross) {
   TwoSites sites;
-  for (const std::size_t size : {0u, 1u, 39u, 40u, 41u, 100u, 5'000u, 40'000u, 1'000'000u}) {
+  for (const std::size_t size :
+       {0u, 1u, 39u, 40u, 41u, 100u, 5'000u, 40'000u, 131'071u, 131'072u, 1'000'000u, 20'000'000u}) {
     const std::string text(size, 'x');
     EXPECT_EQ(rayx::get(rayx::remote<twice>(text)), text + text) << size;
   }

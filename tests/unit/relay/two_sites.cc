@@ -1,6 +1,8 @@
 #include "two_sites.hpp"
 
+#include <algorithm>
 #include <condition_variable>
+#include <cstring>
 #include <deque>
 #include <mutex>
 #include <stdexcept>
@@ -19,10 +21,11 @@ class Pipe final : public PeerLink {
  public:
   ~Pipe() override { cut(); }
   bool is_congested() const override { return false; }
-  bool send(std::vector<std::byte> frame) override {
+  bool send(std::vector<std::byte> frame) override { return send_after({}, std::move(frame)); }
+  bool send_after(std::vector<OutgoingValue> values, std::vector<std::byte> frame) override {
     const std::lock_guard lock(mutex_);
     if (is_cut_) return false;
-    frames_.push_back(std::move(frame));
+    frames_.push_back({std::move(values), std::move(frame)});
     ready_.notify_one();
     return true;
   }
@@ -30,15 +33,16 @@ class Pipe final : public PeerLink {
   void deliver_to(Relay& relay, PeerId from) {
     thread_ = std::thread([this, &relay, from] {
       for (;;) {
-        std::vector<std::byte> frame;
+        Item item;
         {
           std::unique_lock lock(mutex_);
           ready_.wait(lock, [this] { return is_cut_ || !frames_.empty(); });
           if (is_cut_) break;
-          frame = std::move(frames_.front());
+          item = std::move(frames_.front());
           frames_.pop_front();
         }
-        const Result<void> done = relay.receive(from, frame);
+        for (const OutgoingValue& value : item.values) deliver(relay, from, value);
+        const Result<void> done = relay.receive(from, item.frame);
         if (!done) problem_ = done.error().message;
       }
       relay.remove_peer(from, "the pipe was cut");
@@ -55,9 +59,27 @@ class Pipe final : public PeerLink {
   const std::string& problem() const { return problem_; }
 
  private:
+  struct Item {
+    std::vector<OutgoingValue> values;
+    std::vector<std::byte> frame;
+  };
+  static void deliver(Relay& relay, PeerId from, const OutgoingValue& value) {
+    FrameWriter announced;
+    announced.add(FrameKind::kValue, ValueHead{value.stream, value.bytes.size()});
+    (void)relay.receive(from, announced.finish());
+    constexpr std::size_t kChunk = 100'000;
+    for (std::size_t at = 0; at < value.bytes.size(); at += kChunk) {
+      const auto chunk = value.bytes.subspan(at, std::min(kChunk, value.bytes.size() - at));
+      const std::span<std::byte> place = relay.place_for_value(from, value.stream, at, chunk.size());
+      if (place.empty()) continue;
+      std::memcpy(place.data(), chunk.data(), chunk.size());
+      relay.value_arrived(from, value.stream, chunk.size());
+    }
+  }
+
   std::mutex mutex_;
   std::condition_variable ready_;
-  std::deque<std::vector<std::byte>> frames_;
+  std::deque<Item> frames_;
   bool is_cut_ = false;
   std::string problem_;
   std::thread thread_;
