@@ -9,13 +9,20 @@
 
 namespace rayx::host {
 
+namespace {
+
+// As long as executors yield before they sleep (shm::Backoff): what answers within this time was awake.
+constexpr std::chrono::microseconds kPatience{100};
+
+}  // namespace
+
 Result<std::unique_ptr<Network>> Network::start() {
   static const base::SteadyClock clock;
   Result<std::unique_ptr<wire::Loop>> loop = wire::Loop::create(clock);
   if (!loop) return std::move(loop).error();
   std::unique_ptr<Network> network(new Network(std::move(*loop)));
   try {
-    network->thread_ = std::thread([&running = *network->loop_] { running.run(); });
+    network->thread_ = std::thread([&running = *network->loop_] { running.run(kPatience); });
   } catch (const std::system_error& error) {
     return Error{ErrorCode::kSystemError, std::string("rayx: no thread could be started for the network (") +
                                               error.what() + "). Raise the limit of processes (ulimit -u)"};

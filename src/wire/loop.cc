@@ -1,5 +1,7 @@
 #include "wire/loop.hpp"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <exception>
 #include <optional>
@@ -36,10 +38,27 @@ Loop::~Loop() {
   std::exchange(core_->turn_ends, {}).clear();
 }
 
-void Loop::run() {
+void Loop::run(std::chrono::nanoseconds patience) {
   core_->runner.store(std::this_thread::get_id(), std::memory_order_relaxed);
-  core_->io.run();
+  if (patience.count() == 0) {
+    core_->io.run();
+  } else {
+    while (core_->io.run_one() != 0) core_->poll_for(patience);
+  }
   core_->runner.store({}, std::memory_order_relaxed);
+}
+
+void Loop::Core::poll_for(std::chrono::nanoseconds patience) {
+  base::TimeNs until = clock.now_ns() + patience.count();
+  for (;;) {
+    if (io.poll() != 0) {
+      until = clock.now_ns() + patience.count();
+    } else if (io.stopped() || clock.now_ns() >= until) {
+      return;
+    } else {
+      ::sched_yield();
+    }
+  }
 }
 
 void Loop::stop() { core_->io.stop(); }

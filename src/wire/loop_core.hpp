@@ -32,6 +32,7 @@ struct Loop::Core {
     in_turn = false;
   }
   void end_turn();
+  void poll_for(std::chrono::nanoseconds patience);
   void run_posted();
   void run_due();
   void set_alarm();
