@@ -22,6 +22,7 @@ struct Case {
 std::span<const Case> call_cases();     // cases_calls.cc
 std::span<const Case> object_cases();   // cases_objects.cc
 std::span<const Case> cluster_cases();  // cases_cluster.cc
+std::span<const Case> node_cases();     // cases_nodes.cc
 
 inline constexpr int kBatch = 1000;
 
