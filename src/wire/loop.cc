@@ -49,15 +49,25 @@ void Loop::run(std::chrono::nanoseconds patience) {
 }
 
 void Loop::Core::poll_for(std::chrono::nanoseconds patience) {
-  base::TimeNs until = clock.now_ns() + patience.count();
+  // Whoever gives away a core that others want gets it back after milliseconds; who sleeps is preferred when he wakes.
+  constexpr base::TimeNs kYieldTooLong_ns = 30'000;
+  constexpr base::TimeNs kWithoutPatience_ns = 10'000'000;
+  base::TimeNs now = clock.now_ns();
+  if (now < impatient_until_ns) return;
+  base::TimeNs until = now + patience.count();
   for (;;) {
     if (io.poll() != 0) {
-      until = clock.now_ns() + patience.count();
-    } else if (io.stopped() || clock.now_ns() >= until) {
-      return;
-    } else {
-      ::sched_yield();
+      now = clock.now_ns();
+      until = now + patience.count();
+      continue;
     }
+    if (io.stopped() || now >= until) return;
+    const base::TimeNs before = clock.now_ns();
+    ::sched_yield();
+    now = clock.now_ns();
+    if (now - before < kYieldTooLong_ns) continue;
+    impatient_until_ns = now + kWithoutPatience_ns;
+    return;
   }
 }
 

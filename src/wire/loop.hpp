@@ -29,7 +29,7 @@ class Loop {
   Loop& operator=(const Loop&) = delete;
 
   // Until stop(); a loop runs once. After an event it looks for the next one for as long as `patience` before it sleeps, giving the
-  // core away in between: an answer that comes soon costs no wake-up.
+  // core away in between: an answer that comes soon costs no wake-up. Where others want the core it sleeps at once.
   void run(std::chrono::nanoseconds patience = {});
   void stop();  // also before run(): then it returns at once
   // Runs `work` on the loop's thread, in the order of the calls. About 0.1 us while the loop is awake; wakes it otherwise.

@@ -52,6 +52,7 @@ struct Loop::Core {
   TimerId last_timer = 0;
   std::vector<std::function<void()>> turn_ends;
   bool in_turn = false;
+  base::TimeNs impatient_until_ns = 0;  // the cores are wanted by others: looking for events costs more than it brings
 };
 
 }  // namespace rayx::wire
