@@ -2,8 +2,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <future>
 #include <random>
+#include <string_view>
 #include <utility>
 
 #include "bundle/manifest.hpp"
@@ -27,8 +29,17 @@ std::string name_of_program(const bundle::RunningProgram& program) {
 }  // namespace
 
 Result<std::unique_ptr<Cluster>> Cluster::join(relay::Site& mine, const ClusterConfig& config) {
-  const Result<wire::Endpoint> endpoint = wire::Endpoint::parse(config.address);
-  if (!endpoint) return endpoint.error();
+  std::vector<wire::Endpoint> endpoints;
+  for (std::size_t at = 0; at <= config.address.size();) {
+    const std::size_t comma = std::min(config.address.find(',', at), config.address.size());
+    Result<wire::Endpoint> endpoint = wire::Endpoint::parse(std::string_view(config.address).substr(at, comma - at));
+    if (!endpoint)
+      return Error{
+          ErrorCode::kInvalidConfig,
+          "rayx: init: the address of the cluster (RAYX_ADDRESS or Config::address): " + endpoint.error().message};
+    endpoints.push_back(std::move(*endpoint));
+    at = comma + 1;
+  }
   Result<std::optional<wire::Token>> token = wire::Token::from_environment();
   if (!token) return std::move(token).error();
   if (!*token) {
@@ -52,16 +63,22 @@ Result<std::unique_ptr<Cluster>> Cluster::join(relay::Site& mine, const ClusterC
   Result<std::unique_ptr<Network>> network = Network::start();
   if (!network) return std::move(network).error();
   std::unique_ptr<Cluster> cluster(new Cluster(std::move(*network)));
-  auto client = std::make_shared<SiteClient>(*cluster->network_, mine, std::move(about));
-  cluster->clients_.push_back(client);
-  std::promise<Result<void>> opened;
-  std::future<Result<void>> answer = opened.get_future();
+  // All at once; the slowest says how long it takes.
+  std::vector<std::future<Result<void>>> answers;
   cluster->network_->call([&] {
-    client->begin(*endpoint, **token, wire::TlsPolicy::kOffLoopback,
-                  [&opened](Result<void> outcome) { opened.set_value(std::move(outcome)); });
+    for (const wire::Endpoint& endpoint : endpoints) {
+      auto client = std::make_shared<SiteClient>(*cluster->network_, mine, about);
+      auto opened = std::make_shared<std::promise<Result<void>>>();
+      answers.push_back(opened->get_future());
+      client->begin(endpoint, **token, wire::TlsPolicy::kOffLoopback,
+                    [opened](Result<void> outcome) { opened->set_value(std::move(outcome)); });
+      cluster->clients_.push_back(std::move(client));
+    }
   });
-  Result<void> outcome = answer.get();
-  if (!outcome) return std::move(outcome).error();
+  for (std::future<Result<void>>& answer : answers) {
+    Result<void> outcome = answer.get();
+    if (!outcome) return std::move(outcome).error();
+  }
   return cluster;
 }
 

@@ -16,7 +16,7 @@
 namespace rayx::host {
 
 struct ClusterConfig {
-  std::string address;  // "host:port" of a node
+  std::string address;  // "host:port" of a node, or of several with commas between them
   std::string modules;  // FunctionNumbers::encode
   std::chrono::nanoseconds submit_timeout = std::chrono::seconds(60);
   std::size_t pending_max = 1'000'000;

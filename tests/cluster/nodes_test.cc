@@ -114,6 +114,23 @@ TEST_F(Nodes, ANodeThatIsKilledIsNamedInTheErrorsOfItsTasks) {
   EXPECT_TRUE(nodes_[0]->everything_is_gone());
 }
 
+TEST_F(Nodes, SeveralNodesShareTheTasks) {
+  const std::string addresses = start_node() + ',' + start_node() + ',' + start_node();
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(addresses, {"nodes"}));
+  ASSERT_TRUE(visitor.wait().has_value());
+  EXPECT_THAT(visitor.out(), HasSubstr("nodes 3\n")) << visitor.err();
+}
+
+TEST_F(Nodes, WhenNodesAreKilledTheOthersDoWhatWasThere) {
+  const std::string addresses = start_node() + ',' + start_node() + ',' + start_node();
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(addresses, {"survive"}));
+  ASSERT_TRUE(visitor.read_until("under way")) << visitor.out() << visitor.err();
+  nodes_[0]->kill(SIGKILL);
+  nodes_[2]->kill(SIGKILL);
+  ASSERT_TRUE(visitor.wait().has_value());
+  EXPECT_THAT(visitor.out(), HasSubstr("total 199990000\n")) << visitor.err();
+}
+
 TEST_F(Nodes, ANodeThatIsAskedToEndLeavesNothing) {
   const std::string address = start_node();
   rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"wait"}));

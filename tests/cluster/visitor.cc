@@ -2,9 +2,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <iostream>
 #include <numeric>
 #include <rayx/rayx.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,6 +30,34 @@ int print_lines(int count) {
   std::cerr << "and one to stderr\n";
   std::cout << "the last word, without an end";
   return count;
+}
+
+int where() { return ::getppid(); }
+int busy(int x) {
+  for (int i = 0; i < 50'000; ++i) std::atomic_signal_fence(std::memory_order_seq_cst);
+  return x;
+}
+
+// Tasks that any node may do, and as often as it takes: nodes are killed meanwhile.
+int survive(int count) {
+  const rayx::TaskOptions options{.max_retries = -1};
+  std::vector<rayx::ObjectRef<int>> refs;
+  for (int i = 0; i < count; ++i) refs.push_back(rayx::remote<busy>(options, i));
+  rayx::get(refs[static_cast<std::size_t>(count) / 10]);
+  std::cout << "under way" << std::endl;  // tidy: allow no-endl: the test reads it while this process works
+  long total = 0;
+  for (const auto& ref : refs) total += rayx::get(ref);
+  std::cout << "total " << total << '\n';
+  return 0;
+}
+
+int count_nodes() {
+  std::set<int> forkservers;
+  std::vector<rayx::ObjectRef<int>> refs;
+  for (int i = 0; i < 2'000; ++i) refs.push_back(rayx::remote<where>());
+  for (const auto& ref : refs) forkservers.insert(rayx::get(ref));
+  std::cout << "nodes " << forkservers.size() << '\n';
+  return 0;
 }
 
 int squares(int count) {
@@ -71,6 +101,8 @@ int main(int argc, char** argv) {
     if (what == "squares") return squares(1'000);
     if (what == "wait") return wait_until_killed();
     if (what == "crash") return crash();
+    if (what == "survive") return survive(20'000);
+    if (what == "nodes") return count_nodes();
     if (what == "print") return rayx::get(rayx::remote<print_lines>(30'000)) == 30'000 ? 0 : 1;
   } catch (const rayx::Exception& error) {
     std::cout << "error: " << error.what() << '\n';
