@@ -10,6 +10,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "process/spawn_self.hpp"
 #include "process/worker_setup.hpp"
 #include "shm/machine_limits.hpp"
 
@@ -41,6 +42,7 @@ Result<void> Node::open() {
   if (!made) return std::move(made).error();
   arena_ = std::make_shared<shm::Arena>(std::move(*made));
   control_ = shm::Control::create(arena_->segment(), kProcesses, kLanes);
+  control_.header().arena_mark = static_cast<std::uint32_t>(process::random_word()) & shm::kArenaMarkMask;
   notes_ = shm::DeathNotes(arena_->segment(), kProcesses, kLanes);
   driver_ = *control_.add_process();
   control_.slot(driver_).pid.store(::getpid(), std::memory_order_relaxed);

@@ -22,12 +22,15 @@ namespace rayx::shm {
 inline constexpr std::uint64_t kControlMagic = 0x3130'7872'7961'72ull;  // "rayrx01", little endian
 inline constexpr std::uint32_t kLayoutVersion = 1;
 
+// Arenas of one job have different marks, but for 1 in 16,384.
+inline constexpr std::uint32_t kArenaMarkMask = 0x3fff;
+
 struct ControlHeader {
   std::uint64_t magic;
   std::uint32_t layout_version;
   std::uint32_t processes;  // rows of the process table that this arena has
   std::uint32_t lanes;
-  std::uint32_t reserved;
+  std::uint32_t arena_mark;  // 14 random bits, in each name of an object of this arena
   Offset slots;
   Offset lane_states;
   alignas(kCacheLineBytes) std::atomic<std::uint64_t> membership_version;

@@ -295,6 +295,7 @@ class Client : public detail::Backend {
   const std::chrono::nanoseconds submit_timeout_;
   const std::size_t pending_max_;
   const std::uint32_t first_generation_;
+  const std::uint64_t name_mark_;  // the second word of a name that is no actor's
   const pid_t pid_ = ::getpid();
 
   OwnerMutex mutex_;

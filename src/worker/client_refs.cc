@@ -16,10 +16,6 @@ using shm::ObjectKey;
 
 namespace {
 
-// The second word of a name: 1, whether it is an actor's, its lane and the lane's generation.
-constexpr std::uint64_t kIsName = 1;
-constexpr std::uint64_t kIsActorName = 2;
-
 Failure bad_name() {
   return std::make_unique<Error>(
       Error{ErrorCode::kMalformed,
@@ -33,10 +29,10 @@ Failure bad_name() {
 RefName Client::name_of(const Entry& e) {
   const ObjectKey key =
       e.kind == EntryKind::kBorrowed ? e.key() : ObjectKey::make(me_, e.index, records_.at(e.index).generation);
-  RefName name{{key.word, kIsName}};
+  RefName name{{key.word, name_mark_}};
   const auto actor = e.kind == EntryKind::kActor ? actors_.find(e.index) : actors_.end();
   if (actor != actors_.end()) {
-    name.words[1] = kIsName | kIsActorName | std::uint64_t{actor->second->lane.lane} << 16 |
+    name.words[1] = name_mark_ | kIsActorName | std::uint64_t{actor->second->lane.lane} << 16 |
                     std::uint64_t{actor->second->lane.generation} << 32;
   } else if (e.kind == EntryKind::kBorrowed && e.cell.backend_word[1] != 0) {
     name.words[1] = e.cell.backend_word[1];
@@ -57,7 +53,14 @@ RefCell* Client::import_ref(const RefName& name, Failure& failure) {
   ensure_service();
   Lock lock(mutex_);
   RefCell* const cell = is_over() ? nullptr : import_locked(name);
-  if (cell == nullptr) failure = is_over() ? shut_down_failure("get") : bad_name();
+  if (cell == nullptr && (name.words[1] & kIsName) != 0 && (name.words[1] & kNameMarkMask) != name_mark_) {
+    failure = std::make_unique<Error>(Error{
+        ErrorCode::kMalformed,
+        "rayx: a reference inside a value names an object of another node, which cannot be used here yet. Pass the "
+        "ObjectRef as an argument of its own for a parameter of the value's type, or the value itself"});
+  } else if (cell == nullptr) {
+    failure = is_over() ? shut_down_failure("get") : bad_name();
+  }
   return cell;
 }
 
@@ -89,7 +92,7 @@ RefCell* Client::alias_of(Entry& e) {
 
 RefCell* Client::import_locked(const RefName& name) {
   const ObjectKey key{name.words[0]};
-  if ((name.words[1] & kIsName) == 0 || key.owner() >= control_.header().processes) return nullptr;
+  if ((name.words[1] & kNameMarkMask) != name_mark_ || key.owner() >= control_.header().processes) return nullptr;
   if (key.owner() == me_) {
     if (key.record() >= record_slabs_ * shm::kRecordsPerSlab) return nullptr;
     Entry& e = owned_.at(key.record());
@@ -108,7 +111,7 @@ RefCell* Client::hold(ObjectKey key) {
   return hold_locked(key);
 }
 
-RefCell* Client::hold_locked(ObjectKey key) { return is_over() ? nullptr : import_locked({{key.word, kIsName}}); }
+RefCell* Client::hold_locked(ObjectKey key) { return is_over() ? nullptr : import_locked({{key.word, name_mark_}}); }
 
 Entry* Client::borrow(ObjectKey key, const RefName& name) {
   shm::ProcessSlot& slot = control_.slot(key.owner());

@@ -31,6 +31,7 @@ Client::Client(const ClientConfig& config)
       submit_timeout_(config.submit_timeout),
       pending_max_(config.pending_max),
       first_generation_(generation_base(control_.slot(config.me).generation.load(std::memory_order_relaxed))),
+      name_mark_(kIsName | std::uint64_t{control_.header().arena_mark} << kArenaMarkShift),
       slabs_(config.arena->segment(), config.me),
       holds_(config.arena->segment(), control_.slot(config.me).holds) {
   bulk_copy_ = [](void* to, const void* from, std::size_t bytes) { shm::copy_bulk(to, from, bytes); };

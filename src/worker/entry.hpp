@@ -12,6 +12,7 @@
 
 #include "actor/call_order.hpp"
 #include "owner/ledger.hpp"
+#include "shm/control.hpp"
 #include "shm/hold_table.hpp"
 #include "shm/task_queue.hpp"
 
@@ -69,6 +70,13 @@ struct alignas(64) Entry {
   }
 };
 static_assert(sizeof(Entry) == 128);
+
+// The second word of a name: 1, whether it is an actor's, the mark of the arena in which it means something, and of an actor its
+// lane and the lane's generation.
+inline constexpr std::uint64_t kIsName = 1;
+inline constexpr std::uint64_t kIsActorName = 2;
+inline constexpr int kArenaMarkShift = 2;
+inline constexpr std::uint64_t kNameMarkMask = kIsName | std::uint64_t{shm::kArenaMarkMask} << kArenaMarkShift;
 
 // backend_word[1] of a task that a relay has submitted; backend_word[0] is the relay's tag. Else 0.
 inline constexpr std::uint64_t kWatched = 1;

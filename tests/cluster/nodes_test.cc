@@ -170,6 +170,14 @@ TEST_F(Nodes, ACrashThereIsToldWithItsSignalHere) {
   EXPECT_THAT(visitor.out(), AllOf(HasSubstr("died: "), HasSubstr("SIGKILL"), HasSubstr("die_once"))) << visitor.err();
 }
 
+// Until they can cross: never the wrong object.
+TEST_F(Nodes, AReferenceInsideAValueIsRefusedThere) {
+  const std::string address = start_node();
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"references"}));
+  ASSERT_TRUE(visitor.wait().has_value());
+  EXPECT_THAT(visitor.out(), AllOf(HasSubstr("error: "), HasSubstr("an object of another node"))) << visitor.err();
+}
+
 TEST_F(Nodes, AWrongTokenIsRefusedAtBothEnds) {
   const std::string address = start_node();
   rayx::kit::Program visitor(

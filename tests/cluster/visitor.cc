@@ -32,6 +32,11 @@ int print_lines(int count) {
   return count;
 }
 
+int first_of(const std::vector<rayx::ObjectRef<int>>& refs) { return rayx::get(refs.at(0)); }
+int use_references() {
+  const std::vector<rayx::ObjectRef<int>> refs = {rayx::put(7)};
+  return rayx::get(rayx::remote<first_of>(refs));
+}
 int where() { return ::getppid(); }
 int busy(int x) {
   for (int i = 0; i < 50'000; ++i) std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -101,6 +106,7 @@ int main(int argc, char** argv) {
     if (what == "squares") return squares(1'000);
     if (what == "wait") return wait_until_killed();
     if (what == "crash") return crash();
+    if (what == "references") return use_references();
     if (what == "survive") return survive(20'000);
     if (what == "nodes") return count_nodes();
     if (what == "print") return rayx::get(rayx::remote<print_lines>(30'000)) == 30'000 ? 0 : 1;
