@@ -1,5 +1,6 @@
 #include "host/daemon.hpp"
 
+#include <chrono>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -8,6 +9,13 @@
 #include "host/site_server.hpp"
 
 namespace rayx::host {
+
+namespace {
+
+// A driver that is stopped in a debugger is not a dead one. One whose machine is gone keeps its processes here for so long.
+constexpr std::chrono::seconds kSilentDriverTimeout{60};
+
+}  // namespace
 
 Result<std::unique_ptr<Daemon>> Daemon::start(DaemonConfig config) {
   Result<bundle::Cache> cache = bundle::Cache::open(config.cache);
@@ -26,6 +34,7 @@ Result<void> Daemon::listen() {
   options.port = config_.port;
   wire::LinkConfig link{config_.token, config_.tls, {}, {}};
   link.options.control_bytes_max = wire::kControlBytesCeiling;
+  link.options.heartbeat_timeout = kSilentDriverTimeout;
   Result<std::unique_ptr<wire::Listener>> listener = wire::Listener::create(
       network_->loop(), options, link, [this](std::unique_ptr<wire::Link> made) { on_link(std::move(made)); },
       [this](const wire::RefusedReport& report) {
@@ -59,7 +68,8 @@ Daemon::~Daemon() {
       server->end("the node ends");
     }
   });
-  network_->call([] {});  // what the ends have posted
+  bench_.reset();         // the jobs have ended
+  network_->call([] {});  // what all that has posted
 }
 
 }  // namespace rayx::host

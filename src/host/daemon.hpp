@@ -51,7 +51,7 @@ class Daemon {
   const DaemonConfig config_;
   bundle::Cache cache_;
   std::unique_ptr<Network> network_;
-  Workbench bench_;
+  std::unique_ptr<Workbench> bench_ = std::make_unique<Workbench>();
   wire::Endpoint endpoint_;
   // The loop's thread.
   std::unique_ptr<wire::Listener> listener_;

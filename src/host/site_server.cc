@@ -35,7 +35,7 @@ void SiteServer::handle(const SiteMessage& message) {
 void SiteServer::begin(OpenSite open) {
   state_ = State::kStaging;
   job_ = std::make_shared<Job>(std::move(open), daemon_.config_.resources, daemon_.cache_, *daemon_.network_,
-                               daemon_.bench_);
+                               *daemon_.bench_);
   job_->stage([self = shared_from_this()](Result<Missing> missing) {
     if (self->state_ != State::kStaging) return;
     if (!missing) return self->fail(missing.error().message);
@@ -47,6 +47,7 @@ void SiteServer::begin(OpenSite open) {
 }
 
 std::span<std::byte> SiteServer::on_payload(const wire::PayloadChunk& chunk) {
+  reading_ = chunk.stream;
   if (state_ == State::kOpen)
     return job_->site()->relay().place_for_value(peer_id_, chunk.stream, chunk.offset, chunk.bytes);
   if (state_ != State::kReceiving || chunk.bytes > bytes_to_come_) return {};
@@ -55,6 +56,7 @@ std::span<std::byte> SiteServer::on_payload(const wire::PayloadChunk& chunk) {
 }
 
 void SiteServer::on_payload_end(const wire::PayloadChunk& chunk) {
+  reading_.reset();
   if (state_ == State::kOpen) return job_->site()->relay().value_arrived(peer_id_, chunk.stream, chunk.bytes);
   if (state_ != State::kReceiving) return;
   if (++chunks_on_their_way_ >= kChunksOnTheirWayMax) link_->pause_reading();  // the disk is slower than the network
@@ -69,7 +71,10 @@ void SiteServer::on_payload_end(const wire::PayloadChunk& chunk) {
 void SiteServer::start() {
   state_ = State::kStarting;
   job_->start([self = shared_from_this()](Result<void> started) {
-    if (self->state_ != State::kStarting) return self->job_->end({});  // its opener has gone meanwhile
+    if (self->state_ != State::kStarting) {  // its opener has gone meanwhile
+      self->job_->close_output();
+      return self->job_->end({});
+    }
     if (!started) return self->fail(started.error().message);
     self->state_ = State::kOpen;
     self->link_->send(encode(Opened{}));
@@ -116,6 +121,7 @@ void SiteServer::output_was_seen(std::uint64_t bytes) {
 // The driver is about to leave. It waits until its processes here have ended and it has seen what they printed.
 void SiteServer::end_job() {
   state_ = State::kEnding;
+  stop_reading();
   job_->site()->relay().remove_peer(peer_id_, "the driver has ended");
   job_->end([self = shared_from_this()] {
     if (self->state_ != State::kEnding) return;
@@ -131,9 +137,15 @@ void SiteServer::end_job() {
 }
 
 void SiteServer::on_writable() {
-  if (peer_ == nullptr) return;
-  peer_->became_writable();
+  if (peer_ != nullptr) peer_->became_writable();
+  if (state_ != State::kOpen) return;
   job_->site()->relay().peer_is_writable(peer_id_);
+}
+
+// The memory that a chunk is read into is about to go.
+void SiteServer::stop_reading() {
+  if (reading_) link_->drop_chunk(*reading_);
+  reading_.reset();
 }
 
 void SiteServer::fail(const std::string& why) {
@@ -148,6 +160,7 @@ void SiteServer::end(const std::string& why) {
   const State before = std::exchange(state_, State::kEnded);
   if (before == State::kEnded) return;
   const std::shared_ptr<SiteServer> self = shared_from_this();
+  stop_reading();
   out_watch_.end();
   err_watch_.end();
   if (peer_ != nullptr) peer_->close();
@@ -155,7 +168,7 @@ void SiteServer::end(const std::string& why) {
     job_->site()->relay().remove_peer(peer_id_, why);
     daemon_.log("job " + job_->about().name + " from " + link_->peer().text() + " ended: " + why);
   }
-  if (job_ != nullptr) job_->close_output();
+  if (before == State::kOpen || before == State::kEnding) job_->close_output();
   if (job_ != nullptr && before != State::kStarting && before != State::kEnding) job_->end({});
   daemon_.forget(this);
   link_->close(why);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,7 @@ class SiteServer final : public wire::LinkHandler, public std::enable_shared_fro
   void read_output(bool is_err);
   void output_was_seen(std::uint64_t bytes);
   void end_job();
+  void stop_reading();
   void fail(const std::string& why);
 
   Daemon& daemon_;
@@ -44,6 +46,7 @@ class SiteServer final : public wire::LinkHandler, public std::enable_shared_fro
   std::shared_ptr<NetworkPeer> peer_;
   relay::PeerId peer_id_ = 0;
   std::vector<std::byte> chunk_;
+  std::optional<std::uint64_t> reading_;  // the stream of the chunk that is being read
   int chunks_on_their_way_ = 0;
   std::uint64_t bytes_to_come_ = 0;
   // What the job's processes print goes to the driver, so much at a time.
