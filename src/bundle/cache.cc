@@ -39,7 +39,7 @@ Result<void> make_folders(const std::string& path) {
 // Its real path: names that lead there may change later, this one only by those who may write around it.
 Result<std::string> open_directory(const std::string& directory) {
   if (Result<void> made = make_folders(directory); !made) return made.error();
-  const UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  const base::UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd && (errno == ELOOP || errno == ENOTDIR)) return unsafe(directory, "it is a symbolic link or no folder");
   if (!fd) return file_error("opening the folder", directory, errno);
   struct stat status {};
@@ -87,9 +87,9 @@ Result<Cache> Cache::open(CacheConfig config) {
 
 const std::string& Cache::directory() const { return state_->config.directory; }
 
-Result<UniqueFd> Cache::open_file(const Digest& digest) const {
+Result<base::UniqueFd> Cache::open_file(const Digest& digest) const {
   const std::string path = state_->path_of(digest);
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  base::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   if (!fd) return file_error("opening", path, errno);
   return fd;
 }

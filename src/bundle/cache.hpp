@@ -17,10 +17,10 @@
 
 #include <rayx/result.hpp>
 
+#include "base/unique_fd.hpp"
 #include "bundle/file_digests.hpp"
 #include "bundle/host_libc.hpp"
 #include "bundle/manifest.hpp"
-#include "bundle/unique_fd.hpp"
 
 namespace rayx::bundle {
 
@@ -53,9 +53,9 @@ class FileWriter {
 
   std::shared_ptr<CacheState> state_;
   File file_;
-  UniqueFd fd_;       // holds the lock
-  std::string name_;  // in incoming/; empty: nothing is to be removed
-  std::string pin_;   // where the staging looks for it
+  base::UniqueFd fd_;  // holds the lock
+  std::string name_;   // in incoming/; empty: nothing is to be removed
+  std::string pin_;    // where the staging looks for it
   Sha256 hash_;
   std::uint64_t bytes_ = 0;
 };
@@ -82,7 +82,7 @@ class Layout {
   std::string library_path_;
   std::string folder_;
   std::string lock_path_;
-  UniqueFd lock_;
+  base::UniqueFd lock_;
   pid_t owner_ = -1;  // a child that the host forks does not remove it
   Libc libc_ = Libc::kHosts;
 };
@@ -127,7 +127,7 @@ class Cache {
   // or running jobs fill the cache (kStoreFull).
   Result<Staging> stage(Manifest manifest);
   // A whole file, for another node that asks for it.
-  Result<UniqueFd> open_file(const Digest& digest) const;
+  Result<base::UniqueFd> open_file(const Digest& digest) const;
   const std::string& directory() const;
 
  private:

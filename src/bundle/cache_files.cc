@@ -30,8 +30,8 @@ std::vector<std::string> names_in(const std::string& folder) {
 }
 
 // True if whoever made this file has ended: then it is ours for as long as `fd` is open.
-bool take_unlocked(const std::string& path, UniqueFd& fd) {
-  fd = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+bool take_unlocked(const std::string& path, base::UniqueFd& fd) {
+  fd = base::UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
   return fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0;
 }
 
@@ -51,7 +51,8 @@ Result<LockedFile> make_locked_file(const std::string& folder, const std::string
   for (;;) {
     const std::string name = fresh_name();
     const std::string path = folder + "/" + name + ending;
-    LockedFile made{UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)), name};
+    LockedFile made{base::UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)),
+                    name};
     if (!made.fd && errno == EEXIST) continue;
     if (!made.fd) return file_error("making", path, errno);
     // Before the lock it looks like the leavings of a dead process. One that sweeps may hold it by now, or have removed it.
@@ -65,9 +66,9 @@ Result<LockedFile> make_locked_file(const std::string& folder, const std::string
 
 int copy_file(const std::string& from, const std::string& to, std::span<const ElfFile::Word> fixes,
               const std::string& tail) {
-  const UniqueFd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
+  const base::UniqueFd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
   if (!in) return errno;
-  const UniqueFd out(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0700));
+  const base::UniqueFd out(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0700));
   if (!out) return errno;
   std::vector<std::byte> buffer(std::size_t{1} << 20);
   for (std::uint64_t at = 0;;) {
@@ -97,7 +98,7 @@ int link_or_copy(const std::string& from, const std::string& to) {
 }
 
 void sweep(const CacheState& state) {
-  UniqueFd lock;
+  base::UniqueFd lock;
   for (const std::string& name : names_in(state.incoming)) {
     const std::string path = state.incoming + "/" + name;
     if (take_unlocked(path, lock)) ::unlink(path.c_str());

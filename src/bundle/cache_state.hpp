@@ -6,9 +6,9 @@
 
 #include <rayx/result.hpp>
 
+#include "base/unique_fd.hpp"
 #include "bundle/cache.hpp"
 #include "bundle/file_digests.hpp"
-#include "bundle/unique_fd.hpp"
 
 namespace rayx::bundle {
 
@@ -28,7 +28,7 @@ std::string fresh_name();
 // A new file that is locked for as long as the descriptor is open; whoever finds it unlocked may remove it. `path` ends with a
 // fresh name, which may be drawn anew.
 struct LockedFile {
-  UniqueFd fd;
+  base::UniqueFd fd;
   std::string name;
 };
 Result<LockedFile> make_locked_file(const std::string& folder, const std::string& ending);

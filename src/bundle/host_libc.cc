@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-#include "bundle/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 
 namespace rayx::bundle {
 namespace {
@@ -68,7 +68,7 @@ const std::set<std::string>& HostLibc::versions_of(const std::string& library) {
   if (!is_new) return entry->second;
   for (const std::string& folder : folders_) {
     const std::string path = folder + "/" + library;
-    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const base::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd) continue;
     const Result<ElfFile> elf = read_elf(fd.get(), path);
     if (!elf || elf->machine != kMachineHere) continue;  // a text for the linker, or of a second architecture

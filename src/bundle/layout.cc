@@ -51,7 +51,7 @@ Result<void> Staging::check_content() const {
   for (const File& file : manifest_.files) {
     if (!is_needed(file)) continue;
     const std::string pin = pin_path(file);
-    const UniqueFd fd(::open(pin.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    const base::UniqueFd fd(::open(pin.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (!fd && errno == ENOENT)
       return Error{ErrorCode::kObjectLost,
                    fmt::format("rayx: the file {} of the program is not in the cache {}; it must be fetched first",
@@ -112,7 +112,7 @@ Result<Layout> Staging::lay_out() && {
   for (const File& file : manifest_.files) {
     if (!is_needed(file)) continue;
     const std::string pin = pin_path(file);
-    const UniqueFd fd(::open(pin.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    const base::UniqueFd fd(::open(pin.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (!fd) return file_error("opening", pin, errno);
     const Result<ElfFile> elf = read_elf(fd.get(), file.path);
     if (!elf) return elf.error();

@@ -137,7 +137,7 @@ class Describer {
     } else {
       entry.file.path = normal(module.name.starts_with('/') ? module.name : mapped);
     }
-    const UniqueFd fd(::open(entry.source.c_str(), O_RDONLY | O_CLOEXEC));
+    const base::UniqueFd fd(::open(entry.source.c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd && errno == ENOENT) return was_replaced(entry.file.path);
     if (!fd) return file_error("opening", entry.source, errno);
     if (!is_what_was_loaded(fd.get(), module)) return was_replaced(entry.file.path);
@@ -221,8 +221,8 @@ class Describer {
 
 }  // namespace
 
-Result<UniqueFd> RunningProgram::open(std::size_t file) const {
-  UniqueFd fd(::open(sources.at(file).c_str(), O_RDONLY | O_CLOEXEC));
+Result<base::UniqueFd> RunningProgram::open(std::size_t file) const {
+  base::UniqueFd fd(::open(sources.at(file).c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return file_error("opening", sources[file], errno);
   return fd;
 }

@@ -7,9 +7,9 @@
 
 #include <rayx/result.hpp>
 
+#include "base/unique_fd.hpp"
 #include "bundle/file_digests.hpp"
 #include "bundle/manifest.hpp"
-#include "bundle/unique_fd.hpp"
 
 namespace rayx::bundle {
 
@@ -18,7 +18,7 @@ struct RunningProgram {
   std::vector<std::string> sources;  // for each file of the manifest: where to read it now
 
   // For those who ask for it, in pieces of their size with file_error.hpp's read_at.
-  Result<UniqueFd> open(std::size_t file) const;
+  Result<base::UniqueFd> open(std::size_t file) const;
 };
 
 // All that is loaded now, also by dlopen. Reads and hashes each file once for each `digests`: 30 MB take about 20 ms on a CPU with

@@ -57,13 +57,13 @@ Result<void> Job::finish_files() {
 }
 
 Result<void> Job::make_pipes() {
-  for (process::UniqueFd* const pipe : {out_, err_}) {
+  for (base::UniqueFd* const pipe : {out_, err_}) {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) != 0)
       return Error{ErrorCode::kSystemError, std::string("rayx: no pipe for what the job prints (") +
                                                 std::strerror(errno) + "). Raise the limit of open files (ulimit -n)"};
-    pipe[0] = process::UniqueFd(ends[0]);
-    pipe[1] = process::UniqueFd(ends[1]);
+    pipe[0] = base::UniqueFd(ends[0]);
+    pipe[1] = base::UniqueFd(ends[1]);
     ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
   }
   return {};

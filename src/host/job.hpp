@@ -8,10 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "base/unique_fd.hpp"
 #include "bundle/cache.hpp"
 #include "host/network.hpp"
 #include "host/site_messages.hpp"
-#include "process/unique_fd.hpp"
 #include "relay/site.hpp"
 
 namespace rayx::host {
@@ -70,8 +70,8 @@ class Job : public std::enable_shared_from_this<Job> {
   std::map<std::uint32_t, bundle::FileWriter> writers_;  // of the missing files
   std::unique_ptr<bundle::Layout> layout_;
   std::string problem_;
-  process::UniqueFd out_[2];
-  process::UniqueFd err_[2];
+  base::UniqueFd out_[2];
+  base::UniqueFd err_[2];
   std::unique_ptr<relay::Site> site_;
 };
 

@@ -90,7 +90,7 @@ void SiteClient::send_files() {
     const std::uint32_t file = wanted_[next_];
     const std::uint64_t size = about_->program.manifest.files[file].bytes;
     if (!file_) {
-      Result<bundle::UniqueFd> opened = about_->program.open(file);
+      Result<base::UniqueFd> opened = about_->program.open(file);
       if (!opened) {
         tell(opened.error());
         return link_->close(opened.error().message);

@@ -62,7 +62,7 @@ class SiteClient final : public wire::LinkHandler, public std::enable_shared_fro
   std::vector<std::uint32_t> wanted_;
   std::size_t next_ = 0;
   std::uint64_t offset_ = 0;
-  bundle::UniqueFd file_;
+  base::UniqueFd file_;
 };
 
 }  // namespace rayx::host

@@ -54,8 +54,8 @@ Result<void> Node::open() {
   sched::Effects& effects = *this;
   scheduler_ = std::make_unique<sched::Scheduler>(sched::Units{config_.cpus} * sched::kUnitsOfOneCpu,
                                                   static_cast<std::uint32_t>(config_.max_workers), effects);
-  eventfd_ = process::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  epoll_ = process::UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  eventfd_ = base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  epoll_ = base::UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
   if (!eventfd_ || !epoll_) {
     return Error{ErrorCode::kSystemError, std::string("rayx: init: no file descriptors for the node (") +
                                               std::strerror(errno) + "). Raise the limit of open files (ulimit -n)"};
@@ -189,7 +189,7 @@ void Node::on_readable(std::uint64_t tag) {
   if (found == workers_.end()) return;
   WorkerProcess& worker = found->second;
   const bool is_out = (tag >> 32 << 32) == kWorkerOut;
-  process::UniqueFd& fd = is_out ? worker.out : worker.err;
+  base::UniqueFd& fd = is_out ? worker.out : worker.err;
   observe::OutputWriter& to = is_out ? out_ : err_;
   if (!fd || to.is_congested()) return;
   observe::LinePrefixer& lines = is_out ? *worker.out_lines : *worker.err_lines;
@@ -242,7 +242,7 @@ void Node::flush_output() {
 void Node::listen_to_workers() {
   is_out_paused_ = out_.is_congested();
   is_err_paused_ = err_.is_congested();
-  const auto listen = [this](const process::UniqueFd& fd, std::uint64_t tag, bool is_paused) {
+  const auto listen = [this](const base::UniqueFd& fd, std::uint64_t tag, bool is_paused) {
     epoll_event event{};
     event.events = is_paused ? 0u : EPOLLIN;
     event.data.u64 = tag;

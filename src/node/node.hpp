@@ -138,13 +138,13 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   std::unique_ptr<sched::Scheduler> scheduler_;
   std::unique_ptr<process::ForkServer> fork_server_;
   std::unique_ptr<process::ForkServer> ended_fork_server_;  // until its last event has returned
-  process::UniqueFd server_out_;
-  process::UniqueFd server_err_;
+  base::UniqueFd server_out_;
+  base::UniqueFd server_err_;
   std::unique_ptr<observe::LinePrefixer> server_out_lines_;
   std::unique_ptr<observe::LinePrefixer> server_err_lines_;
-  process::UniqueFd eventfd_;
+  base::UniqueFd eventfd_;
   std::mutex ring_mutex_;  // a thread of the driver may ring while stop() closes it
-  process::UniqueFd epoll_;
+  base::UniqueFd epoll_;
   observe::OutputWriter out_;
   observe::OutputWriter err_;
   struct Shown {

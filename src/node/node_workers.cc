@@ -127,7 +127,7 @@ void Node::on_worker_failed(std::uint64_t slot_word, Error error) {
 }
 
 void Node::drain_rest(WorkerProcess& worker) {
-  const auto take = [](process::UniqueFd& fd, observe::LinePrefixer* lines, observe::OutputWriter& to) {
+  const auto take = [](base::UniqueFd& fd, observe::LinePrefixer* lines, observe::OutputWriter& to) {
     if (fd && lines != nullptr) lines->drain_rest(fd.get(), to);
     fd.reset();
   };

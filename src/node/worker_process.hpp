@@ -7,8 +7,8 @@
 #include <memory>
 #include <string>
 
+#include "base/unique_fd.hpp"
 #include "observe/line_prefixer.hpp"
-#include "process/unique_fd.hpp"
 #include "shm/node_calls.hpp"
 
 namespace rayx::node {
@@ -29,8 +29,8 @@ struct WorkerProcess {
   bool owned = false;  // it had queues and records: burial takes longer
   bool is_dismissed = false;
   pid_t pid = -1;
-  process::UniqueFd out;
-  process::UniqueFd err;
+  base::UniqueFd out;
+  base::UniqueFd err;
   std::unique_ptr<observe::LinePrefixer> out_lines;
   std::unique_ptr<observe::LinePrefixer> err_lines;
   std::string name;                  // before its lines

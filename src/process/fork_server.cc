@@ -87,13 +87,13 @@ Result<void> ForkServer::start(const ForkServerConfig& config) {
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     return describe_spawn_error("making the socket to the fork server", errno);
   }
-  control_ = UniqueFd(ends[0]);
-  const UniqueFd theirs(ends[1]);
+  control_ = base::UniqueFd(ends[0]);
+  const base::UniqueFd theirs(ends[1]);
   Result<Pipe> out = make_pipe();
   if (!out) return out.error();
   Result<Pipe> err = make_pipe();
   if (!err) return err.error();
-  epoll_ = UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
+  epoll_ = base::UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_) return describe_spawn_error("making an epoll descriptor for the fork server", errno);
 
   MessageHeader first{.kind = MessageKind::kServe};
@@ -165,7 +165,7 @@ void ForkServer::send_queued() {
     const bool spawns = next.header.kind == MessageKind::kSpawn;
     if (spawns && in_flight_ >= kSpawnsInFlightMax) break;  // an answer will bring us back
     std::vector<int> fds;
-    for (const UniqueFd& fd : next.fds) fds.push_back(fd.get());
+    for (const base::UniqueFd& fd : next.fds) fds.push_back(fd.get());
     const int error = send_message(control_.get(), next.header, next.payload, fds, true);
     if (error == EAGAIN || error == EWOULDBLOCK || error == ETOOMANYREFS || error == ENOBUFS) {
       full = true;

@@ -21,18 +21,18 @@
 
 #include <rayx/result.hpp>
 
+#include "base/unique_fd.hpp"
 #include "process/exit_status.hpp"
 #include "process/message.hpp"
 #include "process/spawn_self.hpp"
-#include "process/unique_fd.hpp"
 
 namespace rayx::process {
 
 struct WorkerStarted {
   std::uint64_t slot;
   pid_t pid;
-  UniqueFd out;  // non-blocking read ends of its stdout and stderr
-  UniqueFd err;
+  base::UniqueFd out;  // non-blocking read ends of its stdout and stderr
+  base::UniqueFd err;
 };
 
 struct WorkerExit {
@@ -89,8 +89,8 @@ class ForkServer {
 
   // Read ends of the fork server's own stdout and stderr (what static constructors print, and our notes). Non-blocking. The
   // caller reads them until on_server_exit; drained then, they hold the reason.
-  UniqueFd take_out() { return std::move(out_); }
-  UniqueFd take_err() { return std::move(err_); }
+  base::UniqueFd take_out() { return std::move(out_); }
+  base::UniqueFd take_err() { return std::move(err_); }
 
   // Readable when handle_readable() has something to do. An epoll descriptor: level-triggered, may be nested.
   int poll_fd() const { return epoll_.get(); }
@@ -123,14 +123,14 @@ class ForkServer {
   struct Worker {
     bool sent = false;  // the fork server has the request
     pid_t pid = -1;     // -1: not started yet
-    UniqueFd pidfd;
+    base::UniqueFd pidfd;
     bool kill_requested = false;
     bool abandoned = false;  // reported as failed; its exit is not reported
   };
   struct Outgoing {
     MessageHeader header;
     std::string payload;
-    std::vector<UniqueFd> fds;
+    std::vector<base::UniqueFd> fds;
   };
 
   void handle_message(Message& message, ForkServerEvents& events);
@@ -153,7 +153,7 @@ class ForkServer {
   bool watching_writable_ = false;
   int in_flight_ = 0;
   ExitStatus server_status_;
-  UniqueFd epoll_, control_, pidfd_, out_, err_;
+  base::UniqueFd epoll_, control_, pidfd_, out_, err_;
   std::unordered_map<std::uint64_t, Worker> workers_;
   std::deque<Outgoing> outgoing_;
   MessageReader reader_;

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "process/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 
 namespace rayx::process {
 
@@ -52,7 +52,7 @@ struct MessageHeader {
 struct Message {
   MessageHeader header;
   std::string_view payload;  // into the receiver's buffer
-  std::vector<UniqueFd> fds;
+  std::vector<base::UniqueFd> fds;
   bool fds_lost = false;  // the receiver had no free descriptors for all of them (EMFILE)
 };
 

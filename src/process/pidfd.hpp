@@ -8,12 +8,14 @@
 #include <csignal>
 #include <cstdint>
 
-#include "process/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 
 namespace rayx::process {
 
 // Empty (errno: ENOSYS or EPERM) where the kernel or a seccomp filter has no pidfd; ESRCH if there is no such process.
-inline UniqueFd open_pidfd(pid_t pid) { return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); }
+inline base::UniqueFd open_pidfd(pid_t pid) {
+  return base::UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+}
 
 inline bool kill_by_pidfd(int pidfd, int signal) {
   return ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) == 0;

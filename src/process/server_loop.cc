@@ -94,7 +94,7 @@ class Server {
     constructor_fds_ = open_descriptors();
     std::erase(constructor_fds_, control);
     // A handler and not a signalfd: a constructor's thread does not block the signal, and would swallow it.
-    children_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    children_ = base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     child_event = children_.get();
     struct sigaction tell_loop {};
     tell_loop.sa_handler = on_child_signal;
@@ -143,7 +143,7 @@ class Server {
  private:
   struct Worker {
     std::uint64_t slot;
-    UniqueFd control;  // of an exec'd worker: our end
+    base::UniqueFd control;  // of an exec'd worker: our end
   };
 
   bool can_fork() {
@@ -210,7 +210,7 @@ class Server {
       pid = exec_worker(message, out->write_end.get(), err->write_end.get(), worker.control, error);
       if (pid < 0) return fail(header.slot, SpawnStep::kExec, error);
     }
-    const UniqueFd pidfd = open_pidfd(pid);  // no race: nobody but us can reap it
+    const base::UniqueFd pidfd = open_pidfd(pid);  // no race: nobody but us can reap it
     const int control = worker.control.get();
     workers_.emplace(pid, std::move(worker));
 
@@ -223,7 +223,7 @@ class Server {
     // Only now may the worker run: if we die here or earlier, either the driver knows it or it has done nothing.
     if (control >= 0) {
       std::vector<int> passed;
-      for (const UniqueFd& fd : message.fds) passed.push_back(fd.get());
+      for (const base::UniqueFd& fd : message.fds) passed.push_back(fd.get());
       MessageHeader work = header;
       work.number = oom_score_adj_;
       // An error means that it died in a static constructor: reap() reports it.
@@ -234,11 +234,11 @@ class Server {
     }
   }
 
-  pid_t exec_worker(const Message& message, int out, int err, UniqueFd& control, int& error) {
+  pid_t exec_worker(const Message& message, int out, int err, base::UniqueFd& control, int& error) {
     int ends[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return error = errno, -1;
-    const UniqueFd theirs(ends[1]);
-    control = UniqueFd(ends[0]);
+    const base::UniqueFd theirs(ends[1]);
+    control = base::UniqueFd(ends[0]);
     MessageHeader first{.kind = MessageKind::kWork};
     first.value = random_word();
     first.protocol = kProtocol;
@@ -263,7 +263,7 @@ class Server {
     ::dup2(out, STDOUT_FILENO);
     ::dup2(err, STDERR_FILENO);
     std::vector<int> passed;
-    for (UniqueFd& fd : message.fds) passed.push_back(fd.release());
+    for (base::UniqueFd& fd : message.fds) passed.push_back(fd.release());
     std::vector<int> keep = constructor_fds_;
     keep.insert(keep.end(), passed.begin(), passed.end());
     std::sort(keep.begin(), keep.end());
@@ -350,8 +350,8 @@ class Server {
   std::vector<int> constructor_fds_;
   sigset_t mask_before_{};
   struct sigaction sigchld_before_ {};
-  UniqueFd children_;
-  UniqueFd driver_pidfd_;
+  base::UniqueFd children_;
+  base::UniqueFd driver_pidfd_;
   Go* announced_ = nullptr;  // in shared memory: how many workers the driver was told of; a worker waits for its number
   bool forks_ = true;
   bool said_exec_ = false;
@@ -382,7 +382,7 @@ void run_execed_worker(int control) {
   }
   (void)send_message(control, {.kind = MessageKind::kEntered}, {}, {}, true);
   static std::vector<int> passed;
-  for (UniqueFd& fd : message.fds) passed.push_back(fd.release());
+  for (base::UniqueFd& fd : message.fds) passed.push_back(fd.release());
   ::close(control);
   const std::string_view config = message.payload.substr(message.header.env_bytes, message.header.config_bytes);
   enter_worker({.slot = message.header.slot, .fds = passed, .config = config, .forked = false}, message.header.number,

@@ -74,7 +74,7 @@ Result<Pipe> make_pipe(int* error_number) {
     if (error_number != nullptr) *error_number = error;
     return describe_spawn_error("making a pipe for a worker's output", error);
   }
-  Pipe made{UniqueFd(ends[0]), UniqueFd(ends[1])};
+  Pipe made{base::UniqueFd(ends[0]), base::UniqueFd(ends[1])};
   ::fcntl(ends[0], F_SETFL, O_NONBLOCK);  // this end's own description: the worker's end stays blocking
   return made;
 }
@@ -177,10 +177,10 @@ Result<pid_t> spawn_self(const SpawnSelf& request, int* error_number) {
 
   // Sources are moved above the targets 0 to 3, so that no dup2 overwrites a source that is still needed (a driver may have
   // closed its standard descriptors).
-  UniqueFd sources[3];
+  base::UniqueFd sources[3];
   const int given[3] = {request.out, request.err, request.control};
   for (int i = 0; i < 3; ++i) {
-    sources[i] = UniqueFd(::fcntl(given[i], F_DUPFD_CLOEXEC, 10));
+    sources[i] = base::UniqueFd(::fcntl(given[i], F_DUPFD_CLOEXEC, 10));
     if (!sources[i]) {
       const int error = errno;
       if (error_number != nullptr) *error_number = error;

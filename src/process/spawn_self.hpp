@@ -10,7 +10,7 @@
 
 #include <rayx/result.hpp>
 
-#include "process/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 
 namespace rayx::process {
 
@@ -51,8 +51,8 @@ void take_library_path();
 std::uint64_t random_word();
 
 struct Pipe {
-  UniqueFd read_end;   // non-blocking, close-on-exec
-  UniqueFd write_end;  // blocking, close-on-exec
+  base::UniqueFd read_end;   // non-blocking, close-on-exec
+  base::UniqueFd write_end;  // blocking, close-on-exec
 };
 Result<Pipe> make_pipe(int* error_number = nullptr);
 

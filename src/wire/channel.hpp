@@ -22,7 +22,7 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
   // Of the handshake and both hellos; never called in begin, and not after abandon.
   using Settled = std::function<void(Result<void>)>;
 
-  Channel(Loop& loop, UniqueFd socket, Role role, const LinkConfig& config);
+  Channel(Loop& loop, base::UniqueFd socket, Role role, const LinkConfig& config);
   ~Channel();
 
   void begin(std::chrono::nanoseconds timeout, Settled settled);

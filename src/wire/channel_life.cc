@@ -21,7 +21,7 @@ bool wants_tls(TlsPolicy policy, int socket) {
 
 }  // namespace
 
-Channel::Channel(Loop& loop, UniqueFd socket, Role role, const LinkConfig& config)
+Channel::Channel(Loop& loop, base::UniqueFd socket, Role role, const LinkConfig& config)
     : loop_(loop),
       stream_(std::move(socket)),
       config_(config),

@@ -31,7 +31,7 @@ struct Connector::State : std::enable_shared_from_this<State> {
   std::size_t next = 0;
   std::string failures;
   TimerId timer = 0;
-  UniqueFd socket;
+  base::UniqueFd socket;
   std::unique_ptr<Watch> watch;
   std::shared_ptr<Channel> channel;
 };
@@ -77,7 +77,7 @@ void Connector::State::try_next() {
   // Each address has its share, so that one that swallows packets does not take the time of those behind it.
   const base::TimeNs share_ns = left_ns / static_cast<base::TimeNs>(addresses.size() - next);
   const Address& address = addresses[next++];
-  socket = UniqueFd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  socket = base::UniqueFd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return attempt_failed(std::strerror(errno));
   if (::connect(socket.get(), address.get(), address.bytes()) != 0 && errno != EINPROGRESS) {
     return attempt_failed(std::strerror(errno));

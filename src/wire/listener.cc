@@ -25,7 +25,7 @@ struct Listener::State : std::enable_shared_from_this<State> {
   void take_some();
   bool may_start_one();
   void pause(std::chrono::nanoseconds for_ns);
-  void start(UniqueFd socket);
+  void start(base::UniqueFd socket);
   void settled(std::uint64_t id, Result<void> result);
   void refused(RefusedWhy why, const Endpoint& peer, std::string message);
   void report(RefusedWhy why);
@@ -43,7 +43,7 @@ struct Listener::State : std::enable_shared_from_this<State> {
   const LinkConfig config;
   std::function<void(std::unique_ptr<Link>)> on_link;
   std::function<void(const RefusedReport&)> on_refused;
-  UniqueFd socket;
+  base::UniqueFd socket;
   Endpoint endpoint;
   std::map<std::uint64_t, std::shared_ptr<Channel>> unfinished;  // the first is the oldest
   std::uint64_t last_id = 0;
@@ -66,7 +66,7 @@ Result<std::unique_ptr<Listener>> Listener::create(Loop& loop, const ListenerOpt
     return Error{ErrorCode::kSystemError,
                  "no listener on " + address->endpoint().text() + ": " + what + ": " + std::strerror(errno) + advice};
   };
-  state->socket = UniqueFd(::socket(address->family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  state->socket = base::UniqueFd(::socket(address->family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!state->socket) return failed("no socket", "");
   const int fd = state->socket.get();
   // A node that starts again takes its port back, although old connections linger in the kernel.
@@ -125,7 +125,7 @@ void Listener::State::pause(std::chrono::nanoseconds for_ns) {
 void Listener::State::take_some() {
   const auto self = shared_from_this();
   while (on_link && may_start_one()) {
-    UniqueFd accepted(::accept4(socket.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    base::UniqueFd accepted(::accept4(socket.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (accepted) {
       start(std::move(accepted));
       continue;
@@ -142,7 +142,7 @@ void Listener::State::take_some() {
   }
 }
 
-void Listener::State::start(UniqueFd accepted) {
+void Listener::State::start(base::UniqueFd accepted) {
   if (unfinished.size() >= options.handshakes_max) {
     // An honest peer is done in milliseconds, and the rate gives it at least handshakes_max / handshakes_per_second.
     const auto oldest = unfinished.begin();

@@ -9,8 +9,8 @@
 #include <span>
 #include <string>
 
+#include "base/unique_fd.hpp"
 #include "wire/tls.hpp"
-#include "wire/unique_fd.hpp"
 
 namespace rayx::wire {
 
@@ -28,7 +28,7 @@ class Stream {
     std::size_t bytes = 0;
   };
 
-  explicit Stream(UniqueFd socket) : socket_(std::move(socket)) {}
+  explicit Stream(base::UniqueFd socket) : socket_(std::move(socket)) {}
 
   Moved read(const std::array<std::span<std::byte>, 2>& space);
   // For Watch::want_bytes: where bytes of the socket may be put, `plain` or what TLS has; and that they were.
@@ -57,7 +57,7 @@ class Stream {
   Moved read_tls(const std::array<std::span<std::byte>, 2>& space);
   Moved write_tls(const iovec* parts, std::size_t count);
 
-  UniqueFd socket_;
+  base::UniqueFd socket_;
   std::unique_ptr<TlsSession> tls_;
   Error error_;
 };

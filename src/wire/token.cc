@@ -8,8 +8,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/unique_fd.hpp"
 #include "wire/crypto.hpp"
-#include "wire/unique_fd.hpp"
 
 namespace rayx::wire {
 namespace {
@@ -68,7 +68,7 @@ Result<Token> Token::from_hex(std::string_view text) {
 Result<Token> Token::from_file(const std::string& path) {
   const std::string file = "the token's file " + path;
   // O_NONBLOCK: a pipe in the file's place must not stop the program.
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  const base::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
   if (!fd) return bad(file + " cannot be opened: " + reason());
   struct stat about {};
   if (::fstat(fd.get(), &about) != 0) return bad(file + " cannot be examined: " + reason());
@@ -123,7 +123,7 @@ Result<void> Token::write_file(const std::string& path) const {
   // A reader sees the old file or the whole new one, and nobody else ever a readable one.
   std::string text = hex() + '\n';
   std::string scratch = path + ".XXXXXX";
-  const UniqueFd fd(::mkostemp(scratch.data(), O_CLOEXEC));  // mode 0600
+  const base::UniqueFd fd(::mkostemp(scratch.data(), O_CLOEXEC));  // mode 0600
   const auto failed = [&](const char* what) {
     Error error = bad("the token's file " + path + " cannot be " + what + ": " + reason());
     if (fd) ::unlink(scratch.c_str());

@@ -32,7 +32,7 @@ Cache open_cache(const Folder& folder, std::uint64_t bytes_max = std::uint64_t{8
 void expect_right_files(const Folder& folder) {
   FileDigests digests;
   for (const std::string& name : names_in(folder / "cache/v1/files")) {
-    const UniqueFd fd(::open((folder / ("cache/v1/files/" + name)).c_str(), O_RDONLY | O_CLOEXEC));
+    const base::UniqueFd fd(::open((folder / ("cache/v1/files/" + name)).c_str(), O_RDONLY | O_CLOEXEC));
     ASSERT_TRUE(fd);
     EXPECT_EQ(to_hex(digests.of(fd.get(), name).value()), name);
   }
@@ -83,13 +83,13 @@ TEST(Cache, NoLaidOutFileNamesFoldersOfItsOwnHost) {
     for (const std::string& name : file.names) {
       const bool is_libc = file.role != Role::kLibrary;
       const std::string path = layout->folder() + (is_libc ? "/libc/" : "/lib/") + name;
-      const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+      const base::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
       const Result<ElfFile> elf = read_elf(fd.get(), path);
       ASSERT_TRUE(elf) << elf.error().message;
       EXPECT_THAT(elf->search_fixes, IsEmpty()) << path;
     }
   }
-  const UniqueFd fd(::open(layout->executable().c_str(), O_RDONLY | O_CLOEXEC));
+  const base::UniqueFd fd(::open(layout->executable().c_str(), O_RDONLY | O_CLOEXEC));
   EXPECT_EQ(read_elf(fd.get(), "the executable")->interpreter, layout->folder() + "/libc/ld-linux-x86-64.so.2");
 }
 

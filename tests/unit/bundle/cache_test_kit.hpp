@@ -51,7 +51,7 @@ inline const RunningProgram& own_program() {
 // Sends one file as the network would: in pieces.
 inline Result<void> send(Staging& staging, const RunningProgram& from, std::size_t file,
                          std::size_t piece_bytes = 100'000) {
-  const Result<UniqueFd> source = from.open(file);
+  const Result<base::UniqueFd> source = from.open(file);
   if (!source) return source.error();
   Result<FileWriter> writer = staging.write(file);
   if (!writer) return writer.error();

@@ -121,7 +121,7 @@ TEST(RunningProgram, HasAllThatIsLoadedWithItsRole) {
   EXPECT_EQ(role_of("ld-linux-x86-64.so.2"), Role::kLoader);
   EXPECT_EQ(decode_manifest(encode(manifest)).value(), manifest);
   for (std::size_t i = 0; i < manifest.files.size(); ++i) {
-    const Result<UniqueFd> fd = program->open(i);
+    const Result<base::UniqueFd> fd = program->open(i);
     ASSERT_TRUE(fd) << fd.error().message;
     EXPECT_EQ(digests.of(fd->get(), "a source").value(), manifest.files[i].digest) << manifest.files[i].path;
   }

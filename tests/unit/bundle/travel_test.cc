@@ -80,7 +80,7 @@ Told run_worker(const Layout& layout, std::vector<std::string> env) {
   config.program = {layout.executable(), {"the-driver", "--its", "arguments"}, layout.library_path()};
   Told told;
   if (const Result<void> started = server.start(config); !started) return {"", started.error().message};
-  const process::UniqueFd err = server.take_err();
+  const base::UniqueFd err = server.take_err();
   if (const Result<void> ready = server.wait_ready(process::test::kPatience, events); !ready)
     return {"", ready.error().message + process::test::read_text(err.get())};
   if (const Result<void> asked = server.spawn_worker({.slot = 1, .fds = {}, .env = {}, .config = ""}); !asked)

@@ -65,7 +65,7 @@ int run(std::string what) {
     std::cout << started.error().message << '\n' << std::flush;
     return 1;
   }
-  const UniqueFd out = server->take_out(), err = server->take_err();
+  const base::UniqueFd out = server->take_out(), err = server->take_err();
   const base::Deadline second(1000ms);
   if (const Result<void> ready = server->wait_ready(kPatience, *events); !ready) {
     std::cout << ready.error().message << '\n' << indented("server", read_text(err.get()));

@@ -182,7 +182,7 @@ TEST_F(ForkServerTest, WorkersAreClean) {
   ::signal(SIGINT, int_before);
   ::signal(SIGPIPE, pipe_before);
 
-  const UniqueFd passed(::memfd_create("passed", MFD_CLOEXEC));
+  const base::UniqueFd passed(::memfd_create("passed", MFD_CLOEXEC));
   ASSERT_EQ(::write(passed.get(), "payload", 7), 7);
   const int fds[2] = {passed.get(), passed.get()};
   const std::string env[1] = {"RAYX_TEST_OWN=mine"};
@@ -220,7 +220,7 @@ TEST_F(ForkServerTest, WhatAWorkerLeavesBehindDiesWithIt) {
   const std::string text = read_text(events_.started.at(1).out.get(), "\n");
   const pid_t child = std::atoi(text.substr(text.find('=') + 1).c_str());
   ASSERT_GT(child, 0) << text;
-  const UniqueFd pidfd = open_pidfd(child);
+  const base::UniqueFd pidfd = open_pidfd(child);
   expect_exit(1, ExitStatus::Kind::kExited, 0);
   if (pidfd) {
     EXPECT_TRUE(wait_for_end(pidfd.get()));
@@ -351,7 +351,7 @@ TEST_F(ForkServerTest, TooManyDescriptorsInTheDriverIsAnError) {
   rlimit before{};
   ::getrlimit(RLIMIT_NOFILE, &before);
   rlimit few = before;
-  const UniqueFd probe(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const base::UniqueFd probe(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   few.rlim_cur = static_cast<rlim_t>(probe.get()) + 1;  // one free descriptor: fewer than the three of a worker
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
   const Result<void> asked = server_.spawn_worker({.slot = 1, .fds = {}, .env = {}, .config = "pause"});

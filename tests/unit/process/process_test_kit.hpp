@@ -102,7 +102,7 @@ inline std::set<pid_t> marked_processes(const std::string& marker) {
 // True when none of `pids` is left. Each wait is on a pidfd.
 inline bool all_end(const std::set<pid_t>& pids) {
   for (const pid_t pid : pids) {
-    const UniqueFd pidfd = open_pidfd(pid);
+    const base::UniqueFd pidfd = open_pidfd(pid);
     if (pidfd && !wait_for_end(pidfd.get())) return false;
   }
   return true;

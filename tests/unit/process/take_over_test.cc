@@ -20,7 +20,7 @@ using ::testing::HasSubstr;
 
 struct Program {
   pid_t pid = -1;
-  UniqueFd out;  // its stdout and stderr
+  base::UniqueFd out;  // its stdout and stderr
 };
 
 Program start(const char* variable, std::vector<std::string> arguments, std::vector<std::string> env = {}) {
@@ -30,8 +30,8 @@ Program start(const char* variable, std::vector<std::string> arguments, std::vec
   int ends[2];
   EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
   Program program;
-  program.out = UniqueFd(ends[0]);
-  const UniqueFd write_end(ends[1]);
+  program.out = base::UniqueFd(ends[0]);
+  const base::UniqueFd write_end(ends[1]);
   posix_spawn_file_actions_t files;
   ::posix_spawn_file_actions_init(&files);
   ::posix_spawn_file_actions_adddup2(&files, write_end.get(), 1);
@@ -182,7 +182,7 @@ TEST(AnotherProgram, ThatIsNotThereIsNamed) {
 TEST(AnotherProgram, OfAnotherProtocolEndsWithBothNumbers) {
   int ends[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-  const UniqueFd ours(ends[0]), theirs(ends[1]);
+  const base::UniqueFd ours(ends[0]), theirs(ends[1]);
   Result<Pipe> out = make_pipe();
   Result<Pipe> err = make_pipe();
   MessageHeader first{.kind = MessageKind::kServe};

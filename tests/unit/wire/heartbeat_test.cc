@@ -4,8 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/unique_fd.hpp"
 #include "kit/child_process.hpp"
-#include "wire/unique_fd.hpp"
 #include "wire_kit.hpp"
 
 namespace rayx::wire {
@@ -37,12 +37,12 @@ class Peer {
   kit::ChildProcess& process() { return child_; }
 
  private:
-  static std::pair<UniqueFd, UniqueFd> make_pipe() {
+  static std::pair<base::UniqueFd, base::UniqueFd> make_pipe() {
     int ends[2];
     EXPECT_EQ(::pipe(ends), 0);
-    return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+    return {base::UniqueFd(ends[0]), base::UniqueFd(ends[1])};
   }
-  std::pair<UniqueFd, UniqueFd> pipe_;
+  std::pair<base::UniqueFd, base::UniqueFd> pipe_;
   kit::ChildProcess child_;
 };
 

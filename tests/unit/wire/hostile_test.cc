@@ -6,9 +6,9 @@
 #include <cstring>
 #include <random>
 
+#include "base/unique_fd.hpp"
 #include "kit/seed.hpp"
 #include "wire/handshake.hpp"
-#include "wire/unique_fd.hpp"
 #include "wire_kit.hpp"
 
 namespace rayx::wire {
@@ -48,7 +48,7 @@ class Raw {
   void stop_writing() { ::shutdown(fd_.get(), SHUT_WR); }
 
  private:
-  UniqueFd fd_;
+  base::UniqueFd fd_;
 };
 
 // A client that has done everything right up to the hello.
@@ -229,12 +229,12 @@ TEST(Member, ThatPingsWithoutEndAndDoesNotReadTakesNoMemory) {
 }
 
 TEST(Server, ThatIsNoRayxIsSaidSo) {
-  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const base::UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const Address any = *Address::from_numbers("127.0.0.1", 0);
   ASSERT_EQ(::bind(listener.get(), any.get(), any.bytes()), 0);
   ASSERT_EQ(::listen(listener.get(), 4), 0);
   std::jthread http([&] {
-    const UniqueFd taken(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    const base::UniqueFd taken(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     char request[kOpeningBytes];
     EXPECT_GT(::recv(taken.get(), request, sizeof(request), 0), 0);
     constexpr std::string_view kAnswer = "HTTP/1.1 400 Bad Request\r\n\r\n";

@@ -2,7 +2,7 @@
 
 #include <sys/socket.h>
 
-#include "wire/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 #include "wire_kit.hpp"
 
 namespace rayx::wire {
@@ -220,7 +220,7 @@ TEST(Connector, NamesAreResolvedAndEachAddressIsTried) {
 
 TEST(Connector, APeerThatNeverAnswersIsGivenUpAtTheTimeout) {
   // A socket that accepts in the kernel only.
-  const UniqueFd silent(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const base::UniqueFd silent(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const Address any = *Address::from_numbers("127.0.0.1", 0);
   ASSERT_EQ(::bind(silent.get(), any.get(), any.bytes()), 0);
   ASSERT_EQ(::listen(silent.get(), 4), 0);

@@ -6,7 +6,7 @@
 
 #include <atomic>
 
-#include "wire/unique_fd.hpp"
+#include "base/unique_fd.hpp"
 #include "wire_kit.hpp"
 
 namespace rayx::wire {
@@ -98,7 +98,7 @@ TEST(Loop, TheEndOfATurnComesOnceForMuchWork) {
 
 TEST(Watch, ADescriptorOfAnotherIsWatchedUntilTheWatchEnds) {
   LoopThread loop;
-  const UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  const base::UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   auto watch = std::make_unique<Watch>();
   Watched<std::uint64_t> seen;
   loop.call([&] {

@@ -1,11 +1,11 @@
-// UniqueFd: a descriptor that is closed once. `process` has one of its own; rooms of one floor do not know each other.
+// UniqueFd: a file descriptor that is closed once.
 #pragma once
 
 #include <unistd.h>
 
 #include <utility>
 
-namespace rayx::wire {
+namespace rayx::base {
 
 class UniqueFd {
  public:
@@ -17,6 +17,8 @@ class UniqueFd {
 
   int get() const noexcept { return fd_; }
   explicit operator bool() const noexcept { return fd_ >= 0; }
+  int release() noexcept { return std::exchange(fd_, -1); }
+  // close() is never retried on EINTR: on Linux the descriptor is gone, and may already be another thread's.
   void reset() noexcept {
     if (fd_ >= 0) ::close(std::exchange(fd_, -1));
   }
@@ -25,4 +27,4 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-}  // namespace rayx::wire
+}  // namespace rayx::base
