@@ -232,7 +232,7 @@ void Scheduler::take_back_worker(LaneId for_lane, base::TimeNs now_ns) {
 // It is asked again, but ever more rarely: what it owns may be used for ever, and an idle node is to sleep.
 void Scheduler::wait_longer(Worker& worker, base::TimeNs now_ns) {
   worker.idle_since_ns = now_ns;
-  worker.patience_ns *= 2;
+  worker.patience_ns = std::min(2 * worker.patience_ns, kSurplusPatienceMax_ns);
 }
 
 // More workers than CPUs were needed while some waited. Those that have had no lease for some time are asked to leave.

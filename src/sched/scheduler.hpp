@@ -29,6 +29,8 @@ using WorkerId = std::uint32_t;
 inline constexpr Units kUnitsOfOneCpu = 10'000;
 inline constexpr base::TimeNs kQuantum_ns = 10'000'000;
 inline constexpr base::TimeNs kSurplusIdle_ns = 5'000'000'000;
+inline constexpr base::TimeNs kSurplusPatienceMax_ns =
+    3'600'000'000'000;                // between two questions to one that cannot leave yet
 inline constexpr int kStartsMax = 5;  // of one actor's process, if it cannot be started
 
 class Effects {
