@@ -181,6 +181,12 @@ bool Client::leave_if_unused() {
   // Small results that it made for others lie in its slabs.
   if (owns_objects || !pending_adoptions_.empty() || slabs_.blocks_in_use() != 0) return false;
   stopping_.store(true, std::memory_order_seq_cst);
+  lock.unlock();
+  const std::lock_guard no_other(service_mutex_);
+  if (service_.joinable()) {
+    control_.call_service(me_);
+    service_.join();
+  }
   return true;
 }
 
