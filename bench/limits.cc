@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "memory_limits.hpp"
+#include "sockets.hpp"
 
 extern char** environ;
 
@@ -32,7 +33,9 @@ using bench::kBulkBytes;
 using bench::kGiB;
 using bench::map_memory;
 using bench::median_of;
+using bench::receive_all;
 using bench::seconds_of;
+using bench::send_all;
 
 // A child that runs `body` and is waited for. It never returns into the caller's code.
 class Child {
@@ -155,37 +158,20 @@ struct TcpPair {
   }
 };
 
-void send_all(int fd, const std::byte* data, std::size_t size) {
-  for (std::size_t done = 0; done < size;) {
-    const ssize_t n = ::send(fd, data + done, size - done, MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR) continue;
-    check(n > 0, "send");
-    done += static_cast<std::size_t>(n);
-  }
-}
-void receive_all(int fd, std::byte* data, std::size_t size) {
-  for (std::size_t done = 0; done < size;) {
-    const ssize_t n = ::recv(fd, data + done, size - done, 0);
-    if (n < 0 && errno == EINTR) continue;
-    check(n > 0, "recv");
-    done += static_cast<std::size_t>(n);
-  }
-}
-
 double tcp_round_trip_us() {
   constexpr int kTrips = 2'000;
   TcpPair pair;
   std::byte cell[64] = {};
   Child peer([&] {
     for (int i = 0; i < 6 * kTrips; ++i) {
-      receive_all(pair.ends[1], cell, sizeof cell);
+      check(receive_all(pair.ends[1], cell, sizeof cell), "recv");
       send_all(pair.ends[1], cell, sizeof cell);
     }
   });
   const auto burst = [&] {
     for (int i = 0; i < kTrips; ++i) {
       send_all(pair.ends[0], cell, sizeof cell);
-      receive_all(pair.ends[0], cell, sizeof cell);
+      check(receive_all(pair.ends[0], cell, sizeof cell), "recv");
     }
   };
   burst();
@@ -199,7 +185,8 @@ double tcp_gib_s() {
   std::vector<std::byte> chunk(kChunk, std::byte{1});
   Child peer([&] {
     for (int repeat = 0; repeat < kRepeats; ++repeat) {
-      for (std::size_t sent = 0; sent < kBulkBytes; sent += kChunk) receive_all(pair.ends[1], chunk.data(), kChunk);
+      for (std::size_t sent = 0; sent < kBulkBytes; sent += kChunk)
+        check(receive_all(pair.ends[1], chunk.data(), kChunk), "recv");
       send_all(pair.ends[1], chunk.data(), 1);
     }
   });
@@ -207,7 +194,7 @@ double tcp_gib_s() {
   return median_of(kRepeats, [&] {
     return kBulkBytes / kGiB / seconds_of([&] {
              for (std::size_t sent = 0; sent < kBulkBytes; sent += kChunk) send_all(pair.ends[0], chunk.data(), kChunk);
-             receive_all(pair.ends[0], answer, 1);
+             check(receive_all(pair.ends[0], answer, 1), "recv");
            });
   });
 }

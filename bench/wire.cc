@@ -19,6 +19,7 @@
 
 #include "base/clock.hpp"
 #include "kit.hpp"
+#include "sockets.hpp"
 #include "wire/link.hpp"
 #include "wire/listener.hpp"
 #include "wire/loop.hpp"
@@ -70,24 +71,6 @@ class Child {
  private:
   pid_t pid_;
 };
-
-void send_all(int fd, const std::byte* data, std::size_t size) {
-  for (std::size_t done = 0; done < size;) {
-    const ssize_t n = ::send(fd, data + done, size - done, MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR) continue;
-    check(n > 0, "send");
-    done += static_cast<std::size_t>(n);
-  }
-}
-bool receive_all(int fd, std::byte* data, std::size_t size) {
-  for (std::size_t done = 0; done < size;) {
-    const ssize_t n = ::recv(fd, data + done, size - done, 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    done += static_cast<std::size_t>(n);
-  }
-  return true;
-}
 
 enum class Work : char { kEcho, kCount, kBulk };
 
