@@ -100,7 +100,6 @@ class FrameWriter {
  public:
   bool is_empty() const { return count_ == 0; }
   std::size_t bytes() const { return bytes_.size(); }
-  std::uint32_t count() const { return count_; }
 
   template <class Head>
   void add(FrameKind kind, const Head& head) {

@@ -48,7 +48,6 @@ struct Peer {
   // What has come back and says nothing about a task's length: the store there is full.
   base::TimeNs closed_until_ns = 0;
   std::set<std::uint32_t> handed_out;  // rows of tasks that are there
-  std::set<std::uint32_t> taken_in;    // rows of its tasks that are here
   // Tasks of the peer that are done and wait because the link is congested: rows, and whether the worker died.
   std::deque<std::pair<std::uint32_t, bool>> done;
   // Values that have come, or are coming, and that no frame has asked for yet. offset kNoOffset: there was no memory.

@@ -116,8 +116,7 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
     error.code = ErrorCode::kWorkerDied;
     error.node = peer->name;
     error.message = "it was on " + peer->name + ", which is gone: " + how;
-    std::vector<std::byte> bytes(encoded_size(error));
-    encode(error, bytes.data(), bytes.size());
+    const std::vector<std::byte> bytes = bytes_of(error);
     for (const auto& [row, is_lost] : peer->done) forget_taken(row);
     for (const auto& [stream, value] : peer->incoming)
       if (value.offset != shm::kNoOffset) free_block({value.offset, value.bytes}, {me_, 0, 0});

@@ -32,9 +32,6 @@ struct RelayConfig {
 
 class Relay final : public worker::Client {
  public:
-  // Tasks that are at other nodes, or here for other nodes, at a time.
-  static constexpr std::uint32_t kRowsMax = 1u << 20;
-
   explicit Relay(const RelayConfig& config);
   ~Relay() override;
 
@@ -100,6 +97,7 @@ class Relay final : public worker::Client {
   void set_slots(Peer& peer);
   void sleep_until_work(shm::ProcessSlot& slot);
   void wake();
+  static std::vector<std::byte> bytes_of(const detail::RemoteFailure& error);
 
   // relay_in.cc: tasks of other nodes
   worker::RefCell* submit(Peer& peer, const TaskHead& task, const WireValue& arguments, std::span<const Part> parts,

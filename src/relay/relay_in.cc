@@ -64,7 +64,7 @@ RefCell* Relay::keep_value(Peer& peer, const WireValue& value, detail::Failure& 
 RefCell* Relay::submit(Peer& peer, const TaskHead& task, const WireValue& arguments, std::span<const Part> parts,
                        std::uint64_t tag, ReturnReason& reason) {
   detail::Failure failure;
-  worker::LaneUse* const use = find_class_of(task.cpu_units, failure);
+  const std::shared_ptr<worker::LaneUse> use = find_class(task.cpu_units, failure);
   if (use == nullptr) {
     reason = failure->code == ErrorCode::kShuttingDown ? ReturnReason::kClosing : ReturnReason::kRefused;
     return nullptr;
@@ -110,14 +110,12 @@ void Relay::on_task(Peer& peer, const TaskHead& task, const WireValue& arguments
     index = free_taken_.back();
     free_taken_.pop_back();
     taken_[index] = {task.number, peer.id, nullptr};
-    peer.taken_in.insert(index);
   }
   ReturnReason reason = ReturnReason::kRefused;
   RefCell* const cell = submit(peer, task, arguments, parts, index, reason);
   if (cell != nullptr) return;
   const Lock lock(mutex_);
-  peer.taken_in.erase(index);
-  free_taken_.push_back(index);
+  forget_taken(index);
   refuse(peer, task.number, reason);
 }
 
@@ -178,7 +176,6 @@ std::shared_ptr<void> Relay::keep_while_sent(RefCell* cell) {
 
 void Relay::forget_taken(std::uint32_t index) {
   TakenRow& row = taken_[index];
-  if (const auto peer = peers_.find(row.peer); peer != peers_.end()) peer->second->taken_in.erase(index);
   RefCell* const cell = std::exchange(row, {}).cell;
   free_taken_.push_back(index);
   if (cell != nullptr) drop_locked(cell);

@@ -120,8 +120,7 @@ bool Relay::fail_queued() {
       error.code = ErrorCode::kWorkerDied;
       error.message = "rayx: no node of the cluster is left to run the task: " + last_loss_ +
                       ". Start a node, and the program again";
-      std::vector<std::byte> bytes(encoded_size(error));
-      encode(error, bytes.data(), bytes.size());
+      const std::vector<std::byte> bytes = bytes_of(error);
       SentRow row;
       row.owner = task.owner;
       row.record = task.body.record;
@@ -176,8 +175,7 @@ void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, 
     detail::RemoteFailure error;
     error.code = ErrorCode::kMalformed;
     error.message = problem;
-    std::vector<std::byte> bytes(encoded_size(error));
-    encode(error, bytes.data(), bytes.size());
+    const std::vector<std::byte> bytes = bytes_of(error);
     return complete(row, bytes, true);
   }
   free_sent_.pop_back();
@@ -329,6 +327,12 @@ void Relay::complete_with_block(const SentRow& row, const BlockRef& block, bool 
   hand_block_over(block, {row.owner, row.record, row.generation});
   std::memcpy(record.payload, &block, sizeof(block));
   records.complete(row.record, (is_error ? std::uint32_t{detail::kRecordIsError} : 0u) | detail::kRecordDoneBlock);
+}
+
+std::vector<std::byte> Relay::bytes_of(const detail::RemoteFailure& error) {
+  std::vector<std::byte> bytes(encoded_size(error));
+  encode(error, bytes.data(), bytes.size());
+  return bytes;
 }
 
 void Relay::complete_without_memory(const SentRow& row, const std::string& why) {

@@ -195,8 +195,7 @@ class Client : public detail::Backend {
   Entry* take_entry(EntryKind kind, detail::Failure& failure);
   void give_back_slabs();
 
-  // client_foreign.cc: for a relay, whose tasks and values are other nodes'. All but the first under the lock; none waits.
-  LaneUse* find_class_of(std::uint64_t cpu_units, detail::Failure& failure);
+  // client_foreign.cc: for a relay, whose tasks and values are other nodes'. Under the lock; none waits.
   // Not tried again when its worker dies. task_is_done follows, once.
   RefCell* submit_numbered(LaneUse& use, const NumberedCall& call, detail::Failure& failure);
   RefCell* keep_copy(std::span<const std::byte> value, detail::Failure& failure);

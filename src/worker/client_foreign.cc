@@ -7,10 +7,6 @@ namespace rayx::worker {
 
 using detail::Failure;
 
-LaneUse* Client::find_class_of(std::uint64_t cpu_units, Failure& failure) {
-  return find_class(cpu_units, failure).get();
-}
-
 RefCell* Client::submit_numbered(LaneUse& use, const NumberedCall& numbered, Failure& failure) {
   if (is_over()) {
     failure = shut_down_failure("remote");
