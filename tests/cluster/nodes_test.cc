@@ -2,64 +2,21 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <filesystem>
-#include <memory>
 #include <sstream>
 #include <string>
-#include <vector>
 
 #include "kit/program.hpp"
+#include "nodes.hpp"
 
 namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
 
-std::string variable(const char* name) {
-  const char* const value = ::getenv(name);
-  if (value == nullptr) throw std::runtime_error(std::string(name) + " is not set");
-  return value;
-}
-
-class Nodes : public testing::Test {
- protected:
-  Nodes() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "rayx-nodes-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no folder for the test");
-    folder_ = pattern;
-  }
-  ~Nodes() override {
-    for (const auto& node : nodes_) node->kill(SIGTERM);
-    nodes_.clear();
-    std::filesystem::remove_all(folder_);
-  }
-
-  std::string token_file() const { return (folder_ / "token").string(); }
-  // A node that listens; its address.
-  std::string start_node(const std::vector<std::string>& before = {}) {
-    std::vector<std::string> arguments(before);
-    arguments.insert(arguments.end(), {"start", "--port", "0", "--num-cpus", "2", "--token-file", token_file(),
-                                       "--cache", (folder_ / "cache").string()});
-    const std::string program = before.empty() ? variable("RAYX_CLI") : "/usr/bin/unshare";
-    nodes_.push_back(std::make_unique<rayx::kit::Program>(
-        program, rayx::kit::Program::Options{.arguments = arguments,
-                                             .environment = {"EXECUTIONS=" + (folder_ / "executions").string()}}));
-    EXPECT_TRUE(nodes_.back()->read_until("./program")) << nodes_.back()->err();
-    const std::string& out = nodes_.back()->out();
-    const std::size_t at = out.find("RAYX_ADDRESS=") + 13;
-    return out.substr(at, out.find(' ', at) - at);
-  }
-  rayx::kit::Program::Options with(const std::string& address, std::vector<std::string> arguments = {}) const {
-    return {.arguments = std::move(arguments),
-            .environment = {"RAYX_ADDRESS=" + address, "RAYX_TOKEN_FILE=" + token_file()}};
-  }
-  std::filesystem::path folder_;
-  std::vector<std::unique_ptr<rayx::kit::Program>> nodes_;
-};
+using rayx::cluster_test::Nodes;
+using rayx::cluster_test::variable;
 
 TEST_F(Nodes, TwoProgramsOneOfThemAGoogleTestRunOnOneNode) {
   const std::string address = start_node();
@@ -80,8 +37,8 @@ TEST_F(Nodes, TwoProgramsOneOfThemAGoogleTestRunOnOneNode) {
 TEST_F(Nodes, ANodeThatHasNoneOfTheProgramsLibrariesGetsThem) {
   if (::geteuid() != 0) GTEST_SKIP() << "hiding a folder from a node needs root";
   const std::string library = variable("RAYX_VISITOR_LIBRARY_FOLDER");
-  const std::string address = start_node({"--mount", "--propagation", "private", "sh", "-c",
-                                          "mount -t tmpfs none \"$0\" && exec \"$@\"", library, variable("RAYX_CLI")});
+  const std::string address = start_node({.before = {"/usr/bin/unshare", "--mount", "--propagation", "private", "sh",
+                                                     "-c", "mount -t tmpfs none \"$0\" && exec \"$@\"", library}});
   rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"squares"}));
   const auto ended = visitor.wait();
   ASSERT_TRUE(ended.has_value());
@@ -115,14 +72,14 @@ TEST_F(Nodes, ANodeThatIsKilledIsNamedInTheErrorsOfItsTasks) {
 }
 
 TEST_F(Nodes, SeveralNodesShareTheTasks) {
-  const std::string addresses = start_node() + ',' + start_node() + ',' + start_node();
+  const std::string addresses = cluster_of({start_node(), start_node(), start_node()});
   rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(addresses, {"nodes"}));
   ASSERT_TRUE(visitor.wait().has_value());
   EXPECT_THAT(visitor.out(), HasSubstr("nodes 3\n")) << visitor.err();
 }
 
 TEST_F(Nodes, WhenNodesAreKilledTheOthersDoWhatWasThere) {
-  const std::string addresses = start_node() + ',' + start_node() + ',' + start_node();
+  const std::string addresses = cluster_of({start_node(), start_node(), start_node()});
   rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(addresses, {"survive"}));
   ASSERT_TRUE(visitor.read_until("under way")) << visitor.out() << visitor.err();
   nodes_[0]->kill(SIGKILL);

@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 #include <inttypes.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <string>
 
 #include "kit/seed.hpp"
 #include "kit/watchdog.hpp"
@@ -16,6 +18,21 @@ class ReplayHint final : public ::testing::EmptyTestEventListener {
     if (!test.result()->Failed()) return;
     std::printf("rayx: to replay: RAYX_SEED=%" PRIu64 " --gtest_filter=%s.%s\n", rayx::kit::seed(),
                 test.test_suite_name(), test.name());
+    std::fflush(stdout);
+  }
+};
+
+// One line for each test that was skipped, which the summary of ./dev test takes up: name and reason.
+class SkipReport final : public ::testing::EmptyTestEventListener {
+  void OnTestEnd(const ::testing::TestInfo& test) override {
+    if (!test.result()->Skipped()) return;
+    std::string why;
+    for (int i = 0; i < test.result()->total_part_count(); ++i) {
+      const ::testing::TestPartResult& part = test.result()->GetTestPartResult(i);
+      if (part.skipped()) why = part.message();
+    }
+    std::replace(why.begin(), why.end(), '\n', ' ');
+    std::printf("rayx: skipped: %s.%s: %s\n", test.test_suite_name(), test.name(), why.c_str());
     std::fflush(stdout);
   }
 };
@@ -41,5 +58,6 @@ int main(int argc, char** argv) {
     std::fflush(stdout);
   }
   ::testing::UnitTest::GetInstance()->listeners().Append(new ReplayHint);
+  ::testing::UnitTest::GetInstance()->listeners().Append(new SkipReport);
   return RUN_ALL_TESTS();
 }

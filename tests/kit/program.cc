@@ -18,15 +18,14 @@
 #include "base/check.hpp"
 #include "base/clock.hpp"
 #include "base/deadline.hpp"
+#include "kit/eventually.hpp"
+#include "kit/network_namespace.hpp"
 #include "kit/process_tree.hpp"
 
 extern char** environ;
 
 namespace rayx::kit {
 namespace {
-
-using namespace std::chrono_literals;
-constexpr auto kPatience = 30s;  // for what takes milliseconds, on a busy machine
 
 std::string make_mark() {
   static int count = 0;
@@ -63,6 +62,7 @@ Program::Program(const std::string& path, const Options& options) : Program(path
 Program::Program(const std::string& path, const Options& options, const Pipes& pipes)
     : mark_(make_mark()), child_([&]() -> int {
         ::setpgid(0, 0);
+        if (options.network >= 0) NetworkNamespace::enter(options.network);
         const int nothing = ::open("/dev/null", O_RDONLY);
         ::dup2(nothing, 0);
         ::dup2(pipes.out[1], 1);
@@ -125,6 +125,17 @@ bool Program::read_until(const std::string& text) {
   return read_while([&] { return out_.text.find(text) != std::string::npos; });
 }
 
+bool Program::read_errors_until(const std::string& text) {
+  return read_while([&] { return err_.text.find(text) != std::string::npos; });
+}
+
+void Program::read_what_is_there() {
+  read_while([this] {
+    pollfd entries[2] = {{out_.fd, POLLIN, 0}, {err_.fd, POLLIN, 0}};
+    return ::poll(entries, 2, 0) <= 0;
+  });
+}
+
 std::optional<ExitStatus> Program::wait() {
   read_while([&] { return out_.fd < 0 && err_.fd < 0; });
   return child_.wait(kPatience);
@@ -138,29 +149,20 @@ std::vector<pid_t> Program::descendants() const {
 }
 
 bool Program::is_alone() const {
-  const base::Deadline deadline(kPatience);
-  while (!descendants().empty()) {
-    if (deadline.has_passed()) return false;
-    ::poll(nullptr, 0, 1);
-  }
-  return true;
+  return eventually([this] { return descendants().empty(); });
 }
 
 bool Program::everything_is_gone() {
-  const base::Deadline deadline(kPatience);
-  for (;;) {
+  return eventually([this] {
     // Orphans are children of this process now. Other programs of the test that still run are not meant.
-    bool has_children = false;
     for (const ProcessInfo& process : list_processes()) {
       if (process.parent != ::getpid() || live_programs().contains(process.pid)) continue;
       siginfo_t info{};
-      has_children = ::waitid(P_PID, static_cast<id_t>(process.pid), &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0;
-      if (has_children) break;
+      if (::waitid(P_PID, static_cast<id_t>(process.pid), &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
+        return false;
     }
-    if (!has_children && descendants().empty()) return true;
-    if (deadline.has_passed()) return false;
-    ::poll(nullptr, 0, 1);
-  }
+    return descendants().empty();
+  });
 }
 
 }  // namespace rayx::kit

@@ -18,6 +18,7 @@ class Program {
   struct Options {
     std::vector<std::string> arguments = {};
     std::vector<std::string> environment = {};  // "NAME=value", besides the test's own
+    int network = -1;                           // of a TestHosts; -1: the test's own
   };
 
   // Starts it in a process group of its own, with an empty stdin.
@@ -29,6 +30,10 @@ class Program {
   pid_t pid() const { return child_.pid(); }
   // Reads its output until `text` is in its stdout. False: it closed it, or the time is over.
   bool read_until(const std::string& text);
+  // The same for its stderr.
+  bool read_errors_until(const std::string& text);
+  // Takes what there is at present, so that it does not wait for room.
+  void read_what_is_there();
   // Ctrl-C is a signal to the group.
   void kill(int signal_number) { child_.kill(signal_number); }
   void kill_group(int signal_number);
