@@ -180,6 +180,9 @@ void Channel::beat() {
   // When we were stopped ourselves, or do not read, silence says nothing.
   const bool was_late = now - next_beat_ns_ > std::chrono::nanoseconds(options.heartbeat_interval).count();
   if (was_late || reading_is_paused_) heard_ns_ = now;
+  // A slow link: what the peer's side takes is a sign of life, for an answer has to wait behind it.
+  if (const auto ago = stream_.taken_ago())
+    heard_ns_ = std::max(heard_ns_, now - std::chrono::nanoseconds(*ago).count());
   const base::TimeNs silent_ns = now - heard_ns_;
   if (silent_ns >= std::chrono::nanoseconds(options.heartbeat_timeout).count()) {
     return lost(CloseKind::kSilent,

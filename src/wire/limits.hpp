@@ -34,7 +34,7 @@ inline constexpr std::size_t kTurnBytes = 1024 * 1024;
 inline constexpr std::chrono::milliseconds kConnectTimeout{10'000};    // name, TCP, handshake and hello together
 inline constexpr std::chrono::milliseconds kGoodbyeTimeout{1'000};     // for the last words of a link that closes
 inline constexpr std::chrono::milliseconds kHeartbeatInterval{1'000};  // silence after which a link asks
-inline constexpr std::chrono::milliseconds kHeartbeatTimeout{3'000};   // silence after which the peer counts as dead
+inline constexpr std::chrono::milliseconds kHeartbeatTimeout{2'800};   // silence of a dead peer; noticed within 3 s
 
 // Strangers at a listener.
 inline constexpr std::size_t kHandshakesMax = 128;          // unfinished ones; the next one ends the oldest

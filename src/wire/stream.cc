@@ -1,9 +1,14 @@
 #include "wire/stream.hpp"
 
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace rayx::wire {
 
@@ -39,6 +44,7 @@ Stream::Moved Stream::send(const iovec* parts, std::size_t count, std::size_t wa
   } while (n < 0 && errno == EINTR);
   if (n >= 0) {
     const auto bytes = static_cast<std::size_t>(n);
+    sent_bytes_ += bytes;
     return {bytes < wanted ? Status::kDrained : Status::kMoved, bytes};
   }
   if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) return {Status::kWouldBlock};
@@ -68,6 +74,18 @@ Stream::Moved Stream::write(const iovec* parts, std::size_t count) {
   std::size_t wanted = 0;
   for (std::size_t i = 0; i < count; ++i) wanted += parts[i].iov_len;
   return send(parts, count, wanted);
+}
+
+std::optional<std::chrono::milliseconds> Stream::taken_ago() {
+  int on_their_way = 0;
+  tcp_info about{};
+  socklen_t bytes = sizeof(about);
+  if (::ioctl(socket_.get(), SIOCOUTQ, &on_their_way) != 0 ||
+      ::getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &about, &bytes) != 0)
+    return std::nullopt;
+  const std::uint64_t taken = sent_bytes_ - static_cast<std::uint64_t>(on_their_way);
+  if (std::exchange(taken_bytes_, taken) == taken || on_their_way == 0) return std::nullopt;
+  return std::chrono::milliseconds(about.tcpi_last_ack_recv);
 }
 
 void Stream::stop_writing() { ::shutdown(socket_.get(), SHUT_WR); }

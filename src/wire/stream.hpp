@@ -4,8 +4,11 @@
 #include <sys/uio.h>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -44,6 +47,10 @@ class Stream {
   Status shake_hands();
   const TlsSession* tls() const { return tls_.get(); }
 
+  // How long ago the peer's kernel took bytes of ours, if it has taken some since the last call and there are more on their way: an
+  // answer to anything that was sent behind them cannot have come yet. Two system calls.
+  std::optional<std::chrono::milliseconds> taken_ago();
+
   int socket() const { return socket_.get(); }
   void stop_writing();  // the peer reads an end of file behind what was written
   void close() { socket_.reset(); }
@@ -59,6 +66,8 @@ class Stream {
 
   base::UniqueFd socket_;
   std::unique_ptr<TlsSession> tls_;
+  std::uint64_t sent_bytes_ = 0;   // that our kernel took
+  std::uint64_t taken_bytes_ = 0;  // of those the peer's, when taken_ago was asked
   Error error_;
 };
 

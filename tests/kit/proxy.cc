@@ -23,8 +23,8 @@
 #include "base/check.hpp"
 #include "base/clock.hpp"
 #include "base/unique_fd.hpp"
+#include "kit/network_address.hpp"
 #include "kit/network_namespace.hpp"
-#include "kit/raw_socket.hpp"
 #include "kit/seed.hpp"
 
 namespace rayx::kit {

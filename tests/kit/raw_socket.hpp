@@ -1,8 +1,6 @@
 // A TCP socket in the hands of a test: what a peer says that is not ours. Blocking, with the kit's patience.
 #pragma once
 
-#include <netinet/in.h>
-
 #include <cstddef>
 #include <span>
 #include <string>
@@ -10,13 +8,9 @@
 #include <vector>
 
 #include "base/unique_fd.hpp"
+#include "kit/network_address.hpp"
 
 namespace rayx::kit {
-
-// "host:port" in numbers, IPv4.
-sockaddr_in to_sockaddr(const std::string& address);
-// A listener on a port that is free; its address is written there.
-base::UniqueFd listen_on(const std::string& host, int backlog, std::string& address);
 
 class RawSocket {
  public:

@@ -6,6 +6,7 @@
 
 #include "base/unique_fd.hpp"
 #include "kit/child_process.hpp"
+#include "kit/wire_peer.hpp"
 #include "wire_kit.hpp"
 
 namespace rayx::wire {
@@ -117,6 +118,34 @@ TEST(Heartbeat, AOneWayTransferIsNoSilence) {
   EXPECT_GT(client.handler.heard.get().chunks, 0u);
   client.thread.call([&] { client.link.reset(); });
   server.thread.call([&] { server.link.reset(); });
+}
+
+// All that is to be sent lies in the kernel, for longer than the time-out, and the answer to a ping behind it: a slow link, which the
+// test plays by reading little at a time and saying nothing.
+TEST(Heartbeat, WhatASlowLinkHasYetToCarryIsNoSilence) {
+  const Token token = Token::make_random();
+  LinkConfig config = impatient(token);
+  config.options.heartbeat_timeout = std::chrono::milliseconds(1'500);
+  Server server(config);
+  kit::RawSocket slow = kit::become_member(server.endpoint.text(), token);
+  const int few_bytes = 16 * 1024;
+  ASSERT_EQ(::setsockopt(slow.fd(), SOL_SOCKET, SO_RCVBUF, &few_bytes, sizeof(few_bytes)), 0);
+  slow.send(kit::frame(FrameKind::kHello, {}));
+  ASSERT_TRUE(server.links.wait([](int count) { return count == 1; }));
+  constexpr std::size_t kBytes = 400'000;
+  const test::Bytes bytes(kBytes);
+  ASSERT_EQ(server.thread.call([&] { return server.link->send(bytes); }), Sent::kQueued);
+  // Twice the time-out.
+  constexpr std::size_t kPieces = 100;
+  std::size_t read = 0;
+  for (std::size_t i = 0; i < kPieces; ++i) {
+    read += slow.read(kBytes / kPieces).size();
+    ASSERT_FALSE(server.handler.wait_closed(std::chrono::milliseconds(30))) << server.handler.reason().message;
+  }
+  EXPECT_EQ(read, kBytes);
+  // Now it could answer.
+  ASSERT_TRUE(server.handler.wait_closed());
+  EXPECT_EQ(server.handler.reason().kind, CloseKind::kSilent) << server.handler.reason().message;
 }
 
 }  // namespace
