@@ -134,6 +134,17 @@ TEST_F(Links, ANodeThatIsKilledIsNoticedAtOnce) {
   EXPECT_THAT(program->out(), AllOf(Not(HasSubstr("nothing was heard")), HasSubstr("done on b")));
 }
 
+// As in a debugger, or on a machine that swaps for seconds. When it goes on it learns that it was given up.
+TEST_F(Links, ANodeThatIsStoppedIsGivenUpAndEndsTheJobWhenItGoesOn) {
+  start_behind_a_proxy();
+  const auto program = hold("hold");
+  nodes_[0]->kill(SIGSTOP);
+  expect_all_done_on_b(*program);
+  nodes_[0]->kill(SIGCONT);
+  EXPECT_TRUE(nodes_[0]->is_alone()) << "the job lives on";
+  expect_both_work();
+}
+
 TEST_F(Links, AConnectionThatIsResetEndsTheJobThereAndMovesTheTasks) {
   start_behind_a_proxy();
   const auto program = hold("hold");

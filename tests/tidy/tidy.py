@@ -62,6 +62,9 @@ REGISTRY_URL = re.compile(
     r"https?://[^\s\"'<>)]*(pypi\.|pythonhosted\.|npmjs\.|crates\.io|rubygems\.|maven\.|repo1\.|proxy\.golang\.|"
     r"deb\.debian\.|security\.debian\.|archive\.ubuntu\.|conan\.io|anaconda\.|artifactory|nexus|devpi)", re.IGNORECASE)
 
+TEST = re.compile(r"^TEST(?:_F|_P)?\((\w+), *(\w+)\)", re.MULTILINE)
+TEST_NAME = re.compile(r"`([A-Z]\w+\.[A-Z]\w+)`")
+
 ALLOW = re.compile(r"tidy: allow ([\w-]+): \S+")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 
@@ -147,6 +150,7 @@ class Tidy:
                 self.check_bans(path, raw_lines, code_lines)
                 self.check_includes(path, raw_lines, code_lines)
         self.check_rooms()
+        self.check_failure_page()
 
     def add(self, path, line, rule, text, raw_line=""):
         allowed = ALLOW.search(raw_line)
@@ -244,6 +248,27 @@ class Tidy:
             match = re.fullmatch(r"tests/unit/([^/]+)/meson\.build", path)
             if match and f"'{match.group(1)}'" not in listed:
                 self.add(path, 1, "unbuilt-tests", "tests/meson.build does not name this folder, so its tests never run")
+
+    def check_failure_page(self):
+        """A promise about failures that no test keeps is none: each row names tests, and all of them exist."""
+        page = "docs/failure.md"
+        if page not in self.file_set:
+            return
+        tests = set()
+        for path in self.files:
+            if path.startswith("tests/") and path.endswith(".cc"):
+                tests |= {".".join(names) for names in TEST.findall(read_text(os.path.join(self.root, path)) or "")}
+        lines = read_text(os.path.join(self.root, page)).splitlines()
+        for number, line in enumerate(lines, 1):
+            is_title = number < len(lines) and re.match(r"\| *---", lines[number])
+            if not line.startswith("|") or line.startswith("| ---") or is_title:
+                continue
+            named = TEST_NAME.findall(line)
+            if not named:
+                self.add(page, number, "failure-tests", "the row names no test that makes it happen: `Suite.Name`")
+            for name in named:
+                if name not in tests:
+                    self.add(page, number, "failure-tests", f"there is no test {name}")
 
 
 def main():

@@ -69,6 +69,12 @@ class Planted(unittest.TestCase):
         folder = {"tests/unit/shm/meson.build": "test()\n", "tests/unit/base/meson.build": "test()\n"}
         self.expect("tests/unit/shm/meson.build", "test()\n", (1, "unbuilt-tests"), others={**folder, "tests/meson.build": "'base'"})
 
+    def test_rows_of_the_failure_page_name_tests_that_exist(self):
+        page = ("| what | tests |\n| --- | --- |\n| a | `Links.Hold` |\n| b | nobody |\n| c | `Links.Hold`, `Links.Break` |\n"
+                "Beside the table nothing is asked.\n")
+        self.expect("docs/failure.md", page, (4, "failure-tests"), (5, "failure-tests"),
+                    others={"tests/a_test.cc": "TEST_F(Links, Hold) {}\n"})
+
     def test_door_needs_the_standard_library_only(self):
         self.expect("include/rayx/a.hpp", "#pragma once\n#include <vector>\n#include <rayx/b.hpp>\n")
         self.expect("include/rayx/a.hpp", '#pragma once\n#include <fmt/core.h>\n#include <unistd.h>\n#include "base/check.hpp"\n',
