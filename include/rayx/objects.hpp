@@ -133,7 +133,7 @@ ObjectRef<detail::PutValue<A>> put(const A& value) {
   } else {
     detail::Backend& backend = detail::require_backend("put");
     alignas(8) std::byte small[detail::kRecordInlineBytes];
-    detail::Encoding<Value> encoding(backend, "put", true, small, codec::to_parameter<Value>(value));
+    detail::Encoding<Value> encoding(backend, "put", small, codec::to_parameter<Value>(value));
     detail::Failure failure;
     detail::RefCell* const cell = backend.put(encoding.hand_over(), failure);
     if (cell == nullptr) [[unlikely]]

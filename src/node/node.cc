@@ -48,6 +48,7 @@ Result<void> Node::open() {
   control_.slot(driver_).pid.store(::getpid(), std::memory_order_relaxed);
   if (config_.has_relay) {
     relay_ = *control_.add_process();
+    control_.header().has_relay = 1;
     control_.slot(relay_).pid.store(::getpid(), std::memory_order_relaxed);
   }
   desk_ = std::make_unique<MemoryDesk>(arena_->store_begin(), arena_->store_bytes(), clock_);

@@ -30,6 +30,7 @@ bool walk_results(FrameReader& reader, std::uint32_t count, bool is_lost, FrameH
     WireValue value;
     if (!reader.take(head) || !reader.take_value(head.bytes, value)) return false;
     if (is_lost && value.stream != 0) return reader.fail("an error comes as a stream");
+    if (is_lost && value.names.size() != 0) return reader.fail("an error has references inside");
     if (handler == nullptr) continue;
     if (is_lost) {
       handler->on_lost(head, value.here);
@@ -58,6 +59,7 @@ bool walk_capacity(FrameReader& reader, std::uint32_t count, FrameHandler* handl
   CapacityHead head{};
   if (count != 1) return reader.fail("a capacity is said once in a frame");
   if (!reader.take(head)) return false;
+  if (head.node == 0) return reader.fail("its node has no number");
   if (handler != nullptr) handler->on_capacity(head);
   return true;
 }
@@ -68,6 +70,28 @@ bool walk_values(FrameReader& reader, std::uint32_t count, FrameHandler* handler
     if (!reader.take(head)) return false;
     if (head.stream == 0 || head.bytes < kStreamBytesMin) return reader.fail("a value that is none is announced");
     if (handler != nullptr) handler->on_value(head);
+  }
+  return true;
+}
+
+bool walk_fetched(FrameReader& reader, std::uint32_t count, FrameHandler* handler) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    FetchedHead head{};
+    WireValue value;
+    if (!reader.take(head) || !reader.take_value(head.bytes, value)) return false;
+    if (handler != nullptr) handler->on_fetched(head, value);
+  }
+  return true;
+}
+
+// Frames of heads alone.
+template <class Head>
+bool walk_heads(FrameReader& reader, std::uint32_t count, FrameHandler* handler,
+                void (FrameHandler::*on_head)(const Head&)) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    Head head{};
+    if (!reader.take(head)) return false;
+    if (handler != nullptr) (handler->*on_head)(head);
   }
   return true;
 }
@@ -85,6 +109,14 @@ bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::string& 
       case FrameKind::kGiveUp: is_whole = walk_returns(reader, head.count, true, handler); break;
       case FrameKind::kValue: is_whole = walk_values(reader, head.count, handler); break;
       case FrameKind::kCapacity: is_whole = walk_capacity(reader, head.count, handler); break;
+      case FrameKind::kFetch: is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_fetch); break;
+      case FrameKind::kFetched: is_whole = walk_fetched(reader, head.count, handler); break;
+      case FrameKind::kRelease: is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_release); break;
+      case FrameKind::kAskHold: is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_ask_hold); break;
+      case FrameKind::kHoldAnswer:
+        is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_hold_answer);
+        break;
+      case FrameKind::kLentBack: is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_lent_back); break;
       default: is_whole = reader.fail("its kind is unknown"); break;
     }
   }

@@ -27,6 +27,13 @@ enum class FrameKind : std::uint32_t {
   kEnd = 9,
   kValue = 10,  // ValueHead: its bytes follow as chunks of the stream, and then the frame that needs it
   kGiveUp = 6,  // ReturnHead: the asker does not want the results any more
+  // References: docs/design/relay.md tells who owes whom what.
+  kFetch = 11,       // KeyHead: the value of an object of yours, when it is there
+  kFetched = 12,     // FetchedHead, value or error
+  kRelease = 13,     // CountHead: so many of the times that you have named this object to me are over
+  kAskHold = 14,     // KeyHead: an object of yours that another node has named to me
+  kHoldAnswer = 15,  // CountHead: 1, and it counts as named once; 0: there is no such object
+  kLentBack = 16,    // LentHead: of the times that you have named this object to me, which is not yours, one is over
 };
 
 struct FrameHead {
@@ -49,11 +56,44 @@ static_assert(sizeof(TaskHead) == 32);
 
 // Set in a length: the bytes do not follow, but the number of the stream that has brought them.
 inline constexpr std::uint64_t kByStream = std::uint64_t{1} << 63;
+// Set in a length: behind the bytes, or the stream's number, come a count (uint64) and so many NameEntries.
+inline constexpr std::uint64_t kHasNames = std::uint64_t{1} << 62;
+inline constexpr std::uint64_t kLengthMask = kHasNames - 1;
 // Values from this size on cross as streams, from store to store.
 inline constexpr std::size_t kStreamBytesMin = 256u << 10;
 
 struct ValueHead {
   std::uint64_t stream;
+  std::uint64_t bytes;
+};
+
+// A reference inside a value, by the name that holds on every node of the job. What stands in the value's own bytes there means
+// something on the sender's node only: the receiver overwrites it.
+struct NameEntry {
+  std::uint64_t position;  // of its sizeof(detail::RefName) bytes in the value; they do not overlap, and ascend
+  std::uint64_t origin;    // NodeId of the arena in which the object lies
+  std::uint64_t key;       // ObjectKey there
+  std::uint64_t actor;     // ActorId, 0: not an actor's handle
+  std::uint64_t home;      // NodeId where the actor lives for ever; 0: the head knows where it is
+};
+static_assert(sizeof(NameEntry) == 40);
+inline constexpr std::size_t kNameBytes = 16;
+
+struct KeyHead {
+  std::uint64_t key;
+};
+struct CountHead {
+  std::uint64_t key;
+  std::uint64_t count;
+};
+struct LentHead {
+  std::uint64_t origin;
+  std::uint64_t key;
+};
+struct FetchedHead {
+  std::uint64_t key;
+  std::uint32_t is_error;
+  std::uint32_t reserved;
   std::uint64_t bytes;
 };
 
@@ -82,6 +122,7 @@ struct ReturnHead {
 struct CapacityHead {
   std::uint64_t cpu_units;
   std::uint64_t cpu_units_of_node;  // no task that needs more can ever run there
+  std::uint64_t node;               // NodeId of the sender; never 0. The first frame on a link says it
 };
 
 struct OutputHead {
@@ -135,11 +176,28 @@ class FrameWriter {
   std::uint32_t count_ = 0;
 };
 
+// NameEntries where they lie in a frame.
+class WireNames {
+ public:
+  WireNames() = default;
+  explicit WireNames(std::span<const std::byte> entries) : entries_(entries) {}
+  std::size_t size() const { return entries_.size() / sizeof(NameEntry); }
+  NameEntry at(std::size_t i) const {
+    NameEntry entry;
+    std::memcpy(&entry, entries_.data() + i * sizeof(entry), sizeof(entry));
+    return entry;
+  }
+
+ private:
+  std::span<const std::byte> entries_;
+};
+
 // A value in a frame: its bytes, or the stream that has brought them.
 struct WireValue {
   std::span<const std::byte> here;
   std::uint64_t bytes = 0;
   std::uint64_t stream = 0;  // 0: none
+  WireNames names = {};
 };
 
 // Reads a frame that was received. After a failure every read fails; `problem` says what was wrong.
@@ -161,11 +219,15 @@ class FrameReader {
     rest_ = rest_.subspan(padded(bytes));
     return true;
   }
-  bool take_value(std::uint64_t bytes, WireValue& value) {
-    if ((bytes & kByStream) == 0) return value.bytes = bytes, take_bytes(bytes, value.here);
-    value.bytes = bytes & ~kByStream;
-    if (!take(value.stream)) return false;
-    return value.stream != 0 || fail("a stream has no number");
+  bool take_value(std::uint64_t length, WireValue& value) {
+    value.bytes = length & kLengthMask;
+    if ((length & kByStream) == 0) {
+      if (!take_bytes(value.bytes, value.here)) return false;
+    } else {
+      if (!take(value.stream)) return false;
+      if (value.stream == 0) return fail("a stream has no number");
+    }
+    return (length & kHasNames) == 0 || take_names(value);
   }
   bool fail(std::string_view problem) {
     if (problem_.empty()) problem_ = problem;
@@ -175,6 +237,24 @@ class FrameReader {
   std::string_view problem() const { return problem_; }
 
  private:
+  bool take_names(WireValue& value) {
+    std::uint64_t count = 0;
+    std::span<const std::byte> entries;
+    if (!take(count)) return false;
+    if (count > rest_.size() / sizeof(NameEntry)) return fail("a value has more names than the frame holds");
+    if (!take_bytes(count * sizeof(NameEntry), entries)) return false;
+    value.names = WireNames(entries);
+    std::uint64_t end = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const NameEntry entry = value.names.at(i);
+      if (entry.position < end || entry.position > value.bytes || value.bytes - entry.position < kNameBytes)
+        return fail("a name stands outside its value");
+      if (entry.origin == 0 || entry.key == 0) return fail("a name names nothing");
+      end = entry.position + kNameBytes;
+    }
+    return true;
+  }
+
   std::span<const std::byte> rest_;
   std::string_view problem_;
 };
@@ -193,6 +273,12 @@ class FrameHandler {
   virtual void on_returned(const ReturnHead& task) = 0;
   virtual void on_give_up(TaskNumber number) = 0;
   virtual void on_capacity(const CapacityHead& capacity) = 0;
+  virtual void on_fetch(const KeyHead& object) = 0;
+  virtual void on_fetched(const FetchedHead& object, const WireValue& value) = 0;
+  virtual void on_release(const CountHead& object) = 0;
+  virtual void on_ask_hold(const KeyHead& object) = 0;
+  virtual void on_hold_answer(const CountHead& object) = 0;
+  virtual void on_lent_back(const LentHead& object) = 0;
 
  protected:
   ~FrameHandler() = default;

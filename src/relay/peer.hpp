@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/cluster_ids.hpp"
 #include "relay/frames.hpp"
 #include "sched/window.hpp"
 #include "shm/layout.hpp"
@@ -40,7 +41,8 @@ class PeerLink {
 
 struct Peer {
   PeerId id = 0;
-  std::string name;  // for messages: "node 3 (host:port)"
+  std::string name;   // for messages: "node 3 (host:port)"
+  base::NodeId node;  // 0: it has not said it yet
   std::shared_ptr<PeerLink> link;
   std::uint64_t cpu_units = 0;  // that it gives to this job
   std::uint64_t cpu_units_of_node = 0;
@@ -58,11 +60,20 @@ struct Peer {
   };
   std::map<std::uint64_t, Incoming> incoming;
   std::uint64_t next_stream = 1;
+  // Values that the peer has asked for, which are there and wait because the link is congested: keys of exports.
+  std::deque<std::uint64_t> due;
+  // In the order in which they are sent: a hold is given back behind everything that may name its object.
   FrameWriter tasks;
   FrameWriter results;
+  FrameWriter fetched;
   FrameWriter lost;
   FrameWriter returned;
   FrameWriter given_up;
+  FrameWriter fetches;
+  FrameWriter holds_asked;
+  FrameWriter holds_answered;
+  FrameWriter lent_back;
+  FrameWriter released;
 };
 
 }  // namespace rayx::relay

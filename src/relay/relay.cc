@@ -23,6 +23,14 @@ class Relay::Incoming final : public FrameHandler {
   // What has begun goes on, and its result is dropped where it arrives.
   void on_give_up(TaskNumber) override {}
   void on_capacity(const CapacityHead& capacity) override { relay_.on_capacity(peer_, capacity); }
+  void on_fetch(const KeyHead& object) override { relay_.on_fetch(peer_, object); }
+  void on_fetched(const FetchedHead& object, const WireValue& value) override {
+    relay_.on_fetched(peer_, object, value);
+  }
+  void on_release(const CountHead& object) override { relay_.on_release(peer_, object); }
+  void on_ask_hold(const KeyHead& object) override { relay_.on_ask_hold(peer_, object); }
+  void on_hold_answer(const CountHead& object) override { relay_.on_hold_answer(peer_, object); }
+  void on_lent_back(const LentHead& object) override { relay_.on_lent_back(peer_, object); }
 
  private:
   Relay& relay_;
@@ -34,7 +42,10 @@ Relay::Relay(const RelayConfig& config)
       shared_arena_(config.arena),
       life_(std::make_shared<Life>()),
       cpu_units_(config.cpu_units),
+      node_(config.node),
+      places_(config.places),
       puller_(control(), config.client.me) {
+  RAYX_CHECK(node_, "a relay has no node", config.client.me);
   life_->relay = this;
   ensure_service();  // from here on no death is buried without this process's word
   thread_ = std::thread([this] { pull(); });
@@ -57,7 +68,7 @@ void Relay::shutdown() noexcept {
   Client::shutdown();
 }
 
-PeerId Relay::add_peer(std::string name, std::shared_ptr<PeerLink> link) {
+PeerId Relay::add_peer(std::string name, std::shared_ptr<PeerLink> link, base::NodeId node) {
   PeerId id = 0;
   {
     const Lock lock(mutex_);
@@ -67,9 +78,11 @@ PeerId Relay::add_peer(std::string name, std::shared_ptr<PeerLink> link) {
     peer->name = std::move(name);
     peer->link = std::move(link);
     FrameWriter writer;
-    writer.add(FrameKind::kCapacity, CapacityHead{cpu_units_, cpu_units_});
+    writer.add(FrameKind::kCapacity, CapacityHead{cpu_units_, cpu_units_, node_.value});
     peer->link->send(writer.finish());
-    peers_.emplace(id, std::move(peer));
+    Peer& added = *peers_.emplace(id, std::move(peer)).first->second;
+    if (node) peer_has_a_number(added, node);
+    flush(added);
     had_peers_ = true;
     peers_count_.store(static_cast<std::uint32_t>(peers_.size()), std::memory_order_release);
   }
@@ -87,11 +100,13 @@ Result<void> Relay::receive(PeerId id, std::span<const std::byte> frame) {
   FrameHead head{};
   if (frame.size() >= sizeof(head)) std::memcpy(&head, frame.data(), sizeof(head));
   std::string problem;
+  if (!peer->node && head.kind != FrameKind::kCapacity)
+    return Error{ErrorCode::kMalformed, "rayx: " + peer->name + " sent something before it had said which node it is"};
   Incoming incoming(*this, *peer);
   if (head.kind == FrameKind::kTasks) {
     problem = read_frame(frame, incoming);  // each task takes the lock where it needs it
     const Lock lock(mutex_);
-    flush(*peer);
+    flush_all_peers();
   } else {
     const Lock lock(mutex_);
     problem = read_frame(frame, incoming);
@@ -109,7 +124,7 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
     const auto found = peers_.find(id);
     if (found == peers_.end()) return;
     const std::unique_ptr<Peer> peer = std::move(found->second);
-    peers_.erase(found);
+    peers_.erase(found);  // from here on nothing is sent there
     peers_count_.store(static_cast<std::uint32_t>(peers_.size()), std::memory_order_release);
     last_loss_ = peer->name + ": " + how;
     detail::RemoteFailure error;
@@ -120,10 +135,12 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
     for (const auto& [row, is_lost] : peer->done) forget_taken(row);
     for (const auto& [stream, value] : peer->incoming)
       if (value.offset != shm::kNoOffset) free_block({value.offset, value.bytes}, {me_, 0, 0});
+    forget_references_of(*peer, peer->name + " is gone: " + how);
     for (const std::uint32_t index : std::exchange(peer->handed_out, {})) {
       tell_lost(sent_[index], bytes);
       forget_sent(sent_[index]);
     }
+    flush_all_peers();
   }
   wake();
 }
@@ -143,7 +160,9 @@ std::uint64_t Relay::total_units() {
 }
 
 void Relay::flush(Peer& peer) {
-  for (FrameWriter* writer : {&peer.tasks, &peer.results, &peer.lost, &peer.returned, &peer.given_up}) {
+  for (FrameWriter* writer :
+       {&peer.tasks, &peer.results, &peer.fetched, &peer.lost, &peer.returned, &peer.given_up, &peer.fetches,
+        &peer.holds_asked, &peer.holds_answered, &peer.lent_back, &peer.released}) {
     if (writer->is_empty()) continue;
     peer.link->send(writer->finish());  // a link that is closed is removed by its owner
   }
@@ -155,7 +174,8 @@ void Relay::peer_is_writable(PeerId id) {
     const auto found = peers_.find(id);
     if (found == peers_.end()) return;
     send_done(*found->second);
-    flush(*found->second);
+    send_due(*found->second);
+    flush_all_peers();
   }
   wake();
 }

@@ -14,11 +14,15 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/cluster_ids.hpp"
 #include "relay/frames.hpp"
 #include "relay/peer.hpp"
+#include "relay/places.hpp"
+#include "relay/references.hpp"
 #include "shm/lane_puller.hpp"
 #include "worker/client.hpp"
 
@@ -28,6 +32,8 @@ struct RelayConfig {
   worker::ClientConfig client;
   std::shared_ptr<const shm::Arena> arena;  // the client's: what is being sent is read after the relay's end
   std::uint64_t cpu_units = 0;              // that this node gives to tasks of other nodes; said to every peer
+  base::NodeId node;                        // of this arena; never 0
+  Places* places = nullptr;                 // see there
 };
 
 class Relay final : public worker::Client {
@@ -38,8 +44,9 @@ class Relay final : public worker::Client {
   // The node has made this process the relay of a class of tasks. Node's thread.
   void add_lane(std::uint32_t lane, std::uint64_t cpu_units);
 
-  // A link to another relay of the job is open. Any thread; what follows about this peer, one thread at a time.
-  PeerId add_peer(std::string name, std::shared_ptr<PeerLink> link);
+  // A link to another relay of the job is open. Any thread; what follows about this peer, one thread at a time. `node`: which
+  // node it is, if that is known; else its first frame says it.
+  PeerId add_peer(std::string name, std::shared_ptr<PeerLink> link, base::NodeId node = {});
   // A frame has come. A damaged frame is an error, and the caller closes the link.
   Result<void> receive(PeerId peer, std::span<const std::byte> frame);
   // A chunk of a value's stream: where its bytes go until `value_arrived`; nothing, if they are not wanted.
@@ -49,10 +56,18 @@ class Relay final : public worker::Client {
   void peer_is_writable(PeerId peer);
   // The link is closed: what was there is lost, as with a worker that died; what is here for it is dropped.
   void remove_peer(PeerId peer, const std::string& how);
+  void peer_failed(base::NodeId node, const std::string& why);
 
   // The most CPUs that one task can have on any peer now.
   std::uint64_t largest_node_units();
   std::uint64_t total_units();  // that all peers give to the job
+  base::NodeId node() const noexcept { return node_; }
+  // How many objects of this node other nodes may use, and how many of others this one knows. For tests.
+  struct References {
+    std::size_t exports = 0;
+    std::size_t proxies = 0;
+  };
+  References references();
   void shutdown() noexcept override;
 
  private:
@@ -79,6 +94,68 @@ class Relay final : public worker::Client {
     std::uint64_t cpu_units;
   };
 
+  // relay_values.cc: values with the references inside them
+  struct Named {
+    std::uint64_t position;
+    worker::RefCell* cell;  // one count
+  };
+  struct Piece {  // a value on its way out
+    std::span<const std::byte> bytes;
+    std::vector<Named> names;
+    std::shared_ptr<void> keep;  // of the bytes, if they go as a stream
+    bool is_stream() const { return bytes.size() >= kStreamBytesMin; }
+    std::uint64_t length() const {
+      return bytes.size() | (is_stream() ? kByStream : 0) | (names.empty() ? 0 : kHasNames);
+    }
+  };
+  struct Cargo {  // what goes with a frame
+    std::vector<OutgoingValue> streams;
+    std::vector<worker::RefCell*> named;  // one count each
+  };
+  struct Arrived {  // a value that has come; its names mean something here
+    std::span<const std::byte> bytes;
+    worker::BlockRef block{0, 0};  // instead of them, if its size is not 0; the holder's
+    std::vector<std::byte> copy;
+    std::vector<worker::RefCell*> refs;  // one count each
+    bool is_whole = true;                // else there was no memory, or the bytes are damaged
+  };
+  bool read_names(std::span<const std::byte> value, bool has_refs, std::vector<Named>& names);
+  void drop_names(std::vector<Named>& names);
+  void put_value(FrameWriter& writer, Peer& peer, Piece& piece, Cargo& cargo);
+  // The frame, if it is one of its own because values go as streams; and what it names is let go when that is safe.
+  void send_cargo(Peer& peer, FrameWriter& own, Cargo& cargo);
+  bool read_task(const shm::LanePuller::Task& task, std::vector<std::pair<std::uint32_t, Piece>>& parts,
+                 Piece& arguments, std::string& problem);
+  Arrived take_arrived(Peer& peer, const WireValue& value);
+  void forget(Arrived& arrived);  // what is left of it
+  std::shared_ptr<void> keep_while_sent(std::vector<worker::RefCell*> cells);
+  void drop_sent();
+
+  // references.cc: objects that more than one node uses
+  NameEntry name_for(Peer& peer, const Named& named);
+  worker::RefCell* cell_for(Peer& peer, const NameEntry& name);
+  Export& export_of(worker::RefCell* cell, std::uint64_t& key);
+  void give_back_name(std::uint64_t key, PeerId peer, std::uint64_t count);
+  void forget_export(std::uint64_t key);
+  void ask_for_hold(Proxy& proxy);
+  void hold_is_refused(std::uint64_t tag, const std::string& why);
+  void send_for(Proxy& proxy);
+  void send_value(Peer& peer, std::uint64_t key);
+  void send_due(Peer& peer);
+  void value_is_there(worker::Index index);
+  void complete_fetched(Proxy& proxy, Arrived& value, bool is_error);
+  void fetch_again();
+  void cut_off(Proxy& proxy, const std::string& why);
+  void forget_row(std::uint64_t tag);
+  void return_to_lenders(Proxy& proxy);
+  void peer_has_a_number(Peer& peer, base::NodeId node);
+  void forget_references_of(const Peer& peer, const std::string& why);
+  worker::RefCell* lost_cell(const RemoteKey& object, const std::string& why);
+  Peer* peer_on(base::NodeId node);
+  Peer* find_peer(PeerId id);
+  Proxy* find_proxy(const RemoteKey& object);
+  static detail::RemoteFailure owner_died(const std::string& how);
+
   // relay_out.cc: tasks of this node
   void pull();
   bool take_turn();
@@ -88,10 +165,9 @@ class Relay final : public worker::Client {
   bool write_task(const shm::LanePuller::Task& task, const TaskHead& head, Peer& peer, std::string& problem);
   SentRow* find_sent(TaskNumber number, PeerId peer);
   void forget_sent(SentRow& row);
-  void complete(const SentRow& row, std::span<const std::byte> value, bool is_error);
-  void complete_with_block(const SentRow& row, const worker::BlockRef& block, bool is_error);
+  void complete(const SentRow& row, Arrived& value, bool is_error);
+  void complete_with_error(const SentRow& row, std::span<const std::byte> error);
   void complete_without_memory(const SentRow& row, const std::string& why);
-  std::shared_ptr<void> keep_while_sent(worker::RefCell* cell);
   void give_back(const SentRow& row, std::uint32_t flags);
   void tell_lost(const SentRow& row, std::span<const std::byte> error);
   void set_slots(Peer& peer);
@@ -102,7 +178,8 @@ class Relay final : public worker::Client {
   // relay_in.cc: tasks of other nodes
   worker::RefCell* submit(Peer& peer, const TaskHead& task, const WireValue& arguments, std::span<const Part> parts,
                           std::uint64_t tag, ReturnReason& reason);
-  worker::RefCell* keep_value(Peer& peer, const WireValue& value, detail::Failure& failure);
+  // An object of the relay's own; nullptr: no memory.
+  worker::RefCell* keep_value(Arrived& value, detail::Failure& failure);
   // The block of a value that has come, which is the caller's from then on. size 0: it has not, or there was no memory.
   worker::BlockRef take_value(Peer& peer, std::uint64_t stream);
   void send_done(Peer& peer);
@@ -120,21 +197,33 @@ class Relay final : public worker::Client {
   void on_lost(Peer& peer, const ResultHead& result, std::span<const std::byte> error);
   void on_returned(Peer& peer, const ReturnHead& task);
   void on_capacity(Peer& peer, const CapacityHead& capacity);
+  void on_fetch(Peer& peer, const KeyHead& object);
+  void on_fetched(Peer& peer, const FetchedHead& object, const WireValue& value);
+  void on_release(Peer& peer, const CountHead& object);
+  void on_ask_hold(Peer& peer, const KeyHead& object);
+  void on_hold_answer(Peer& peer, const CountHead& object);
+  void on_lent_back(Peer& peer, const LentHead& object);
 
   // Client's hooks, under its lock
   void task_is_done(std::uint64_t tag, worker::RefCell* cell, bool is_lost) override;
   void process_has_died(std::uint32_t slot) override;
   void after_turn() override { flush_all_peers(); }
+  void proxy_is_wanted(std::uint64_t tag) override;
+  void proxy_is_freed(std::uint64_t tag) override;
+  void foreign_is_done(worker::Index borrowed) override { value_is_there(borrowed); }
 
-  // What is being sent outlives the relay, and then lets go of nothing.
+  // What is being sent outlives the relay, and then lets go of nothing. Whoever has sent it may hold the relay's lock.
   struct Life {
     std::mutex mutex;
     Relay* relay;
+    std::vector<worker::RefCell*> sent;  // one count each, which the relay is to drop
   };
   const base::SteadyClock clock_;
   const std::shared_ptr<const shm::Arena> shared_arena_;
   const std::shared_ptr<Life> life_;
   const std::uint64_t cpu_units_;
+  const base::NodeId node_;
+  Places* const places_;
   shm::LanePuller puller_;
   std::vector<LaneServed> lanes_served_;
   std::map<PeerId, std::unique_ptr<Peer>> peers_;
@@ -146,6 +235,13 @@ class Relay final : public worker::Client {
   std::vector<std::uint32_t> free_sent_;
   std::vector<TakenRow> taken_;
   std::vector<std::uint32_t> free_taken_;
+  std::unordered_map<std::uint64_t, Export> exports_;                // by key
+  std::unordered_map<worker::Index, std::uint64_t> exported_index_;  // to the key
+  std::unordered_map<std::uint64_t, Proxy> proxies_;                 // by tag
+  std::map<RemoteKey, std::uint64_t> proxy_of_;                      // to the tag; those that are not cut off
+  std::uint64_t next_tag_ = 1;
+  base::TimeNs fetch_again_ns_ = base::kNever;
+  std::atomic<bool> has_sent_{false};  // Life::sent has something
   std::atomic<bool> is_ending_{false};
   std::thread thread_;
 };

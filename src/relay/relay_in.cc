@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include <rayx/detail/ref_count.hpp>
 #include <rayx/detail/remote_failure.hpp>
 
 #include "relay/relay.hpp"
@@ -52,12 +53,6 @@ worker::BlockRef Relay::take_value(Peer& peer, std::uint64_t stream) {
   return {0, 0};
 }
 
-RefCell* Relay::keep_value(Peer& peer, const WireValue& value, detail::Failure& failure) {
-  if (value.stream == 0) return keep_copy(value.here, failure);
-  const worker::BlockRef block = take_value(peer, value.stream);
-  return block.size == 0 ? nullptr : keep_block(block, failure);
-}
-
 // ---- Tasks
 
 // Puts the task into this node's lane, as a task of the relay's own that is not tried again: its owner decides about that.
@@ -65,36 +60,34 @@ RefCell* Relay::submit(Peer& peer, const TaskHead& task, const WireValue& argume
                        std::uint64_t tag, ReturnReason& reason) {
   detail::Failure failure;
   const std::shared_ptr<worker::LaneUse> use = find_class(task.cpu_units, failure);
-  if (use == nullptr) {
-    reason = failure->code == ErrorCode::kShuttingDown ? ReturnReason::kClosing : ReturnReason::kRefused;
-    return nullptr;
-  }
-  Lock lock(mutex_);
   reason = ReturnReason::kStoreFull;
-  bool is_whole = true;
-  worker::NumberedCall call;
-  call.function = task.function;
-  call.tag = tag;
-  call.arguments = arguments.here;
-  if (arguments.stream != 0) {
-    call.block = take_value(peer, arguments.stream);
-    is_whole = call.block.size != 0;
-  }
-  // All are taken in any case, so that nothing is left of the task.
+  if (use == nullptr)
+    reason = failure->code == ErrorCode::kShuttingDown ? ReturnReason::kClosing : ReturnReason::kRefused;
+  Lock lock(mutex_);
+  // All values are taken in any case, so that nothing is left of the task.
+  Arrived arrived = take_arrived(peer, arguments);
+  bool is_whole = use != nullptr && arrived.is_whole;
   std::vector<detail::Dependency> dependencies;
   dependencies.reserve(parts.size());
   for (const Part& part : parts) {
-    RefCell* const cell = keep_value(peer, part.value, failure);
+    Arrived value = take_arrived(peer, part.value);
+    RefCell* const cell = is_whole ? keep_value(value, failure) : nullptr;
     if (cell != nullptr) dependencies.push_back({cell, part.position});
     is_whole = is_whole && cell != nullptr;
+    forget(value);
   }
-  call.dependencies = dependencies;
   RefCell* cell = nullptr;
   if (is_whole) {
+    worker::NumberedCall call;
+    call.function = task.function;
+    call.tag = tag;
+    call.arguments = arrived.bytes;
+    call.block = std::exchange(arrived.block, worker::BlockRef{0, 0});
+    call.refs = arrived.refs;
+    call.dependencies = dependencies;
     cell = submit_numbered(*use, call, failure);
-  } else if (call.block.size != 0) {
-    free_block(call.block, {me_, 0, 0});
   }
+  forget(arrived);
   for (const detail::Dependency& dependency : dependencies) drop_locked(dependency.ref);
   return cell;
 }
@@ -145,33 +138,33 @@ void Relay::send_done(Peer& peer) {
 
 void Relay::answer(Peer& peer, const TakenRow& row, bool is_lost) {
   const detail::ValueView value = view_of_cell(row.cell);
-  const std::uint32_t is_error = value.is_error ? 1 : 0;
-  if (value.size >= kStreamBytesMin && !is_lost) {
-    FrameWriter writer;
-    const std::uint64_t stream = peer.next_stream++;
-    writer.add(FrameKind::kResults, ResultHead{row.number, is_error, 0, value.size | kByStream});
-    writer.put_stream(stream);
-    std::vector<OutgoingValue> values;
-    values.push_back({stream, {value.data, value.size}, keep_while_sent(row.cell)});
-    peer.link->send_after(std::move(values), writer.finish());
+  if (is_lost) {
+    const std::size_t bytes = std::min<std::size_t>(value.size, kStreamBytesMin);  // an error may be cut anywhere
+    peer.lost.add(FrameKind::kLost, ResultHead{row.number, 1, 0, bytes});
+    peer.lost.put_bytes({value.data, bytes});
     return;
   }
-  FrameWriter& writer = is_lost ? peer.lost : peer.results;
-  const std::size_t bytes = std::min<std::size_t>(value.size, kStreamBytesMin);  // an error may be cut anywhere
-  writer.add(is_lost ? FrameKind::kLost : FrameKind::kResults, ResultHead{row.number, is_error, 0, bytes});
-  writer.put_bytes({value.data, bytes});
-  if (writer.bytes() >= kFrameBytes) flush(peer);
-}
-
-// One count of the cell until the last byte of its value is sent.
-std::shared_ptr<void> Relay::keep_while_sent(RefCell* cell) {
-  detail::count_up(cell);
-  return {cell, [life = life_, arena = shared_arena_](RefCell* kept) {
-            const std::lock_guard lock(life->mutex);
-            if (life->relay == nullptr) return;  // its books are gone, its memory is not
-            const Lock books(life->relay->mutex_);
-            life->relay->drop_locked(kept);
-          }};
+  Piece piece;
+  piece.bytes = {value.data, value.size};
+  ResultHead head{row.number, value.is_error ? 1u : 0u, 0, 0};
+  std::vector<std::byte> error;
+  if (!read_names(piece.bytes, value.has_refs, piece.names)) {
+    error = bytes_of(owner_died("the owner of a reference inside a result has died"));
+    piece.bytes = error;
+    head.is_error = 1;
+  }
+  if (piece.is_stream()) {
+    detail::count_up(row.cell);
+    piece.keep = keep_while_sent({row.cell});
+  }
+  Cargo cargo;
+  FrameWriter own;
+  FrameWriter& writer = piece.is_stream() ? own : peer.results;
+  head.bytes = piece.length();
+  writer.add(FrameKind::kResults, head);
+  put_value(writer, peer, piece, cargo);
+  send_cargo(peer, own, cargo);
+  if (peer.results.bytes() >= kFrameBytes) flush(peer);
 }
 
 void Relay::forget_taken(std::uint32_t index) {

@@ -9,9 +9,6 @@
 namespace rayx::relay {
 
 using worker::BlockRef;
-using worker::CallBlock;
-using worker::CallPart;
-using worker::PartForm;
 using worker::Record;
 
 namespace {
@@ -75,7 +72,7 @@ void Relay::sleep_until_work(shm::ProcessSlot& slot) {
     puller_.refresh_all();
     slot.run_word.store(1, std::memory_order_seq_cst);
     for (const LaneServed& lane : lanes_served_) {
-      const bool must_fail = had_peers_ && peers_.empty();
+      const bool must_fail = had_peers_ && peers_.empty() && cpu_units_ == 0;
       if (choose_peer(lane, now) == nullptr && !must_fail) continue;  // who makes room wakes
       puller_.announce_sleep(lane.lane);
       announced.push_back(lane.lane);
@@ -83,7 +80,10 @@ void Relay::sleep_until_work(shm::ProcessSlot& slot) {
     }
     for (const auto& [id, peer] : peers_)
       if (peer->closed_until_ns > now) sleep_ns = std::min(sleep_ns, peer->closed_until_ns - now);
+    if (fetch_again_ns_ != base::kNever)
+      sleep_ns = std::min(sleep_ns, std::max<base::TimeNs>(fetch_again_ns_ - now, 0));
   }
+  stays_awake = stays_awake || has_sent_.load(std::memory_order_seq_cst);
   if (!stays_awake && !is_ending_.load(std::memory_order_seq_cst)) shm::futex_wait(slot.run_word, 1, sleep_ns);
   const Lock lock(mutex_);
   for (const std::uint32_t lane : announced) puller_.withdraw_sleep(lane);
@@ -91,9 +91,10 @@ void Relay::sleep_until_work(shm::ProcessSlot& slot) {
   puller_.refresh_all();
 }
 
-// The one with the smallest part of its window in use.
+// The one with the smallest part of its window in use. A node with CPUs does what is in its lanes itself.
 Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
   Peer* best = nullptr;
+  if (cpu_units_ != 0) return nullptr;
   double best_load = 2;
   for (auto& [id, peer] : peers_) {
     if (peer->closed_until_ns > now || peer->link->is_congested()) continue;
@@ -110,7 +111,7 @@ Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
 // What is queued while no node is left. It would wait for ever.
 bool Relay::fail_queued() {
   const Lock lock(mutex_);
-  if (!had_peers_ || !peers_.empty()) return false;
+  if (!had_peers_ || !peers_.empty() || cpu_units_ != 0) return false;
   bool any = false;
   shm::LanePuller::Task task;
   for (const LaneServed& lane : lanes_served_) {
@@ -125,20 +126,26 @@ bool Relay::fail_queued() {
       row.owner = task.owner;
       row.record = task.body.record;
       row.generation = task.body.generation;
-      complete(row, bytes, true);
+      complete_with_error(row, bytes);
     }
   }
   return any;
 }
 
 bool Relay::take_turn() {
-  if (peers_count_.load(std::memory_order_acquire) == 0) return fail_queued();
+  if (peers_count_.load(std::memory_order_acquire) == 0 && !has_sent_.load(std::memory_order_acquire))
+    return fail_queued();
   bool any = false;
   const Lock lock(mutex_);
   if (has_work()) {
     drive();
     any = true;
   }
+  if (has_sent_.load(std::memory_order_acquire)) {
+    drop_sent();
+    any = true;
+  }
+  fetch_again();
   const base::TimeNs now = clock_.now_ns();
   for (const LaneServed& lane : lanes_served_) {
     shm::LanePuller::Task task;
@@ -176,7 +183,7 @@ void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, 
     error.code = ErrorCode::kMalformed;
     error.message = problem;
     const std::vector<std::byte> bytes = bytes_of(error);
-    return complete(row, bytes, true);
+    return complete_with_error(row, bytes);
   }
   free_sent_.pop_back();
   row.is_used = true;
@@ -187,100 +194,25 @@ void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, 
 
 // False with an empty problem: not now.
 bool Relay::write_task(const shm::LanePuller::Task& task, const TaskHead& plain, Peer& peer, std::string& problem) {
-  const shm::Arena& arena = this->arena();
-  const auto flags = static_cast<std::uint8_t>(task.body.function_and_flags >> 8 & 3);  // see TaskBody
-  TaskHead head = plain;
-  std::span<const std::byte> arguments{
-      task.body.arguments, std::min<std::size_t>(task.body.function_and_flags & 0x7f, shm::kCellInlineBytes)};
-  struct PartBytes {
-    std::uint32_t position;
-    std::span<const std::byte> bytes;
-    shm::ObjectKey key;  // of the object, if it lies in a block
-  };
-  std::vector<PartBytes> parts;
-  const auto block_bytes = [&](const void* ref, std::span<const std::byte>& bytes) {
-    BlockRef block;
-    std::memcpy(&block, ref, sizeof(block));
-    if (!arena.contains(block.offset, block.size)) return false;
-    bytes = {arena.address(block.offset), block.size};
-    return true;
-  };
-  const auto refuse = [&](const char* what) {
-    problem = std::string("rayx: a task's arguments are damaged: ") + what;
-    return false;
-  };
-  if ((flags & shm::kTaskArgumentsInParts) != 0) {
-    std::span<const std::byte> where;
-    if (!block_bytes(task.body.arguments, where) || where.size() < sizeof(CallBlock))
-      return refuse("their table lies outside the store");
-    const auto& table = *reinterpret_cast<const CallBlock*>(where.data());
-    if (table.parts > (where.size() - sizeof(CallBlock)) / sizeof(CallPart)) return refuse("their table is cut");
-    arguments = {table.inline_arguments, std::min<std::size_t>(table.inline_bytes, shm::kCellInlineBytes)};
-    if (table.block.size != 0 && !block_bytes(&table.block, arguments))
-      return refuse("their block lies outside the store");
-    const auto* part = reinterpret_cast<const CallPart*>(&table + 1);
-    for (std::uint32_t i = 0; i < table.parts; ++i, ++part) {
-      std::span<const std::byte> bytes{part->payload, std::min<std::size_t>(part->size, detail::kRecordInlineBytes)};
-      PartForm form = part->form;
-      const void* ref = part->payload;
-      if (form == PartForm::kPending) {
-        const shm::ObjectKey key{part->key};
-        if (key.owner() != task.owner || key.record() >= shm::kRecordsPerSlab * shm::kRecordSlabsMax)
-          return refuse("a part names no record");
-        const Record& record = control().records_of(key.owner()).at(key.record());
-        const std::uint32_t state = record.state.load(std::memory_order_acquire);
-        // Its owner passes it on when it is done, also if that is an error.
-        if (shm::generation_of(record) != key.generation() || !detail::is_done(state) ||
-            (state & detail::kRecordIsError) != 0)
-          return false;
-        form = (state & detail::kRecordStateMask) == detail::kRecordDoneBlock ? PartForm::kBlock : PartForm::kInline;
-        bytes = {record.payload, std::min<std::size_t>(record.size, detail::kRecordInlineBytes)};
-        ref = record.payload;
-      }
-      if (form == PartForm::kBlock && !block_bytes(ref, bytes)) return refuse("a value lies outside the store");
-      parts.push_back({part->position, bytes, shm::ObjectKey{part->key}});
-    }
-  } else if ((flags & shm::kTaskArgumentsInBlock) != 0 && !block_bytes(task.body.arguments, arguments)) {
-    return refuse("their block lies outside the store");
-  }
-  const auto is_stream = [](std::span<const std::byte> value) { return value.size() >= kStreamBytesMin; };
-  const auto wire_length = [&](std::span<const std::byte> value) {
-    return value.size() | (is_stream(value) ? kByStream : 0);
-  };
-  head.parts = static_cast<std::uint32_t>(parts.size());
-  head.arguments_bytes = wire_length(arguments);
-  const bool has_streams = is_stream(arguments) || std::any_of(parts.begin(), parts.end(), [&](const PartBytes& part) {
-                             return is_stream(part.bytes);
+  std::vector<std::pair<std::uint32_t, Piece>> parts;
+  Piece arguments;
+  if (!read_task(task, parts, arguments, problem)) return false;
+  const bool has_streams = arguments.is_stream() || std::any_of(parts.begin(), parts.end(), [](const auto& part) {
+                             return part.second.is_stream();
                            });
+  TaskHead head = plain;
+  head.parts = static_cast<std::uint32_t>(parts.size());
+  head.arguments_bytes = arguments.length();
+  Cargo cargo;
   FrameWriter own;
   FrameWriter& writer = has_streams ? own : peer.tasks;
-  std::vector<OutgoingValue> values;
-  const auto write_value = [&](std::span<const std::byte> value, std::shared_ptr<void> keep) {
-    if (!is_stream(value)) return writer.put_bytes(value);
-    writer.put_stream(peer.next_stream);
-    values.push_back({peer.next_stream++, value, std::move(keep)});
-  };
   writer.add(FrameKind::kTasks, head);
-  if (is_stream(arguments)) {
-    // The block is the owner's alone, and goes with it.
-    auto copy = std::make_shared<std::vector<std::byte>>(arguments.begin(), arguments.end());
-    const std::span<const std::byte> bytes(*copy);
-    write_value(bytes, std::move(copy));
-  } else {
-    write_value(arguments, nullptr);
+  put_value(writer, peer, arguments, cargo);
+  for (auto& [position, piece] : parts) {
+    writer.put(PartHead{position, 0, piece.length()});
+    put_value(writer, peer, piece, cargo);
   }
-  for (const PartBytes& part : parts) {
-    writer.put(PartHead{part.position, 0, wire_length(part.bytes)});
-    std::shared_ptr<void> keep;
-    if (is_stream(part.bytes)) {
-      worker::RefCell* const cell = hold_locked(part.key);
-      if (cell == nullptr) return refuse("the owner of a value has died");
-      keep = keep_while_sent(cell);
-      drop_locked(cell);
-    }
-    write_value(part.bytes, std::move(keep));
-  }
-  if (has_streams) peer.link->send_after(std::move(values), own.finish());
+  send_cargo(peer, own, cargo);
   return true;
 }
 
@@ -302,31 +234,45 @@ void Relay::forget_sent(SentRow& row) {
 }
 
 // The owner is alive, or has not been buried: this process has not said that it knows of its death.
-void Relay::complete(const SentRow& row, std::span<const std::byte> value, bool is_error) {
+void Relay::complete(const SentRow& row, Arrived& value, bool is_error) {
   const shm::Records records = control().records_of(row.owner);
   Record& record = records.at(row.record);
-  if (shm::generation_of(record) != row.generation) return;
+  if (shm::generation_of(record) != row.generation) return forget(value);
+  const shm::BlockOwner owner{row.owner, row.record, row.generation};
   std::uint32_t done = is_error ? std::uint32_t{detail::kRecordIsError} : 0u;
-  if (value.size() <= detail::kRecordInlineBytes) {
-    std::memcpy(record.payload, value.data(), value.size());
-    record.size = static_cast<std::uint32_t>(value.size());
-    records.complete(row.record, done | detail::kRecordDoneInline);
-    return;
+  if (value.block.size != 0) {
+    const BlockRef block = std::exchange(value.block, BlockRef{0, 0});
+    hand_block_over(block, owner);
+    std::memcpy(record.payload, &block, sizeof(block));
+    done |= detail::kRecordDoneBlock;
+  } else if (value.bytes.size() <= detail::kRecordInlineBytes) {
+    std::memcpy(record.payload, value.bytes.data(), value.bytes.size());
+    record.size = static_cast<std::uint32_t>(value.bytes.size());
+    done |= detail::kRecordDoneInline;
+  } else {
+    detail::Failure failure;
+    const auto block = place_for(value.bytes, owner, failure);
+    if (!block) {
+      forget(value);
+      return complete_without_memory(row, failure->message);
+    }
+    std::memcpy(record.payload, &*block, sizeof(*block));
+    done |= detail::kRecordDoneBlock;
   }
-  detail::Failure failure;
-  const auto block = place_for(value, {row.owner, row.record, row.generation}, failure);
-  if (!block) return complete_without_memory(row, failure->message);
-  std::memcpy(record.payload, &*block, sizeof(*block));
-  records.complete(row.record, done | detail::kRecordDoneBlock);
+  if (value.refs.empty()) return records.complete(row.record, done);
+  // As an executor does: they are held here until the owner has taken its own counts.
+  record.reserved = me_ + 1;
+  pending_adoptions_.push_back(
+      {shm::ObjectKey::make(row.owner, row.record, row.generation), std::exchange(value.refs, {})});
+  records.complete(row.record, done | detail::kRecordHasRefs);
+  records.mark_completed(row.record);
+  records.call_owner();
 }
 
-void Relay::complete_with_block(const SentRow& row, const BlockRef& block, bool is_error) {
-  const shm::Records records = control().records_of(row.owner);
-  Record& record = records.at(row.record);
-  if (shm::generation_of(record) != row.generation) return free_block(block, {me_, 0, 0});
-  hand_block_over(block, {row.owner, row.record, row.generation});
-  std::memcpy(record.payload, &block, sizeof(block));
-  records.complete(row.record, (is_error ? std::uint32_t{detail::kRecordIsError} : 0u) | detail::kRecordDoneBlock);
+void Relay::complete_with_error(const SentRow& row, std::span<const std::byte> error) {
+  Arrived value;
+  value.bytes = error;
+  complete(row, value, true);
 }
 
 std::vector<std::byte> Relay::bytes_of(const detail::RemoteFailure& error) {
@@ -342,7 +288,7 @@ void Relay::complete_without_memory(const SentRow& row, const std::string& why) 
   std::byte bytes[detail::kRecordInlineBytes];
   const std::size_t size = std::min(encoded_size(error), sizeof(bytes));
   encode(error, bytes, size);
-  complete(row, {bytes, size}, true);
+  complete_with_error(row, {bytes, size});
 }
 
 // The owner hears of it, and queues the task again or lets it fail.
@@ -357,19 +303,15 @@ void Relay::give_back(const SentRow& row, std::uint32_t flags) {
 
 void Relay::on_result(Peer& peer, const ResultHead& result, const WireValue& value) {
   SentRow* const row = find_sent(result.number, peer.id);
-  const BlockRef block = value.stream == 0 ? BlockRef{0, 0} : take_value(peer, value.stream);
-  if (row == nullptr) {  // given up meanwhile
-    if (block.size != 0) free_block(block, {me_, 0, 0});
-    return;
-  }
+  Arrived arrived = take_arrived(peer, value);
+  if (row == nullptr) return forget(arrived);  // given up meanwhile
   peer.windows[row->lane].finished(clock_.now_ns());
-  if (value.stream == 0) {
-    complete(*row, value.here, result.is_error != 0);
-  } else if (block.size != 0) {
-    complete_with_block(*row, block, result.is_error != 0);
+  if (arrived.is_whole) {
+    complete(*row, arrived, result.is_error != 0);
   } else {
     complete_without_memory(*row, "no room for a result");
   }
+  forget(arrived);
   forget_sent(*row);
 }
 
@@ -402,6 +344,7 @@ void Relay::on_returned(Peer& peer, const ReturnHead& task) {
 }
 
 void Relay::on_capacity(Peer& peer, const CapacityHead& capacity) {
+  if (!peer.node) peer_has_a_number(peer, base::NodeId{capacity.node});
   peer.cpu_units = capacity.cpu_units;
   peer.cpu_units_of_node = capacity.cpu_units_of_node;
   set_slots(peer);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "process/spawn_self.hpp"
 #include "worker/worker_main.hpp"
 
 namespace rayx::relay {
@@ -55,6 +56,9 @@ Result<std::unique_ptr<Site>> Site::start(SiteConfig config) {
   relay.client.submit_timeout = config.submit_timeout;
   relay.client.pending_max = config.pending_max;
   relay.cpu_units = cpu_units;
+  relay.node = config.node_id;
+  while (!relay.node) relay.node = base::NodeId{process::random_word()};
+  relay.places = config.places;
   relay.arena = site->node_->share_arena();
   site->relay_ = std::make_unique<Relay>(relay);
   return site;

@@ -20,6 +20,8 @@ struct SiteConfig {
   node::NodeConfig node;  // without what concerns the relay and the workers' configuration
   std::chrono::nanoseconds submit_timeout = std::chrono::seconds(60);
   std::size_t pending_max = 1'000'000;
+  base::NodeId node_id = {};  // by which the other nodes of the job know this one; not set: it draws one
+  Places* places = nullptr;   // of the cluster; lives longer than the site
 };
 
 // What the node tells each worker that it starts, for NodeConfig::worker_config.

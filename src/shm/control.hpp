@@ -31,6 +31,7 @@ struct ControlHeader {
   std::uint32_t processes;  // rows of the process table that this arena has
   std::uint32_t lanes;
   std::uint32_t arena_mark;  // 14 random bits, in each name of an object of this arena
+  std::uint32_t has_relay;   // 1: some objects may stand for those of other nodes
   Offset slots;
   Offset lane_states;
   alignas(kCacheLineBytes) std::atomic<std::uint64_t> membership_version;

@@ -26,9 +26,10 @@ inline constexpr std::size_t kCellInlineBytes = 40;
 
 // What a task is, as its executor needs it. 48 bits of function name a thunk: module << 36 | offset in the module.
 struct TaskBody {
-  std::uint64_t function_and_flags;  // function << 16 | attempt << 10 | flags (TaskFlags) << 8 | inline argument bytes
-  std::uint32_t record;              // index of the result's record in the submitter's region
-  std::uint32_t generation;          // of that record
+  // function << 16 | attempt << 10 | flags (TaskFlags) << 8 | kArgumentsHaveRefs | inline argument bytes
+  std::uint64_t function_and_flags;
+  std::uint32_t record;      // index of the result's record in the submitter's region
+  std::uint32_t generation;  // of that record
   std::byte arguments[kCellInlineBytes];
 };
 
@@ -48,6 +49,13 @@ enum TaskFlags : std::uint8_t {
   kTaskArgumentsInBlock = 1,  // `arguments` holds a BlockRef
   kTaskArgumentsInParts = 2,  // the encoding starts with a table of parts: some arguments were references
 };
+
+// The arguments' encoding ends with where the references inside it stand.
+inline constexpr std::uint64_t kArgumentsHaveRefs = 0x80;
+constexpr std::size_t inline_bytes_of(std::uint64_t function_and_flags) noexcept {
+  const std::size_t bytes = function_and_flags & 0x7f;
+  return bytes < kCellInlineBytes ? bytes : kCellInlineBytes;
+}
 
 class CellWord {
  public:

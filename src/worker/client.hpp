@@ -85,6 +85,7 @@ struct NumberedCall {
   std::span<const std::byte> arguments;
   BlockRef block{0, 0};                              // instead of them, if its size is not 0; the callee's from then on
   std::span<const detail::Dependency> dependencies;  // in this process
+  std::span<RefCell* const> refs;                    // whose names are inside the arguments
   std::uint64_t tag = 0;                             // for task_is_done
 };
 
@@ -198,8 +199,10 @@ class Client : public detail::Backend {
   // client_foreign.cc: for a relay, whose tasks and values are other nodes'. Under the lock; none waits.
   // Not tried again when its worker dies. task_is_done follows, once.
   RefCell* submit_numbered(LaneUse& use, const NumberedCall& call, detail::Failure& failure);
-  RefCell* keep_copy(std::span<const std::byte> value, detail::Failure& failure);
-  RefCell* keep_block(const BlockRef& block, detail::Failure& failure);  // one that `allocate` gave; the callee's
+  // `refs` of what it keeps are inside the value; it counts them up.
+  RefCell* keep_copy(std::span<const std::byte> value, std::span<RefCell* const> refs, detail::Failure& failure);
+  // One that `allocate` gave; the callee's.
+  RefCell* keep_block(const BlockRef& block, std::span<RefCell* const> refs, detail::Failure& failure);
   RefCell* hold_locked(shm::ObjectKey key);
   // A copy in a block that belongs to the record of another process.
   std::optional<BlockRef> place_for(std::span<const std::byte> value, const shm::BlockOwner& owner,
@@ -215,6 +218,27 @@ class Client : public detail::Backend {
   // Before this process says that it knows of the death.
   virtual void process_has_died(std::uint32_t slot) { static_cast<void>(slot); }
   virtual void after_turn() {}  // completions and deaths were looked at
+
+  // client_proxies.cc: for a relay. A proxy is an object of this process that stands for one of another node: it has no value until
+  // it is given one, and is freed when nobody on this node uses it. Under the lock.
+  Index make_proxy(std::uint64_t tag, detail::Failure& failure);  // with one count, the callee's; kNoIndex: no memory
+  RefCell* first_cell(Index index) { return &entry(index).cell; }
+  static Index index_of(RefCell* cell) noexcept { return resolve(cell)->index; }
+  static bool is_proxy(RefCell* cell) noexcept { return resolve(cell)->kind == EntryKind::kProxy; }
+  static std::uint64_t proxy_tag(RefCell* cell) noexcept { return resolve(cell)->cell.backend_word[0]; }
+  RefCell* another_cell(Index index) { return alias_of(entry(index)); }
+  detail::RefName name_in_values(RefCell* cell);  // as export_ref
+  // The value of a proxy. `refs` of what it has inside: counted up. False: no memory; the block is freed.
+  bool complete_proxy(Index proxy, std::span<const std::byte> value, std::span<RefCell* const> refs, bool is_error,
+                      detail::Failure& failure);
+  void complete_proxy(Index proxy, const BlockRef& block, std::span<RefCell* const> refs, bool is_error);
+  void fail_proxy(Index proxy, const detail::RemoteFailure& error);
+  // Whether another process's object is done; if not, foreign_is_done follows.
+  bool is_done_or_listen(Index borrowed);
+  void look_at_proxy(Entry& e, std::uint32_t word);
+  virtual void proxy_is_wanted(std::uint64_t tag) { static_cast<void>(tag); }  // also when it was wanted before
+  virtual void proxy_is_freed(std::uint64_t tag) { static_cast<void>(tag); }
+  virtual void foreign_is_done(Index borrowed) { static_cast<void>(borrowed); }
 
   // client_submit.cc
   std::shared_ptr<LaneUse> find_class(std::uint64_t units, detail::Failure& failure);
@@ -257,6 +281,7 @@ class Client : public detail::Backend {
   RefCell* import_locked(const detail::RefName& name);
   RefCell* alias_of(Entry& e);
   Entry* borrow(shm::ObjectKey key, const detail::RefName& name);
+  std::uint32_t contain(Entry& e, std::span<RefCell* const> refs);
   void adopt(Entry& e);
   void complete_with_error(Index task, const detail::RemoteFailure& error);
   detail::ValueView view_of(const Entry& e) const;
@@ -267,6 +292,7 @@ class Client : public detail::Backend {
   class Attending;
   bool run_inline(Entry& e, Attending& attendance);
   bool is_own_call(const Entry& e) const;
+  void want(const Entry& e) const;
   base::TimeNs nap_ns(base::TimeNs left_ns) const noexcept;
 
   // client_service.cc
@@ -295,6 +321,7 @@ class Client : public detail::Backend {
   const std::size_t pending_max_;
   const std::uint32_t first_generation_;
   const std::uint64_t name_mark_;  // the second word of a name that is no actor's
+  const bool is_in_cluster_;       // there may be proxies
   const pid_t pid_ = ::getpid();
 
   OwnerMutex mutex_;

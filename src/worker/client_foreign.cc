@@ -14,6 +14,7 @@ RefCell* Client::submit_numbered(LaneUse& use, const NumberedCall& numbered, Fai
   }
   detail::TaskCall call{};
   call.dependencies = numbered.dependencies;
+  call.arguments.refs = numbered.refs;
   call.arguments.size = numbered.arguments.size();
   call.arguments.small = numbered.arguments.data();
   BlockRef block = numbered.block;
@@ -43,12 +44,12 @@ RefCell* Client::submit_numbered(LaneUse& use, const NumberedCall& numbered, Fai
   return &e->cell;
 }
 
-RefCell* Client::keep_copy(std::span<const std::byte> value, Failure& failure) {
+RefCell* Client::keep_copy(std::span<const std::byte> value, std::span<RefCell* const> refs, Failure& failure) {
   if (value.size() > detail::kRecordInlineBytes) {
     shm::Offset offset = shm::kNoOffset;
     if (!allocate(value.size(), false, nullptr, failure, offset)) return nullptr;
     std::memcpy(arena_->writable(offset), value.data(), value.size());
-    return keep_block({offset, value.size()}, failure);
+    return keep_block({offset, value.size()}, refs, failure);
   }
   Entry* const e = take_entry(EntryKind::kObject, failure);
   if (e == nullptr) return nullptr;
@@ -56,12 +57,12 @@ RefCell* Client::keep_copy(std::span<const std::byte> value, Failure& failure) {
   e->body.generation = record.generation;
   std::memcpy(record.payload, value.data(), value.size());
   record.size = static_cast<std::uint32_t>(value.size());
-  record.state.store(detail::kRecordDoneInline, std::memory_order_release);
+  record.state.store(detail::kRecordDoneInline | contain(*e, refs), std::memory_order_release);
   ledger_.put(e->index);
   return &e->cell;
 }
 
-RefCell* Client::keep_block(const BlockRef& block, Failure& failure) {
+RefCell* Client::keep_block(const BlockRef& block, std::span<RefCell* const> refs, Failure& failure) {
   Entry* const e = take_entry(EntryKind::kObject, failure);
   if (e == nullptr) {
     free_block(block, {me_, 0, 0});
@@ -71,7 +72,7 @@ RefCell* Client::keep_block(const BlockRef& block, Failure& failure) {
   e->body.generation = record.generation;
   rename_block(block, {me_, e->index, record.generation});
   std::memcpy(record.payload, &block, sizeof(block));
-  record.state.store(detail::kRecordDoneBlock, std::memory_order_release);
+  record.state.store(detail::kRecordDoneBlock | contain(*e, refs), std::memory_order_release);
   ledger_.put(e->index);
   return &e->cell;
 }

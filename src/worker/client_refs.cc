@@ -3,6 +3,8 @@
 #include <cstring>
 #include <string>
 
+#include <rayx/detail/ref_positions.hpp>
+
 #include "observe/frames.hpp"
 #include "worker/client.hpp"
 
@@ -30,7 +32,8 @@ RefName Client::name_of(const Entry& e) {
   const ObjectKey key =
       e.kind == EntryKind::kBorrowed ? e.key() : ObjectKey::make(me_, e.index, records_.at(e.index).generation);
   RefName name{{key.word, name_mark_}};
-  const auto actor = e.kind == EntryKind::kActor ? actors_.find(e.index) : actors_.end();
+  const bool may_be_actor = e.kind == EntryKind::kActor || e.kind == EntryKind::kProxy;
+  const auto actor = may_be_actor ? actors_.find(e.index) : actors_.end();
   if (actor != actors_.end()) {
     name.words[1] = name_mark_ | kIsActorName | std::uint64_t{actor->second->lane.lane} << 16 |
                     std::uint64_t{actor->second->lane.generation} << 32;
@@ -221,7 +224,7 @@ void Client::release_needs(Index task) {
   }
   // Last, because it may free the actor, and `e` may be the actor's constructor.
   if (was_held_back || actors_dropping_ != 0) [[unlikely]]
-    if (e.kind != EntryKind::kTask) actor_call_settled(e);
+    if (e.kind == EntryKind::kActorCall || e.kind == EntryKind::kActor) actor_call_settled(e);
 }
 
 bool Client::is_held_elsewhere(Index object) {
@@ -256,6 +259,7 @@ void Client::free(Index object) {
   if (e.extra != nullptr) [[unlikely]] {
     contained = std::move(e.extra->contained);
     delete std::exchange(e.extra, nullptr);
+    if (e.kind == EntryKind::kProxy) proxy_is_freed(e.cell.backend_word[0]);
   }
   shm::raise_generation(record);
   record.state.store(detail::kRecordFree, std::memory_order_release);
@@ -280,13 +284,8 @@ RefCell* Client::put(const detail::Encoded& value, Failure& failure) {
   Record& record = records_.at(e->index);
   e->body.generation = record.generation;
   std::uint32_t done = 0;
-  if (!value.refs.empty()) [[unlikely]] {
-    Extra& extra = e->need_extra();
-    for (RefCell* ref : value.refs) detail::count_up(ref);
-    extra.contained.assign(value.refs.begin(), value.refs.end());
-    extra.is_adopted = true;
-    done = detail::kRecordHasRefs | detail::kRecordAdopted;
-  }
+  if (!value.refs.empty()) [[unlikely]]
+    done = contain(*e, value.refs);
   if (value.block.data != nullptr) {
     const BlockRef block{value.block.backend_word, value.size};
     rename_block(block, {me_, e->index, record.generation});
@@ -338,22 +337,28 @@ bool Client::read(RefCell* ref, ValueView& view, Failure& failure) {
   return false;
 }
 
+// The references inside a value of this process's own, which keeps them as long as it lives. The flags that go with its state.
+std::uint32_t Client::contain(Entry& e, std::span<RefCell* const> refs) {
+  if (refs.empty()) return 0;
+  Extra& extra = e.need_extra();
+  for (RefCell* ref : refs) detail::count_up(ref);
+  extra.contained.assign(refs.begin(), refs.end());
+  extra.is_adopted = true;
+  return detail::kRecordHasRefs | detail::kRecordAdopted;
+}
+
 // Takes counts on the references inside a result, so that its executor may let go of them.
 void Client::adopt(Entry& e) {
   if (e.extra != nullptr && e.extra->is_adopted) return;
   Extra& extra = e.need_extra();
   extra.is_adopted = true;
   const ValueView view = view_of(e);
-  std::uint64_t count = 0;
-  if (view.size < sizeof(count)) return;
-  std::memcpy(&count, view.data + view.size - sizeof(count), sizeof(count));
-  if (count > (view.size - sizeof(count)) / sizeof(RefName)) return;
-  const std::byte* names = view.data + view.size - sizeof(count) - count * sizeof(RefName);
-  for (std::uint64_t i = 0; i < count; ++i) {
+  detail::visit_refs({view.data, view.size}, [&](std::uint64_t position) {
     RefName name;
-    std::memcpy(&name, names + i * sizeof(RefName), sizeof(name));
+    std::memcpy(&name, view.data + position, sizeof(name));
+    if (name == RefName{}) return;
     if (RefCell* cell = import_locked(name)) extra.contained.push_back(cell);
-  }
+  });
   Record& record = record_of(e);
   record.state.fetch_or(detail::kRecordAdopted, std::memory_order_acq_rel);
   if (record.reserved != 0 && record.reserved - 1 < control_.header().processes && record.reserved - 1 != me_)

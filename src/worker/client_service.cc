@@ -32,6 +32,7 @@ Client::Client(const ClientConfig& config)
       pending_max_(config.pending_max),
       first_generation_(generation_base(control_.slot(config.me).generation.load(std::memory_order_relaxed))),
       name_mark_(kIsName | std::uint64_t{control_.header().arena_mark} << kArenaMarkShift),
+      is_in_cluster_(control_.header().has_relay != 0),
       slabs_(config.arena->segment(), config.me),
       holds_(config.arena->segment(), control_.slot(config.me).holds) {
   bulk_copy_ = [](void* to, const void* from, std::size_t bytes) { shm::copy_bulk(to, from, bytes); };
@@ -75,6 +76,7 @@ void Client::serve() {
       look_at_actor_ends();
       release_adopted();
       give_back_slabs();
+      after_turn();
     }
     bump_epoch();
     // Nobody attends from here on, unless a thread that waits does.
@@ -123,6 +125,7 @@ void Client::on_completed(Index index) {
   if (e.node.phase == owner::Phase::kUnused) return;
   const std::uint32_t word = records_.at(index).state.load(std::memory_order_acquire);
   if (!detail::is_done(word)) {
+    if (e.kind == EntryKind::kProxy) return look_at_proxy(e, word);
     if ((word & detail::kRecordReturned) == 0 || e.node.phase != owner::Phase::kQueued) return;
     if ((word & detail::kRecordLost) != 0) return take_lost(e);
     return take_returned(e);
@@ -218,6 +221,7 @@ void Client::take_back_from(std::uint32_t dead) {
     }
     owner_has_died(e);
     ledger_.done(index, true);
+    foreign_is_done(index);
   }
   orphan_owners_[dead] = generation_base(control_.slot(dead).generation.load(std::memory_order_relaxed));
   std::erase_if(orphan_owners_, [&](const auto& orphan) {
@@ -250,7 +254,9 @@ void Client::look_at_foreign() {
   for (const Index index : done) {
     std::erase(foreign_watch_, index);
     ledger_.done(index, (record_of(entry(index)).state.load(std::memory_order_relaxed) & detail::kRecordIsError) != 0);
+    foreign_is_done(index);
   }
+  if (!done.empty()) after_turn();
 }
 
 void Client::release_adopted() {

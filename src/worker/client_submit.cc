@@ -283,6 +283,7 @@ void Client::fill_call(Entry& e, const TaskCall& call, FunctionNumber number) {
   }
   e.body.function_and_flags = number << 16 | flags << 8 | inline_bytes;
   if (!call.dependencies.empty() || !call.arguments.refs.empty()) [[unlikely]] {
+    if (!call.arguments.refs.empty()) e.body.function_and_flags |= shm::kArgumentsHaveRefs;
     Extra& extra = e.need_extra();
     for (const Dependency& dependency : call.dependencies) {
       detail::count_up(dependency.ref);
@@ -382,6 +383,7 @@ void Client::listen_to(std::span<const Index> needs) {
       if (is_foreign) ledger_.done(need, (word & detail::kRecordIsError) != 0);
     } else if (is_foreign) {
       foreign_watch_.push_back(need);
+      want(other);
     }
   }
 }
@@ -420,7 +422,8 @@ bool Client::build_parts(Entry& e) {
   }
   auto* block = reinterpret_cast<CallBlock*>(arena_->writable(offset));
   block->parts = static_cast<std::uint32_t>(extra.dependencies.size());
-  block->inline_bytes = static_cast<std::uint32_t>(e.body.function_and_flags & 0xff);
+  block->inline_bytes = static_cast<std::uint16_t>(shm::inline_bytes_of(e.body.function_and_flags));
+  block->has_refs = (e.body.function_and_flags & shm::kArgumentsHaveRefs) != 0 ? 1 : 0;
   block->block = extra.arguments;
   std::memcpy(block->inline_arguments, e.body.arguments, sizeof(block->inline_arguments));
   auto* part = reinterpret_cast<CallPart*>(block + 1);

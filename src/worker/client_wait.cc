@@ -51,6 +51,21 @@ class Client::Attending {
   bool is_on_ = false;
 };
 
+// Tells the owner of another process's object that somebody waits for it, if its value is still to be fetched from another node. If
+// this process dies in between, the node tells the owner of everything that it held.
+void Client::want(const Entry& e) const {
+  if (e.kind != EntryKind::kBorrowed) return;
+  const shm::ObjectKey key = e.key();
+  Record& record = *e.cell.record.load(std::memory_order_acquire);
+  const std::uint32_t word = record.state.load(std::memory_order_acquire);
+  constexpr std::uint32_t kBoth = detail::kRecordIsProxy | detail::kRecordWanted;
+  if (detail::is_done(word) || (word & kBoth) != detail::kRecordIsProxy) return;
+  if ((record.state.fetch_or(detail::kRecordWanted, std::memory_order_acq_rel) & detail::kRecordWanted) != 0) return;
+  const shm::Records records = control_.records_of(key.owner());
+  records.mark_completed(key.record());
+  records.call_owner();
+}
+
 // How long a thread may sleep before it looks itself: as long as it likes, if there is a service thread.
 base::TimeNs Client::nap_ns(base::TimeNs left_ns) const noexcept {
   constexpr base::TimeNs kWithoutService_ns = 10'000'000;
@@ -96,6 +111,8 @@ WaitState Client::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) 
     return detail::is_done(ref->record.load(std::memory_order_acquire)->state.load(std::memory_order_acquire));
   };
   if (is_done()) return WaitState::kReady;
+  if (is_in_cluster_) [[unlikely]]
+    want(*resolve(ref));
   if (deadline == detail::kPoll) {
     attend_now();
     return is_done() ? WaitState::kReady : WaitState::kTimedOut;
@@ -172,6 +189,8 @@ WaitState Client::wait_many(std::span<RefCell* const> refs, std::size_t count, D
     return false;
   };
   if (enough()) return WaitState::kReady;
+  if (is_in_cluster_) [[unlikely]]
+    for (RefCell* ref : refs) want(*resolve(ref));
   if (deadline == detail::kPoll) {
     attend_now();
     return enough() ? WaitState::kReady : WaitState::kTimedOut;

@@ -28,6 +28,7 @@ enum class EntryKind : std::uint8_t {
   kActorCall,  // owned: an actor call's result
   kObject,     // owned: put
   kActor,      // owned: the record of its constructor
+  kProxy,      // owned: stands for an object of another node; see client_proxies.cc
   kBorrowed,   // another process's
   kAlias,      // a second cell for an entry of this process: a cell's count is raised only by those who hold it
 };
@@ -84,6 +85,7 @@ inline constexpr std::uint64_t kWatchedAndLost = 2;  // its worker died
 
 // Owned entries have the index of their record; borrowed ones have this bit.
 inline constexpr Index kBorrowedBit = 1u << 31;
+inline constexpr Index kNoIndex = UINT32_MAX;
 inline constexpr std::size_t kEntriesPerBlock = 1024;
 
 // Entries whose addresses stay for ever.
@@ -101,7 +103,8 @@ class EntryPool {
 // How a value that is an argument reaches its executor when other arguments are references: this, then `parts` CallParts.
 struct CallBlock {
   std::uint32_t parts;
-  std::uint32_t inline_bytes;  // of arguments; else they are in `block`
+  std::uint16_t inline_bytes;  // of arguments; else they are in `block`
+  std::uint16_t has_refs;      // their encoding ends with where the references inside it stand
   BlockRef block;              // size 0: none
   alignas(8) std::byte inline_arguments[shm::kCellInlineBytes];
 };

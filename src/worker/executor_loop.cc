@@ -135,7 +135,7 @@ ExecutorLoop::Ready ExecutorLoop::prepare(const shm::Executor::Task& task, Argum
   if ((flags & shm::kTaskArgumentsInParts) == 0) {
     if ((flags & shm::kTaskArgumentsInBlock) == 0) {
       context.arguments = task.body.arguments;
-      context.arguments_size = std::min<std::uint64_t>(task.body.function_and_flags & 0xff, shm::kCellInlineBytes);
+      context.arguments_size = shm::inline_bytes_of(task.body.function_and_flags);
       return Ready::kYes;
     }
     BlockRef block;

@@ -103,8 +103,8 @@ struct Encoded {
   std::uint64_t size = 0;
   Block block;
   // The references whose names are inside the bytes (each once or more). The caller holds them until the call returns; the
-  // callee keeps them alive as long as the bytes live. For values and results they are found again from the bytes alone:
-  // where there are any, the encoding ends with `count` RefNames and then a uint64 count, included in `size` (a trailer).
+  // callee keeps them alive as long as the bytes live. Where there are any, the encoding ends with where their names stand
+  // (detail/ref_positions.hpp), included in `size`.
   std::span<RefCell* const> refs;
 };
 
@@ -180,7 +180,7 @@ enum class WaitState : std::uint8_t {
 // The bytes of a value or an error that is done. Valid as long as the cell's count is above zero.
 struct ValueView {
   const std::byte* data = nullptr;
-  std::uint64_t size = 0;  // with the trailer of references, if has_refs
+  std::uint64_t size = 0;  // with the positions of the references, if has_refs
   bool is_error = false;
   bool has_refs = false;
 };

@@ -27,10 +27,11 @@ struct RefToken {
   std::uint64_t words[2];
 };
 
-// Hears of the references inside a value while it is measured or encoded. Called by specialisations of Codec.
+// Hears of the references inside a value while it is measured or encoded, and how many bytes lie before the name of each. Called
+// by specialisations of Codec.
 class RefSink {
  public:
-  virtual void add(RefToken token) = 0;
+  virtual void add(RefToken token, std::size_t position) = 0;
 
  protected:
   ~RefSink() = default;
@@ -132,8 +133,8 @@ class SizeContext {
     size_ += detail::padding(size_, detail::run_align(bytes, align)) + bytes;
   }
   void add_ref(RefToken token) {
+    if (refs_ != nullptr) refs_->add(token, size_);
     add(sizeof(RefToken));
-    if (refs_ != nullptr) refs_->add(token);
   }
   void fail(const char* problem) noexcept {
     if (problem_ == nullptr) problem_ = problem;
@@ -210,8 +211,8 @@ class Encoder {
   // Writes `written` and tells the sink of `told`: the name in the bytes, and what the sink knows the reference by.
   void write_ref(RefToken written, RefToken told) {
     require(sizeof(RefToken));
+    if (refs_ != nullptr) refs_->add(told, this->written());
     store(written);
-    if (refs_ != nullptr) refs_->add(told);
   }
 
  private:

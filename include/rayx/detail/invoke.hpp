@@ -79,7 +79,7 @@ struct Call {
     }
 
     alignas(8) std::byte small[kRecordInlineBytes];
-    Encoding<EncodedArgument<Ps, Args>...> encoding(backend, what, false, small, as_parameter<Ps>(args)...);
+    Encoding<EncodedArgument<Ps, Args>...> encoding(backend, what, small, as_parameter<Ps>(args)...);
     call.arguments = encoding.hand_over();
     Failure failure;
     RefCell* const cell = submit(backend, call, failure);

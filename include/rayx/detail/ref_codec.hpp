@@ -1,11 +1,11 @@
 // References and Arrays inside values.
 #pragma once
 
-#include <cstring>
 #include <vector>
 
 #include <rayx/codec.hpp>
 #include <rayx/detail/array_access.hpp>
+#include <rayx/detail/ref_positions.hpp>
 #include <rayx/errors.hpp>
 #include <rayx/object_ref.hpp>
 
@@ -17,34 +17,19 @@ RefName export_name(RefCell* cell);
 // The cell for a name, with one count. nullptr with the reason if there is none.
 RefCell* import_name(const RefName& name, Failure& failure) noexcept;
 
-// Gathers the references of a value: their cells while it is measured, their names while it is written.
+// Gathers the references of a value while it is measured: their cells, and where their names will stand.
 class FoundRefs final : public codec::RefSink {
  public:
   std::vector<RefCell*> cells;
-  std::vector<RefName> names;
-  bool is_writing = false;
+  RefPositions positions;
 
-  void add(codec::RefToken token) override {
-    if (is_writing) {
-      names.push_back({{token.words[0], token.words[1]}});
-    } else {
-      cells.push_back(reinterpret_cast<RefCell*>(token.words[0]));
-    }
+  void add(codec::RefToken token, std::size_t position) override {
+    cells.push_back(reinterpret_cast<RefCell*>(token.words[0]));
+    positions.add(position);
   }
-  // Behind a value of `size` bytes: padding to 8, the names, their count.
-  std::size_t trailer_bytes(std::size_t size) const noexcept {
-    if (cells.empty()) return 0;
-    return codec::detail::padding(size, 8) + cells.size() * sizeof(RefName) + sizeof(std::uint64_t);
-  }
-  void write_trailer(std::byte* begin, std::size_t size) const noexcept {
-    if (cells.empty()) return;
-    std::byte* to = begin + size;
-    std::memset(to, 0, codec::detail::padding(size, 8));
-    to += codec::detail::padding(size, 8);
-    std::memcpy(to, names.data(), names.size() * sizeof(RefName));
-    const std::uint64_t count = names.size();
-    std::memcpy(to + names.size() * sizeof(RefName), &count, sizeof(count));
-  }
+  codec::RefSink* sink() noexcept { return this; }
+  std::size_t trailer_bytes() const noexcept { return positions.trailer_bytes(); }
+  void write_trailer(std::byte* to) const noexcept { positions.write(to); }
 };
 
 class ImportedRefs final : public codec::RefSource {

@@ -60,21 +60,19 @@ class Encoding {
   static constexpr std::size_t kFixed = fixed_size_of_all<Ts...>();
   static constexpr bool kIsSmall = !kMayHoldRefs && kFixed != codec::kNotFixed && kFixed <= kRecordInlineBytes;
 
-  // `small`: kRecordInlineBytes, 8-byte aligned, which stay until the encoding was used. `trailer`: see Encoded::refs.
-  Encoding(Backend& backend, const char* what, bool trailer, std::byte* small, const Ts&... values)
-      : backend_(backend) {
+  // `small`: kRecordInlineBytes, 8-byte aligned, which stay until the encoding was used.
+  Encoding(Backend& backend, const char* what, std::byte* small, const Ts&... values) : backend_(backend) {
     if constexpr (kIsSmall) {
       codec::Encoder encoder(small, kFixed);
       (write(values, encoder), ...);
       encoded_.small = small;
       encoded_.size = kFixed;
     } else {
-      codec::SizeContext sizes(sink());
+      codec::SizeContext sizes(refs_.sink());
       (measure(values, sizes), ...);
       if (sizes.failed()) [[unlikely]]
         throw_error(sizes.error());
-      encoded_.size = sizes.size();
-      if (trailer) encoded_.size += refs_.trailer_bytes(sizes.size());
+      encoded_.size = sizes.size() + refs_.trailer_bytes();
       std::byte* destination = small;
       if (encoded_.size > kRecordInlineBytes) {
         Failure failure;
@@ -84,7 +82,7 @@ class Encoding {
       } else {
         encoded_.small = small;
       }
-      write_all(destination, sizes.size(), trailer, values...);
+      write_all(destination, sizes.size(), values...);
     }
   }
   Encoding(const Encoding&) = delete;
@@ -106,26 +104,21 @@ class Encoding {
   }
 
  private:
-  codec::RefSink* sink() noexcept {
-    if constexpr (kMayHoldRefs) return &refs_;
-    return nullptr;
-  }
-  void write_all(std::byte* destination, std::size_t size, bool trailer, const Ts&... values) {
+  void write_all(std::byte* destination, std::size_t size, const Ts&... values) {
     try {
-      refs_.is_writing = true;
-      codec::Encoder encoder(destination, size, sink(), backend_.bulk_copy());
+      codec::Encoder encoder(destination, size, nullptr, backend_.bulk_copy());
       (write(values, encoder), ...);
     } catch (...) {  // a function of the user's that serializes; the destructor does not run here
       if (encoded_.block.data != nullptr) backend_.abandon(encoded_.block);
       throw;
     }
-    if (trailer) refs_.write_trailer(destination, size);
+    refs_.write_trailer(destination + size);
   }
 
   struct NoRefs {
-    bool is_writing;
-    static constexpr std::size_t trailer_bytes(std::size_t) noexcept { return 0; }
-    static void write_trailer(std::byte*, std::size_t) noexcept {}
+    static constexpr codec::RefSink* sink() noexcept { return nullptr; }
+    static constexpr std::size_t trailer_bytes() noexcept { return 0; }
+    static void write_trailer(std::byte*) noexcept {}
   };
   Backend& backend_;
   Encoded encoded_;
@@ -208,7 +201,7 @@ void store_result(ExecContext& context, R&& value) {
     context.result.block = array.block;
     context.result.size = array.block.size;
   } else {
-    Encoding<R> encoding(*context.backend, "a task's result", true, context.inline_result, value);
+    Encoding<R> encoding(*context.backend, "a task's result", context.inline_result, value);
     if constexpr (Encoding<R>::kMayHoldRefs) {
       if (!encoding.cells().empty()) hold_result_refs(context, encoding.cells());
     }

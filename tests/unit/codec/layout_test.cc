@@ -190,8 +190,12 @@ TEST(CodecParameters, ArgumentsConvertAsInACall) {
 
 class Sink final : public codec::RefSink {
  public:
-  void add(codec::RefToken token) override { heard.push_back(token.words[0]); }
+  void add(codec::RefToken token, std::size_t position) override {
+    heard.push_back(token.words[0]);
+    positions.push_back(position);
+  }
   vector<std::uint64_t> heard;
+  vector<std::size_t> positions;
 };
 class Source final : public codec::RefSource {
  public:
@@ -209,10 +213,13 @@ TEST(CodecReferences, AreHeardOfAndAdopted) {
   Sink sink;
   const Buffer buffer = encode_alone(T{{1, Ref{5}}, {2, Ref{6}}}, &sink);
   EXPECT_EQ(sink.heard, (vector<std::uint64_t>{5, 6})) << "while it is measured";
-  sink.heard.clear();
+  const vector<std::size_t> expected{8 + 4, 8 + 20 + 4};
+  EXPECT_EQ(sink.positions, expected);
+  sink = {};
   codec::Encoder encoder(buffer.data(), buffer.size(), &sink);
   codec::encode(T{{1, Ref{5}}, {2, Ref{6}}}, encoder);
   EXPECT_EQ(sink.heard, (vector<std::uint64_t>{5, 6}));
+  EXPECT_EQ(sink.positions, expected);
   Source source;
   codec::Decoder decoder(buffer.data(), buffer.size(), &source);
   const Result<T> back = codec::decode<T>(decoder);

@@ -21,7 +21,9 @@ struct Seen final : FrameHandler {
   }
   void on_task(const TaskHead& task, const WireValue& arguments, std::span<const Part> parts) override {
     std::string line = "task " + std::to_string(task.number) + ' ' + text(arguments);
-    for (const Part& part : parts) line += " part " + std::to_string(part.position) + ' ' + text(part.value);
+    line += names(arguments);
+    for (const Part& part : parts)
+      line += " part " + std::to_string(part.position) + ' ' + text(part.value) + names(part.value);
     lines.push_back(line);
   }
   void on_result(const ResultHead& result, const WireValue& value) override {
@@ -36,16 +38,38 @@ struct Seen final : FrameHandler {
   void on_capacity(const CapacityHead& capacity) override {
     lines.push_back("capacity " + std::to_string(capacity.cpu_units));
   }
+  void on_fetch(const KeyHead& object) override { lines.push_back("fetch " + std::to_string(object.key)); }
+  void on_fetched(const FetchedHead& object, const WireValue& value) override {
+    lines.push_back("fetched " + std::to_string(object.key) + ' ' + text(value) + names(value));
+  }
+  void on_release(const CountHead& object) override { lines.push_back("release " + std::to_string(object.key)); }
+  void on_ask_hold(const KeyHead& object) override { lines.push_back("ask " + std::to_string(object.key)); }
+  void on_hold_answer(const CountHead& object) override { lines.push_back("answer " + std::to_string(object.key)); }
+  void on_lent_back(const LentHead& object) override { lines.push_back("lent back " + std::to_string(object.key)); }
+  static std::string names(const WireValue& value) {
+    std::string line;
+    for (std::size_t i = 0; i < value.names.size(); ++i)
+      line += " name " + std::to_string(value.names.at(i).key) + " at " + std::to_string(value.names.at(i).position);
+    return line;
+  }
 };
 
 std::span<const std::byte> bytes_of(const std::string& text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
+std::string put_name(FrameWriter& writer, std::uint64_t key, std::size_t position) {
+  writer.put(std::uint64_t{1});
+  writer.put(NameEntry{position, 5, key, 0, 0});
+  return " name " + std::to_string(key) + " at " + std::to_string(position);
+}
+
 std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::string>& expected) {
   FrameWriter writer;
-  constexpr FrameKind kKinds[] = {FrameKind::kTasks,  FrameKind::kResults,  FrameKind::kReturned, FrameKind::kLost,
-                                  FrameKind::kGiveUp, FrameKind::kCapacity, FrameKind::kValue};
+  constexpr FrameKind kKinds[] = {
+      FrameKind::kTasks,    FrameKind::kResults,    FrameKind::kReturned, FrameKind::kLost,    FrameKind::kGiveUp,
+      FrameKind::kCapacity, FrameKind::kValue,      FrameKind::kFetch,    FrameKind::kFetched, FrameKind::kRelease,
+      FrameKind::kAskHold,  FrameKind::kHoldAnswer, FrameKind::kLentBack};
   const FrameKind kind = kKinds[random() % std::size(kKinds)];
   const std::uint64_t count = kind == FrameKind::kCapacity ? 1 : 1 + random() % 5;
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -54,9 +78,11 @@ std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::st
     switch (kind) {
       case FrameKind::kTasks: {
         const auto parts = static_cast<std::uint32_t>(random() % 3);
-        writer.add(kind, TaskHead{number, 77, 10'000, parts, text.size()});
+        const bool is_named = random() % 2 == 0 && text.size() >= kNameBytes;
+        writer.add(kind, TaskHead{number, 77, 10'000, parts, text.size() | (is_named ? kHasNames : 0)});
         writer.put_bytes(bytes_of(text));
         std::string line = "task " + std::to_string(number) + ' ' + text;
+        if (is_named) line += put_name(writer, number + 1, text.size() - kNameBytes);
         for (std::uint32_t p = 0; p < parts; ++p) {
           writer.put(PartHead{p, 0, text.size()});
           writer.put_bytes(bytes_of(text));
@@ -83,12 +109,33 @@ std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::st
         expected.push_back((kind == FrameKind::kGiveUp ? "give up " : "returned ") + std::to_string(number));
         break;
       case FrameKind::kCapacity:
-        writer.add(kind, CapacityHead{number, number});
+        writer.add(kind, CapacityHead{number, number, 9});
         expected.push_back("capacity " + std::to_string(number));
         break;
       case FrameKind::kValue:
         writer.add(kind, ValueHead{number + 1, kStreamBytesMin});
         expected.push_back("value " + std::to_string(number + 1));
+        break;
+      case FrameKind::kFetched: {
+        const std::string value = text + std::string(kNameBytes, 'n');
+        writer.add(kind, FetchedHead{number, 0, 0, value.size() | kHasNames});
+        writer.put_bytes(bytes_of(value));
+        expected.push_back("fetched " + std::to_string(number) + ' ' + value + put_name(writer, 3, text.size()));
+        break;
+      }
+      case FrameKind::kFetch:
+      case FrameKind::kAskHold:
+        writer.add(kind, KeyHead{number});
+        expected.push_back((kind == FrameKind::kFetch ? "fetch " : "ask ") + std::to_string(number));
+        break;
+      case FrameKind::kRelease:
+      case FrameKind::kHoldAnswer:
+        writer.add(kind, CountHead{number, 1});
+        expected.push_back((kind == FrameKind::kRelease ? "release " : "answer ") + std::to_string(number));
+        break;
+      case FrameKind::kLentBack:
+        writer.add(kind, LentHead{5, number});
+        expected.push_back("lent back " + std::to_string(number));
         break;
       default: break;
     }
@@ -139,6 +186,28 @@ TEST(Frames, ACutFrameIsAlwaysRefusedAndSaysWhy) {
   }
   Seen seen;
   EXPECT_NE(read_frame(frame.first(20), seen).find("it ends inside a head"), std::string::npos);
+}
+
+TEST(Frames, ANameThatStandsOutsideItsValueOrOnAnotherIsRefused) {
+  const auto problem = [](std::uint64_t first, std::uint64_t second, std::uint64_t count) {
+    FrameWriter writer;
+    writer.add(FrameKind::kFetched, FetchedHead{1, 0, 0, 40 | kHasNames});
+    writer.put_bytes(bytes_of(std::string(40, 'x')));
+    writer.put(count);
+    writer.put(NameEntry{first, 5, 1, 0, 0});
+    writer.put(NameEntry{second, 5, 2, 0, 0});
+    const std::vector<std::byte> frame = writer.finish();
+    Seen seen;
+    return read_frame(frame, seen);
+  };
+  EXPECT_EQ(problem(0, 16, 2), "");
+  EXPECT_EQ(problem(8, 24, 2), "");
+  EXPECT_NE(problem(8, 23, 2), "");
+  EXPECT_NE(problem(24, 8, 2), "");
+  EXPECT_NE(problem(0, 25, 2), "");
+  EXPECT_NE(problem(0, UINT64_MAX, 2), "");
+  EXPECT_NE(problem(0, 16, 3), "");
+  EXPECT_NE(problem(0, 16, UINT64_MAX / 8), "");
 }
 
 }  // namespace

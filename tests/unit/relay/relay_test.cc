@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "two_sites.hpp"
+#include "sites.hpp"
 
 namespace {
 
-using rayx::relay::test::TwoSites;
+using rayx::relay::test::Sites;
 
 int square(int x) { return x * x; }
 std::string twice(const std::string& text) { return text + text; }
@@ -41,14 +41,14 @@ int fib(int n) {
 double with_two_cpus(double x) { return x / 2; }
 
 TEST(Relay, ATaskRunsOnTheOtherSite) {
-  TwoSites sites;
+  Sites sites;
   EXPECT_EQ(rayx::get(rayx::remote<square>(7)), 49);
   const int pid = rayx::get(rayx::remote<worker_pid>());
   EXPECT_NE(pid, ::getpid());
 }
 
 TEST(Relay, ArgumentsAndResultsOfEverySizeCross) {
-  TwoSites sites;
+  Sites sites;
   for (const std::size_t size :
        {0u, 1u, 39u, 40u, 41u, 100u, 5'000u, 40'000u, 131'071u, 131'072u, 1'000'000u, 20'000'000u}) {
     const std::string text(size, 'x');
@@ -57,14 +57,14 @@ TEST(Relay, ArgumentsAndResultsOfEverySizeCross) {
 }
 
 TEST(Relay, ManyTasksComeBackEachWithItsOwnResult) {
-  TwoSites sites;
+  Sites sites;
   std::vector<rayx::ObjectRef<int>> refs;
   for (int i = 0; i < 20'000; ++i) refs.push_back(rayx::remote<square>(i));
   for (int i = 0; i < 20'000; ++i) ASSERT_EQ(rayx::get(refs[static_cast<std::size_t>(i)]), i * i);
 }
 
 TEST(Relay, ReferencesAsArgumentsAreValuesThere) {
-  TwoSites sites;
+  Sites sites;
   const auto big = rayx::put(count_to(100'000));
   EXPECT_EQ(rayx::get(rayx::remote<sum>(big)), 4'999'950'000L);
   auto total = rayx::remote<square>(2);
@@ -74,7 +74,7 @@ TEST(Relay, ReferencesAsArgumentsAreValuesThere) {
 }
 
 TEST(Relay, AnExceptionComesBackAsItself) {
-  TwoSites sites;
+  Sites sites;
   const auto ref = rayx::remote<throw_out_of_range>(5);
   try {
     rayx::get(ref);
@@ -85,7 +85,7 @@ TEST(Relay, AnExceptionComesBackAsItself) {
 }
 
 TEST(Relay, ATaskWhoseWorkerDiesIsTriedAgainAndThenFails) {
-  TwoSites sites;
+  Sites sites;
   const auto ref = rayx::remote<die>(rayx::TaskOptions{.max_retries = 2});
   try {
     rayx::get(ref);
@@ -98,31 +98,31 @@ TEST(Relay, ATaskWhoseWorkerDiesIsTriedAgainAndThenFails) {
 }
 
 TEST(Relay, NestedTasksRunWhereTheirParentDoes) {
-  TwoSites sites;
+  Sites sites;
   EXPECT_EQ(rayx::get(rayx::remote<fib>(12)), 144);
 }
 
 TEST(Relay, AClassOfTwoCpusRunsThereToo) {
-  TwoSites sites;
+  Sites sites;
   EXPECT_EQ(rayx::get(rayx::remote<with_two_cpus>(rayx::TaskOptions{.num_cpus = 2}, 3.0)), 1.5);
 }
 
 TEST(Relay, WhenASiteIsGoneItsTasksAreDoneOnAnother) {
-  TwoSites sites;
+  Sites sites;
   sites.add_site(2);
   std::vector<rayx::ObjectRef<int>> refs;
   for (int i = 0; i < 5'000; ++i) refs.push_back(rayx::remote<square>(rayx::TaskOptions{.max_retries = -1}, i));
   rayx::get(refs[100]);
-  sites.cut(0);
+  sites.cut(1);
   for (int i = 0; i < 5'000; ++i) ASSERT_EQ(rayx::get(refs[static_cast<std::size_t>(i)]), i * i);
 }
 
 TEST(Relay, ATaskWithoutRetriesFailsWhenItsSiteIsGone) {
-  TwoSites sites;
+  Sites sites;
   const auto ref = rayx::remote<wait_for_ever>(rayx::TaskOptions{.max_retries = 0});
   while (rayx::get(rayx::remote<square>(2)) != 4) {
   }
-  sites.cut(0);
+  sites.cut(1);
   try {
     rayx::get(ref);
     FAIL();

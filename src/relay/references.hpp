@@ -1,0 +1,50 @@
+// What a relay knows about objects that more than one node of the job uses. docs/design/relay.md has the rules.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/cluster_ids.hpp"
+#include "relay/peer.hpp"
+#include "worker/entry.hpp"
+
+namespace rayx::relay {
+
+// An object by the name that holds on every node of the job.
+struct RemoteKey {
+  base::NodeId origin;
+  std::uint64_t key = 0;  // ObjectKey there
+  auto operator<=>(const RemoteKey&) const = default;
+};
+
+// An object of this node that others know. It has a hold as long as one of them does.
+struct Export {
+  worker::Index index = worker::kNoIndex;
+  worker::RefCell* cell = nullptr;        // one count
+  std::map<PeerId, std::uint64_t> named;  // how often it was named there, less what was given back. Never 0
+  std::vector<PeerId> waiting;            // have asked for its value
+};
+
+// An object of another node, as this one knows it. The entry is freed when nothing here uses it; then what was named to this node is
+// given back, and the row goes.
+struct Proxy {
+  RemoteKey object;
+  worker::Index index = worker::kNoIndex;  // kNoIndex: freed, and the row waits for the answer to its question
+  std::map<PeerId, std::uint64_t> named;   // how often its origin has named it, by the link. Empty: no hold there yet
+  bool is_asking = false;                  // the origin, for a hold of this node's own
+  std::vector<PeerId> lenders;             // who have named it and hold it until then
+  std::map<PeerId, std::uint64_t> lent;    // named to nodes that have not got a hold of their own yet
+  worker::RefCell* lent_cell = nullptr;    // one count as long as `lent` has any
+  bool is_wanted = false;
+  bool is_fetching = false;
+  bool is_done = false;
+  bool is_cut_off = false;  // its origin is gone for this node
+  int tries = 0;            // of the fetch, that found no memory
+  base::TimeNs fetch_at_ns = base::kNever;
+};
+
+}  // namespace rayx::relay

@@ -1,0 +1,46 @@
+// The sites of one job in this process: the driver's, without CPUs, and others with workers, joined by pipes that carry frames as
+// the network does, and that can be cut.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace rayx::relay::test {
+
+class Sites {
+ public:
+  struct Options {
+    int others = 1;
+    int cpus = 2;  // of each of them
+    // Each has a link to each, as in a cluster with a head; else to the driver's only.
+    bool is_mesh = false;
+    std::uint64_t store_bytes = 256u << 20;
+    // Not 0: frames take their time, and those that wait for a stream are overtaken, all by this seed.
+    std::uint64_t delay_seed = 0;
+  };
+  Sites() : Sites(Options()) {}
+  explicit Sites(const Options& options);
+  ~Sites();
+  Sites(const Sites&) = delete;
+  Sites& operator=(const Sites&) = delete;
+
+  // Joins another site with workers.
+  void add_site(int cpus);
+  // As if the host of that site (from 1 on) were gone.
+  void cut(std::size_t site);
+  // Of a site, 0 is the driver's: objects that others may use, and objects of others that it knows.
+  std::size_t exports(std::size_t site);
+  std::size_t proxies(std::size_t site);
+  std::size_t size() const;
+  // No site that is not cut off knows an object of another one any more. Waits for what is on its way.
+  void wait_until_nothing_is_shared();
+  // Bytes of the site's store that are in use.
+  std::uint64_t used_bytes(std::size_t site);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace rayx::relay::test
