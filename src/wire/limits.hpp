@@ -42,6 +42,8 @@ inline constexpr std::uint32_t kHandshakesPerSecond = 200;  // above this the ke
 inline constexpr std::uint32_t kHandshakeBurst = 128;
 inline constexpr std::chrono::milliseconds kHandshakeTimeout{5'000};
 inline constexpr std::chrono::milliseconds kRefusalReportInterval{10'000};  // one report for each reason
-inline constexpr int kListenBacklog = 128;
+// More than a process without special rights has descriptors: a flood of one leaves places in the queue, and who stands there is taken
+// within 5 s. A connector waits 10 s.
+inline constexpr int kListenBacklog = 1'024;
 
 }  // namespace rayx::wire
