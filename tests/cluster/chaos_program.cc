@@ -10,6 +10,7 @@
 #include <rayx/rayx.hpp>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -53,10 +54,36 @@ std::uint64_t print(std::uint64_t x) {
   return mixed(x);
 }
 
+// References inside values: objects of this program's that a task reads somewhere else, done or not, large or small.
+std::uint64_t read_all(const std::vector<rayx::ObjectRef<std::vector<std::uint64_t>>>& refs) {
+  std::uint64_t total = 0;
+  for (const auto& ref : refs) total += add_up(rayx::get(ref));
+  return total;
+}
+// An object that the worker owns, which dies with it: the only loss that may be seen.
+rayx::ObjectRef<std::uint64_t> make_there(std::uint64_t x) { return rayx::remote<busy>(kForEver, x); }
+
 struct Expected {
   rayx::ObjectRef<std::uint64_t> ref;
   std::uint64_t value;
 };
+
+// Objects of all sizes, put here or made by tasks, and a task that reads them through their references.
+Expected submit_with_references(std::mt19937_64& random) {
+  std::vector<rayx::ObjectRef<std::vector<std::uint64_t>>> refs;
+  std::uint64_t total = 0;
+  for (std::uint64_t left = 1 + random() % 4; left > 0; --left) {
+    const std::uint64_t x = random() % 1'000'000;
+    const std::size_t count = random() % 4 == 0 ? 50'000 + random() % 50'000 : 1 + random() % 100;
+    if (random() % 2 == 0) {
+      refs.push_back(rayx::put(numbers_of(x, count)));
+    } else {
+      refs.push_back(rayx::remote<numbers_of>(kForEver, x, count));
+    }
+    total += sum_of(x, count);
+  }
+  return {rayx::remote<read_all>(kForEver, refs), total};
+}
 
 // One task of a random kind.
 Expected submit_one(std::mt19937_64& random) {
@@ -68,6 +95,7 @@ Expected submit_one(std::mt19937_64& random) {
     case 2: return {rayx::remote<add_up>(kForEver, rayx::remote<numbers_of>(kForEver, x, count)), sum_of(x, count)};
     case 3: return {rayx::remote<nested>(kForEver, x), sum_of(x, 4)};
     case 4: return {rayx::remote<print>(kForEver, x), mixed(x)};
+    case 6: return submit_with_references(random);
     case 5: return {rayx::remote<small>(kForEver, rayx::remote<small>(kForEver, x)), mixed(mixed(x))};
     default: return {rayx::remote<small>(kForEver, x), mixed(x)};
   }
@@ -81,19 +109,35 @@ int run(double seconds) {
       Clock::now() + std::chrono::duration<double>(seconds);  // tidy: allow no-clock: a program of a user's
   std::uint64_t tasks = 0;
   std::uint64_t rounds = 0;
+  std::uint64_t lost = 0;
   do {
     std::vector<Expected> all;
+    std::vector<std::pair<rayx::ObjectRef<rayx::ObjectRef<std::uint64_t>>, std::uint64_t>> made_there;
     for (std::uint64_t left = 20 + random() % 400; left > 0; --left) all.push_back(submit_one(random));
+    for (std::uint64_t left = random() % 8; left > 0; --left) {
+      const std::uint64_t x = random() % 1'000'000;
+      made_there.emplace_back(rayx::remote<make_there>(kForEver, x), mixed(x));
+    }
     for (const Expected& one : all) {
       const std::uint64_t value = rayx::get(one.ref);
       if (value == one.value) continue;
       std::cout << "wrong: " << value << " instead of " << one.value << '\n';
       return 1;
     }
-    tasks += all.size();
+    for (const auto& [outer, value] : made_there) {
+      try {
+        if (rayx::get(rayx::get(outer)) == value) continue;
+        std::cout << "wrong: an object of another node\n";
+        return 1;
+      } catch (const rayx::ObjectLost&) {
+        ++lost;
+      }
+    }
+    tasks += all.size() + made_there.size();
     if (++rounds == 1) std::cout << "under way" << std::endl;  // tidy: allow no-endl: the test waits for it
   } while (Clock::now() < end);                                // tidy: allow no-clock: a program of a user's
-  std::cout << "all right: " << tasks << " tasks in " << rounds << " rounds\n";
+  std::cout << "all right: " << tasks << " tasks in " << rounds << " rounds, " << lost
+            << " objects were lost with their owners\n";
   return 0;
 }
 
