@@ -45,8 +45,8 @@ Bytes bytes_of(std::string_view text) {
 class Hostile : public Nodes {
  protected:
   // A node with a program on it that calls one task after the other.
-  void start() {
-    address_ = start_node({.name = "a"});
+  void start(const std::vector<std::string>& before = {}) {
+    address_ = start_node({.name = "a", .before = before});
     stop_file_ = folder_ / ("stop-" + std::to_string(nodes_.size()));
     caller_ = std::make_unique<kit::Program>(variable("RAYX_LINKS_PROGRAM"),
                                              with(address_, {"call-until", stop_file_.string()}));
@@ -135,6 +135,17 @@ TEST_F(Hostile, AStrangerIsRefusedInWords) {
     expect_refused_with(one.words);
     expect_unharmed();
   }
+}
+
+TEST_F(Hostile, AStrangerThatStopsHalfWayIsForgotten) {
+  start();
+  const std::size_t descriptors = kit::count_descriptors(node().pid());
+  RawSocket peer(address_);
+  peer.send("rayxwire\1");
+  EXPECT_TRUE(peer.read_to_the_end().empty());
+  expect_refused_with("did not finish the handshake");
+  EXPECT_TRUE(kit::eventually([&] { return kit::count_descriptors(node().pid()) <= descriptors; }));
+  expect_unharmed();
 }
 
 TEST_F(Hostile, ARecordedHandshakeIsWorthNothing) {
@@ -266,6 +277,19 @@ TEST_F(Hostile, ManyThatSayNothingTakeNoPlaceOfAnybody) {
   silent.clear();
   EXPECT_TRUE(kit::eventually([&] { return kit::count_descriptors(node().pid()) <= descriptors; }));
   EXPECT_LE(count_refusals(), 4);
+  expect_unharmed();
+}
+
+TEST_F(Hostile, ANodeWithoutDescriptorsGoesOn) {
+  start({"/bin/sh", "-c", "ulimit -n 100; exec \"$@\"", "sh"});
+  {
+    std::vector<RawSocket> crowd;
+    for (int i = 0; i < 150; ++i) crowd.emplace_back(address_);
+    expect_refused_with("cannot be taken");
+  }
+  kit::Program next(variable("RAYX_LINKS_PROGRAM"), with(address_, {"count"}));
+  ASSERT_TRUE(next.wait().has_value());
+  EXPECT_EQ(next.out(), "node a\n") << next.err() << node().err();
   expect_unharmed();
 }
 
