@@ -1,5 +1,5 @@
-// A program with a mix of work that may be done again: `chaos_program SECONDS`. Each result is compared with what it must be; the first
-// wrong one ends it. RAYX_SEED gives the mix.
+// A program with a mix of work that may be done again: `chaos_program SECONDS [SEED]`. Each result is compared with what it must be; the first
+// wrong one ends it.
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -101,10 +101,9 @@ Expected submit_one(std::mt19937_64& random) {
   }
 }
 
-int run(double seconds) {
+int run(double seconds, std::uint64_t seed) {
   using Clock = std::chrono::steady_clock;
-  const char* const seed = std::getenv("RAYX_SEED");
-  std::mt19937_64 random(seed == nullptr ? 1 : std::strtoull(seed, nullptr, 10));
+  std::mt19937_64 random(seed);
   const auto end =
       Clock::now() + std::chrono::duration<double>(seconds);  // tidy: allow no-clock: a program of a user's
   std::uint64_t tasks = 0;
@@ -148,7 +147,7 @@ int main(int argc, char** argv) {
     rayx::Config config;
     config.store_bytes = 256u << 20;  // less than all rounds together need: what is never given back would be missed
     const rayx::Runtime runtime = rayx::init(config);
-    return run(argc > 1 ? std::atof(argv[1]) : 0);
+    return run(argc > 1 ? std::atof(argv[1]) : 0, argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 1);
   } catch (const rayx::Exception& error) {
     std::cout << "error: " << error.what() << '\n';
     return 4;

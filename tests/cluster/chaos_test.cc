@@ -132,7 +132,8 @@ void Chaos::live(std::mt19937_64& random, int seconds) {
     start_in(place);
     addresses.push_back(place.proxy->address());
   }
-  kit::Program program(variable("RAYX_CHAOS_PROGRAM"), with(cluster_of(addresses), {std::to_string(seconds)}));
+  kit::Program program(variable("RAYX_CHAOS_PROGRAM"),
+                       with(cluster_of(addresses), {std::to_string(seconds), std::to_string(random())}));
   ASSERT_TRUE(program.read_until("under way")) << program.out() << program.err();
   const base::Deadline deadline{std::chrono::seconds(seconds)};
   while (!deadline.has_passed()) {

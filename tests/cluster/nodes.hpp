@@ -62,7 +62,7 @@ class Nodes : public testing::Test {
                      .arguments = std::move(arguments),
                      .environment = {"EXECUTIONS=" + (folder_ / "executions").string(), "RAYX_TEST_NODE=" + spec.name},
                      .network = spec.network}));
-    EXPECT_TRUE(nodes_.back()->read_until("./program")) << nodes_.back()->err();
+    if (!nodes_.back()->read_until("./program")) throw std::runtime_error("no node: " + nodes_.back()->err());
     const std::string& out = nodes_.back()->out();
     const std::size_t at = out.find("RAYX_ADDRESS=") + 13;
     return out.substr(at, out.find(' ', at) - at);
