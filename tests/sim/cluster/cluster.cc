@@ -75,7 +75,7 @@ void HeadProcess::on_message(ConnectionId connection, registry::ToHead message) 
   after_event();
 }
 void HeadProcess::send(ConnectionId to, registry::ToMember message) {
-  cluster_.network_.send(me_, to, std::move(message));
+  cluster_.network_.send(me_, to, std::make_shared<const registry::ToMember>(std::move(message)));
 }
 void HeadProcess::close(ConnectionId connection) { cluster_.network_.close(me_, connection); }
 void HeadProcess::persist(registry::BatchId batch, std::vector<Write> writes) {
@@ -170,7 +170,7 @@ MemberProcess* Cluster::find(EndpointId process) {
 std::vector<MemberProcess*> Cluster::living(bool drivers) {
   std::vector<MemberProcess*> all;
   for (const auto& [id, process] : processes_)
-    if (!process->is_gone() && process->is_driver() == drivers) all.push_back(process.get());
+    if (process->is_driver() == drivers) all.push_back(process.get());
   return all;
 }
 

@@ -10,10 +10,10 @@ using registry::MemberKind;
 using registry::NodeState;
 
 MemberProcess::MemberProcess(Cluster& cluster, HostId host, registry::Identity identity)
-    : cluster_(cluster), host_(host), member_(std::move(identity), *this) {}
+    : MemberOnNetwork(cluster.events_, cluster.network_, host, std::move(identity)), cluster_(cluster) {}
 
 void MemberProcess::begin() {
-  me_ = cluster_.network_.attach(host_, *this);
+  attach();
   heard_ = cluster_.now();
   member_.start(cluster_.now());
   if (is_driver()) {
@@ -26,14 +26,13 @@ void MemberProcess::begin() {
 // ---- Time
 
 void MemberProcess::run(const std::function<void()>& what) {
-  if (is_gone_) return;
   if (cluster_.network_.is_frozen(host_)) {
     deferred_.push_back(what);
     return;
   }
   what();
   arm();
-  if (cluster_.now() > heard_ + registry::kLease_ns + kSecond && !is_gone_ && !member_.is_over())
+  if (cluster_.now() > heard_ + registry::kLease_ns + kSecond && !member_.is_over())
     cluster_.fail("a member goes on without a head");
 }
 
@@ -43,54 +42,23 @@ void MemberProcess::thaw(TimeNs frozen_for) {
   for (const auto& what : deferred) run(what);
 }
 
-void MemberProcess::after(TimeNs delay, std::function<void()> what) {
-  cluster_.events_.after(delay, [&cluster = cluster_, me = me_, what = std::move(what)] {
-    if (MemberProcess* process = cluster.find(me)) process->run(what);
-  });
-}
-
-void MemberProcess::arm() {
-  const TimeNs deadline = member_.next_deadline_ns();
-  if (is_gone_ || deadline >= armed_) return;
-  armed_ = deadline;
-  after(deadline - cluster_.now(), [this, deadline] {
-    if (armed_ != deadline) return;
-    armed_ = base::kNever;
-    member_.tick(cluster_.now());
-  });
-}
-
 // ---- The network
 
-void MemberProcess::on_connected(std::uint64_t session, ConnectionId connection) {
-  run([=, this] { member_.on_connected(session, connection, cluster_.now()); });
-}
-void MemberProcess::on_connect_failed(std::uint64_t session) {
-  run([=, this] { member_.on_connect_failed(session, cluster_.now()); });
-}
-void MemberProcess::on_closed(ConnectionId connection) {
-  run([=, this] { member_.on_closed(connection, cluster_.now()); });
-}
-void MemberProcess::on_message(ConnectionId connection, registry::ToMember message) {
+EndpointId MemberProcess::head_at() const { return cluster_.head_at_; }
+
+const registry::ToMember& MemberProcess::heard(const registry::ToMember& message) {
   cluster_.note(me_ * 64 + message.index());
   heard_ = cluster_.now();
-  run([&] { member_.on_message(connection, message, cluster_.now()); });
+  return message;
 }
-void MemberProcess::connect(std::uint64_t session) {
-  if (cluster_.head_at_ != 0) {
-    cluster_.network_.connect(me_, cluster_.head_at_, session);
-  } else {
-    after(kMillisecond, [this, session] { member_.on_connect_failed(session, cluster_.now()); });
-  }
-}
+
 void MemberProcess::send(ConnectionId to, registry::ToHead message) {
   if (const auto* request = std::get_if<registry::Request>(&message)) {
     const auto found = pending_.find(request->number);
     if (found != pending_.end()) cluster_.outcome_.counts.repeated += std::exchange(found->second.is_sent, true);
   }
-  cluster_.network_.send(me_, to, std::move(message));
+  MemberOnNetwork::send(to, std::move(message));
 }
-void MemberProcess::close(ConnectionId connection) { cluster_.network_.close(me_, connection); }
 
 // ---- What the program does
 
@@ -101,7 +69,7 @@ void MemberProcess::ask(RequestBody body) {
 }
 
 void MemberProcess::act() {
-  if (cluster_.is_quiet_ || is_gone_) return;
+  if (cluster_.is_quiet_) return;
   Chance& chance = cluster_.chance_;
   switch (chance.below(8)) {
     case 0:

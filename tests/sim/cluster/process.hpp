@@ -12,15 +12,14 @@
 #include <utility>
 #include <vector>
 
-#include "network.hpp"
-#include "registry/member.hpp"
+#include "member_on_network.hpp"
 #include "truth.hpp"
 
 namespace rayx::sim {
 
 class Cluster;
 
-class MemberProcess final : public EndpointOf<registry::ToMember>, private registry::MemberEffects {
+class MemberProcess final : public MemberOnNetwork {
  public:
   using Placement = std::pair<ActorId, Incarnation>;
   struct Body {  // the process of an actor
@@ -44,15 +43,9 @@ class MemberProcess final : public EndpointOf<registry::ToMember>, private regis
   void ask_to_drain(NodeId node);
   void ask_to_restart(ActorId actor) { ask(registry::KillActor{actor, false}); }
   void say_last_word(const std::string& channel);
-  // Runs now, or when the host thaws.
-  void run(const std::function<void()>& what);
+  void run(const std::function<void()>& what) override;  // now, or when the host thaws
   void thaw(TimeNs frozen_for);
 
-  EndpointId me() const { return me_; }
-  HostId host() const { return host_; }
-  bool is_driver() const { return member_.identity().kind != registry::MemberKind::kNode; }
-  bool is_gone() const { return is_gone_; }
-  const registry::Member& member() const { return member_; }
   const std::map<Placement, Body>& bodies() const { return bodies_; }
   const std::map<registry::RequestNumber, Pending>& pending() const { return pending_; }
   const std::map<ActorId, registry::ActorState>& watched() const { return watched_; }
@@ -60,15 +53,10 @@ class MemberProcess final : public EndpointOf<registry::ToMember>, private regis
   JobId job() const { return job_; }
 
  private:
-  // Endpoint
-  void on_connected(std::uint64_t session, ConnectionId connection) override;
-  void on_connect_failed(std::uint64_t session) override;
-  void on_closed(ConnectionId connection) override;
-  void on_message(ConnectionId connection, registry::ToMember message) override;
+  EndpointId head_at() const override;
+  const registry::ToMember& heard(const registry::ToMember& message) override;
   // MemberEffects
-  void connect(std::uint64_t session) override;
   void send(ConnectionId to, registry::ToHead message) override;
-  void close(ConnectionId connection) override;
   void answered(const Answer& answer) override;
   void node_changed(const registry::NodeView& node) override;
   void start_actor(const registry::PlaceActor& place) override;
@@ -83,8 +71,6 @@ class MemberProcess final : public EndpointOf<registry::ToMember>, private regis
   void start_anew(const std::string& message) override;
   void end_yourself(const std::string& message) override;
 
-  void arm();
-  void after(TimeNs delay, std::function<void()> what);
   void ask(RequestBody body);
   void act_on_values();
   void act_on_actors();
@@ -95,11 +81,6 @@ class MemberProcess final : public EndpointOf<registry::ToMember>, private regis
   void body_ended(Placement placement, EndCause cause, const std::string& message);
 
   Cluster& cluster_;
-  const HostId host_;
-  EndpointId me_ = 0;
-  registry::Member member_;
-  bool is_gone_ = false;
-  TimeNs armed_ = base::kNever;
   TimeNs heard_ = 0;  // the head, in time in which it was not frozen
   std::vector<std::function<void()>> deferred_;
 
