@@ -6,35 +6,44 @@
 
 namespace rayx::registry {
 
-std::uint64_t* Channels::number_of(const std::string& channel) {
-  const auto found = numbers_.find(channel);
-  if (found != numbers_.end()) return &found->second;
-  if (channel.empty() || channel.size() > kNameBytesMax || numbers_.size() >= kChannelsMax) return nullptr;
-  return &numbers_[channel];
+Channels::Channel* Channels::find(const std::string& channel) {
+  const auto found = channels_.find(channel);
+  if (found != channels_.end()) return &found->second;
+  if (channel.empty() || channel.size() > kNameBytesMax || channels_.size() >= kChannelsMax) return nullptr;
+  return &channels_[channel];
 }
 
 std::optional<std::uint64_t> Channels::subscribe(NodeId member, const std::string& channel) {
-  const std::uint64_t* number = number_of(channel);
-  if (number == nullptr) return std::nullopt;
-  readers_[member].sent[channel] = *number;
-  return *number;
+  Channel* it = find(channel);
+  if (it == nullptr) return std::nullopt;
+  it->readers.insert(member);
+  readers_[member].sent[channel] = it->number;
+  return it->number;
 }
 
 void Channels::unsubscribe(NodeId member, const std::string& channel) {
   const auto found = readers_.find(member);
-  if (found == readers_.end()) return;
-  found->second.sent.erase(channel);
+  if (found == readers_.end() || found->second.sent.erase(channel) == 0) return;
+  channels_.at(channel).readers.erase(member);
   std::erase_if(found->second.queue, [&](const Waiting& it) { return it.channel == channel; });
 }
 
+void Channels::drop(NodeId member) {
+  const auto found = readers_.find(member);
+  if (found == readers_.end()) return;
+  for (const auto& [channel, number] : found->second.sent) channels_.at(channel).readers.erase(member);
+  readers_.erase(found);
+}
+
 bool Channels::publish(const std::string& channel, std::string payload) {
-  std::uint64_t* number = number_of(channel);
-  if (number == nullptr) return false;
-  ++*number;
+  Channel* it = find(channel);
+  if (it == nullptr) return false;
+  ++it->number;
+  if (it->readers.empty()) return true;
   const auto shared = std::make_shared<const std::string>(std::move(payload));
-  for (auto& [member, reader] : readers_) {
-    if (!reader.sent.contains(channel)) continue;
-    reader.queue.push_back({channel, *number, shared});
+  for (const NodeId member : it->readers) {
+    Reader& reader = readers_.at(member);
+    reader.queue.push_back({channel, it->number, shared});
     if (reader.queue.size() > queue_max_) reader.queue.pop_front();
     pump(member, reader);
   }

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "registry/limits.hpp"
@@ -32,7 +33,7 @@ class Channels {
   std::optional<std::uint64_t> subscribe(NodeId member, const std::string& channel);
   void unsubscribe(NodeId member, const std::string& channel);
   // Its connection is gone, and what was on its way.
-  void drop(NodeId member) { readers_.erase(member); }
+  void drop(NodeId member);
   // False: too many channels, or the name is too long.
   bool publish(const std::string& channel, std::string payload);
   // The member has had so many since it joined.
@@ -51,13 +52,18 @@ class Channels {
     std::uint64_t seen_count = 0;
   };
 
-  std::uint64_t* number_of(const std::string& channel);
+  struct Channel {
+    std::uint64_t number = 0;  // of what was published last
+    std::set<NodeId> readers;
+  };
+
+  Channel* find(const std::string& channel);
   void pump(NodeId member, Reader& reader);
 
   Send send_;
   const std::size_t unseen_max_;  // messages of one member on their way
   const std::size_t queue_max_;   // and behind them
-  std::map<std::string, std::uint64_t> numbers_;
+  std::map<std::string, Channel> channels_;
   std::map<NodeId, Reader> readers_;
 };
 

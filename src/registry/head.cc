@@ -6,6 +6,13 @@
 #include "base/planted_bug.hpp"
 
 namespace rayx::registry {
+namespace {
+const JobInfo* job_in(const ToMember& message) {
+  if (const auto* place = std::get_if<PlaceActor>(&message)) return &place->job;
+  const auto* answer = std::get_if<Answer>(&message);
+  return answer != nullptr ? std::get_if<JobInfo>(&answer->body) : nullptr;
+}
+}  // namespace
 
 Head::Head(HeadOptions options, HeadEffects& effects)
     : options_(options),
@@ -32,11 +39,13 @@ void Head::begin(TimeNs now_ns) {
 }
 
 void Head::finish() {
-  // In this order: a node is shown to all before anything else names it.
-  if (views_due_ns_ <= now_ns_) send_views();
+  if (news_due_ns_ <= now_ns_) send_news_to_all();
   if (may_place_) place_waiting();
+  if (loads_due_ns() <= now_ns_) send_loads_to_all();
   let_out();
-  compute_deadline();
+  deadline_ns_ = std::min({news_due_ns_, loads_due_ns(), earliest_ns_});
+  // Without a pulse it would not notice that it stood still between two deadlines.
+  if (!members_.empty()) deadline_ns_ = std::min(deadline_ns_, now_ns_ + kPulse_ns);
 }
 
 void Head::on_opened(ConnectionId connection, TimeNs now_ns) {
@@ -45,6 +54,7 @@ void Head::on_opened(ConnectionId connection, TimeNs now_ns) {
     close(connection);
   } else {
     strangers_[connection] = now_ns + kStrangerTimeout_ns;
+    expect(now_ns + kStrangerTimeout_ns);
   }
   finish();
 }
@@ -58,6 +68,8 @@ void Head::on_closed(ConnectionId connection, TimeNs now_ns) {
     channels_.drop(found->second);
     member.connection = 0;
     member.deadline_ns = std::max(now_ns + options_.reconnect_ns, lenient_until_ns_);
+    expect(member.deadline_ns);
+    unrank(found->second, member);
     joined_.erase(found);
   }
   finish();
@@ -79,6 +91,7 @@ void Head::on_message(ConnectionId connection, ToHead message, TimeNs now_ns) {
   const NodeId node = found->second;
   Member& member = members_.at(node);
   member.deadline_ns = now_ns + options_.silence_ns;
+  expect(member.deadline_ns);
   if (const auto* it = std::get_if<Heartbeat>(&message)) {
     heartbeat(node, member, *it);
   } else if (const auto* wanted = std::get_if<Watch>(&message)) {
@@ -113,16 +126,37 @@ void Head::tick(TimeNs now_ns) {
 
 // ---- What leaves
 
+// A member knows of a node before anything else names it, and hears of the end of each job that it knows.
 void Head::send_to(NodeId node, ToMember message) {
   const auto found = members_.find(node);
-  if (found != members_.end() && found->second.connection != 0) send(found->second.connection, std::move(message));
+  if (found == members_.end() || found->second.connection == 0) return;
+  Member& member = found->second;
+  if (const auto* state = std::get_if<ActorState>(&message); state != nullptr && !RAYX_PLANTED_BUG(450))
+    show(state->node, member);
+  const JobInfo* job = job_in(message);
+  if (job == nullptr) return send(member.connection, std::move(message));
+  show(job->driver, member);
+  const JobId id = job->job;
+  const bool is_answer = std::holds_alternative<Answer>(message);
+  send(member.connection, std::move(message));
+  const JobRecord* record = find_job(id);
+  if (record != nullptr && !record->is_ended) {
+    if (!RAYX_PLANTED_BUG(452)) serves(node, member, id);
+  } else if (is_answer) {  // an answer that was kept: meanwhile it has ended
+    send(member.connection, JobEnded{id, "it has ended"});
+  }
+}
+
+void Head::serves(NodeId node, Member& member, JobId job) {
+  member.jobs.insert(job);
+  serving_.insert({job, node});
 }
 
 // What was said to it before still leaves; what it says from now on is not heard.
 void Head::close(ConnectionId connection) {
   strangers_.erase(connection);
   joined_.erase(connection);
-  outgoing_.push_back({0, connection, std::nullopt});
+  outgoing_.push_back({0, connection, std::nullopt, {}});
 }
 
 // All that an event says may tell of anything that it wrote, and of what events before it wrote.
@@ -136,7 +170,10 @@ void Head::let_out() {
   for (Held& it : outgoing_) {
     it.after = RAYX_PLANTED_BUG(405) ? persisted_ : last_batch_;
     std::size_t& count = held_count_[it.connection];
-    if (++count > kHeldMessagesMax) it.message.reset();  // the disk stands still: the member will say it all again
+    if (++count > kHeldMessagesMax) {  // the disk stands still: the member will say it all again
+      it.message.reset();
+      it.shared.reset();
+    }
     held_.push_back(std::move(it));
   }
   outgoing_.clear();
@@ -147,18 +184,12 @@ void Head::let_out() {
     if (--count->second == 0) held_count_.erase(count);
     if (it.message) {
       effects_.send(it.connection, std::move(*it.message));
+    } else if (it.shared) {
+      effects_.send_shared(it.connection, it.shared);
     } else {
       effects_.close(it.connection);
     }
   }
-}
-
-void Head::compute_deadline() {
-  // Without a pulse it would not notice that it stood still between two deadlines.
-  deadline_ns_ = members_.empty() ? views_due_ns_ : std::min(views_due_ns_, now_ns_ + kPulse_ns);
-  for (const auto& [node, member] : members_)
-    deadline_ns_ = std::min({deadline_ns_, member.deadline_ns, member.drain_ns});
-  for (const auto& [connection, until_ns] : strangers_) deadline_ns_ = std::min(deadline_ns_, until_ns);
 }
 
 // ---- Reports
@@ -173,7 +204,8 @@ std::vector<Head::ActorInfo> Head::actors() const {
   std::vector<ActorInfo> all;
   for (const auto& [id, actor] : actors_)
     all.push_back({id, actor.state.phase, actor.state.incarnation, actor.state.node, actor.spec.creation.job,
-                   actor.spec.creation.name_space, actor.spec.creation.name, actor.state.restarts, is_feasible(actor)});
+                   actor.spec.creation.name_space, actor.spec.creation.name, actor.state.restarts,
+                   !is_waiting(actor.state.phase) || is_feasible(actor.spec.creation)});
   return all;
 }
 
@@ -192,6 +224,8 @@ std::map<NodeId, Load> Head::loads() const {
 
 bool Head::is_valid() const {
   std::size_t connected = 0;
+  std::size_t ranked = 0;
+  std::size_t loads = 0;
   for (const auto& [node, member] : members_) {
     if (dead_.contains(node)) return false;
     connected += member.connection != 0;
@@ -200,9 +234,20 @@ bool Head::is_valid() const {
     Resources sum;
     for (const auto& [placement, resources] : member.lent) sum += resources;
     if (sum != member.given) return false;
+    if (member.deadline_ns < earliest_ns_ || member.drain_ns < earliest_ns_) return false;
+    if (member.rank && !places_.contains({*member.rank, node})) return false;
+    ranked += member.rank.has_value();
+    loads += member.load_changed != 0;
+    if (member.news != 0 && !news_.contains(member.news)) return false;
+    if (member.load_changed != 0 && !loads_.contains(member.load_changed)) return false;
   }
+  if (ranked != places_.size() || loads != loads_.size()) return false;
+  for (const auto& [job, node] : serving_)
+    if (!jobs_.contains(job) || !members_.contains(node) || !members_.at(node).jobs.contains(job)) return false;
   std::size_t named = 0;
   std::size_t waiting = 0;
+  std::size_t placed = 0;
+  std::size_t owned = 0;
   for (const auto& [id, actor] : actors_) {
     const CreateActor& creation = actor.spec.creation;
     const bool is_dead = actor.state.phase == ActorPhase::kDead;
@@ -215,7 +260,13 @@ bool Head::is_valid() const {
     if (is_waiting(actor.state.phase) != (actor.waits_since != 0)) return false;
     waiting += actor.waits_since != 0;
     if (!is_dead && !jobs_.contains(creation.job)) return false;
+    if (!of_job_.contains({creation.job, id})) return false;
+    placed += is_placed(actor.state.phase) && placed_.contains({actor.state.node, id});
+    if (is_placed(actor.state.phase) != placed_.contains({actor.state.node, id})) return false;
+    owned += !is_dead && !creation.is_detached;
+    if (!is_dead && !creation.is_detached && !owned_.contains({actor.spec.owner, id})) return false;
   }
+  if (placed != placed_.size() || owned != owned_.size() || of_job_.size() != actors_.size()) return false;
   return connected == joined_.size() && named == names_.size() && waiting == waiting_.size();
 }
 

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -32,6 +33,8 @@ namespace rayx::registry {
 using ConnectionId = std::uint64_t;  // the owner's, never 0, never used twice
 using BatchId = std::uint64_t;       // of writes, counts from 1 in one life of the head
 
+using SharedMessage = std::shared_ptr<const ToMember>;
+
 struct Write {
   std::string key;
   std::optional<std::string> value;  // nothing: it is erased
@@ -42,6 +45,8 @@ class HeadEffects {
   virtual ~HeadEffects() = default;
   // Nothing happens if it is closed.
   virtual void send(ConnectionId to, ToMember message) = 0;
+  // The same for a message that goes to many: one that is told the same pointer again need not make it into bytes again.
+  virtual void send_shared(ConnectionId to, const SharedMessage& message) { send(to, *message); }
   // What was sent before still goes out. on_closed does not follow.
   virtual void close(ConnectionId connection) = 0;
   // One transaction; batches become durable in their order. on_persisted follows; it may be called from in here.
@@ -55,6 +60,7 @@ struct HeadOptions {
   TimeNs reconnect_ns = kReconnectGrace_ns;
   TimeNs rejoin_ns = kRejoinGrace_ns;
   TimeNs lease_ns = kLease_ns;
+  TimeNs news_pause_of_member_ns = kNewsPauseOfMember_ns;
   std::size_t view_nodes_max = kNodesOfOneView;
   std::size_t unseen_max = kUnseenMax;
   std::size_t publish_queue_max = kPublishQueueMax;
@@ -86,7 +92,7 @@ class Head {
     std::string name_space;
     std::string name;
     std::uint32_t restarts = 0;
-    bool is_feasible = true;  // some member could hold it if it were empty
+    bool is_feasible = true;  // it does not wait, or some member could hold it if it were empty
   };
   std::uint64_t cluster() const { return cluster_.cluster; }
   std::uint64_t epoch() const { return cluster_.epoch; }
@@ -109,10 +115,17 @@ class Head {
     Load load;
     Resources given;
     std::map<Placement, Resources> lent;  // what `given` is the sum of. Until the node says that the process is gone
-    std::uint64_t changed = 0;            // version of the view
-    std::uint64_t view_sent = 0;          // 0: it needs a full one
+    std::optional<int> rank;              // in places_
+    // Versions of the view. What others are told of it:
+    std::uint64_t load_changed = 0;  // 0: not since its news
+    std::uint64_t news = 0;          // it came, or drains
+    // and what it was told of others:
+    std::uint64_t loads_told = 0;  // all changes of loads up to here
+    std::uint64_t news_told = 0;
+    std::uint64_t view_sent = 0;  // the last message; 0: it needs a full view
     int views_unseen = 0;
     std::set<ActorId> watched;
+    std::set<JobId> jobs;  // that are not over and that it knows of
     std::map<RequestNumber, Answer> answers;
     RequestNumber answered_below = 1;
   };
@@ -124,18 +137,23 @@ class Head {
   struct Held {
     BatchId after = 0;
     ConnectionId connection = 0;
-    std::optional<ToMember> message;  // nothing: the connection is to be closed
+    std::optional<ToMember> message;
+    SharedMessage shared;  // if there is neither, the connection is to be closed
   };
 
   // head.cc: events and what leaves
   void begin(TimeNs now_ns);
   void finish();
-  void send(ConnectionId connection, ToMember message) { outgoing_.push_back({0, connection, std::move(message)}); }
+  void send(ConnectionId connection, ToMember message) { outgoing_.push_back({0, connection, std::move(message), {}}); }
+  void send_shared(ConnectionId connection, const SharedMessage& message) {
+    outgoing_.push_back({0, connection, std::nullopt, message});
+  }
   void send_to(NodeId node, ToMember message);
+  void serves(NodeId node, Member& member, JobId job);
   void close(ConnectionId connection);
   void write(std::string key, std::optional<std::string> value) { batch_[std::move(key)] = std::move(value); }
   void let_out();
-  void compute_deadline();
+  void expect(TimeNs until_ns) { earliest_ns_ = std::min(earliest_ns_, until_ns); }
 
   // head_members.cc
   void join(ConnectionId connection, const Join& join);
@@ -144,11 +162,25 @@ class Head {
   void remove_member(NodeId node, const std::string& reason, bool is_told);
   void start_drain(NodeId node, Member& member, TimeNs within_ns, const std::string& reason);
   void look_at_deadlines();
-  void touch(Member& member, bool is_urgent);
-  TimeNs view_pause_ns() const;
+
+  // head_views.cc
+  using Messages = std::vector<SharedMessage>;
+  void has_news(NodeId node, Member& member);
+  void has_load(NodeId node, Member& member);
+  void is_gone(NodeId node, const Member& member, const std::string& reason);
+  void forget_changes(const Member& member);
+  void expect_news();
+  void expect_loads_for(const Member& member);
+  TimeNs loads_due_ns() const;
   NodeView view_of(NodeId node, const Member& member) const;
-  void send_view(Member& member);
-  void send_views();
+  Messages messages_of(std::vector<NodeView> nodes, bool is_full, bool is_end) const;
+  std::vector<NodeView> news_since(std::uint64_t version) const;
+  std::vector<NodeView> loads_since(std::uint64_t version) const;
+  void send_full_view(Member& member);
+  void send_news(Member& member, const Messages& messages);
+  void show(NodeId named, Member& to);
+  void send_news_to_all();
+  void send_loads_to_all();
 
   // head_requests.cc
   void request(NodeId node, const Request& request);
@@ -174,14 +206,20 @@ class Head {
   void end_actor(ActorId id, Actor& actor, EndCause cause, const std::string& message);
   void move(ActorId id, Actor& actor, ActorEvent event);
   void forget_actor(ActorId id);
-  void place_waiting();
-  void lend(Member& member, Placement placement, const Resources& resources);
-  void give_back(Member& member, Placement placement);
+  void index(ActorId id, const Actor& actor);
+  std::vector<ActorId> placed_on(NodeId node) const;
   void resume_actors(NodeId node, Member& member, const Resume& resume);
   void watch(NodeId node, Member& member, const Watch& watch);
   ActorState state_of(ActorId id) const;
-  bool is_feasible(const Actor& actor) const;
-  std::string name_space_of(const CreateActor& creation);
+
+  // head_places.cc
+  void lend(NodeId node, Member& member, Placement placement, const Resources& resources);
+  void give_back(NodeId node, Member& member, Placement placement);
+  void rank(NodeId node, Member& member);
+  void unrank(NodeId node, Member& member);
+  void place_waiting();
+  void hand_out(ActorId id, Actor& actor, NodeId node);
+  bool is_feasible(const CreateActor& wanted) const;
 
   const HeadOptions options_;
   HeadEffects& effects_;
@@ -189,6 +227,8 @@ class Head {
   TimeNs now_ns_ = 0;
   TimeNs deadline_ns_ = base::kNever;
   TimeNs lenient_until_ns_ = 0;  // nobody is given up before: the head stood still
+  TimeNs earliest_ns_ =
+      base::kNever;  // no deadline of a member or a stranger lies before; nobody looks at all at each event
 
   std::map<ConnectionId, NodeId> joined_;     // whose connection it is
   std::map<ConnectionId, TimeNs> strangers_;  // until when it may be one
@@ -196,13 +236,37 @@ class Head {
   std::map<NodeId, DeadRecord> dead_;
   std::map<std::uint64_t, NodeId> dead_order_;
   std::uint64_t last_dead_ = 0;
+
   std::uint64_t version_ = 0;                            // of the view
+  std::map<std::uint64_t, NodeId> news_;                 // members by Member::news
+  std::map<std::uint64_t, NodeId> loads_;                // by Member::load_changed
   std::deque<std::pair<std::uint64_t, NodeView>> gone_;  // the dead, by version, until all members have been told
-  TimeNs views_due_ns_ = base::kNever;
-  bool views_are_urgent_ = false;
+  std::uint64_t last_news_ = 0;                          // version of the newest news, or death
+  TimeNs news_due_ns_ = base::kNever;
+  std::uint64_t news_told_ = 0;  // version when all were told
+  TimeNs news_sent_ns_ = 0;
+  std::uint64_t loads_told_ = 0;
+  TimeNs loads_sent_ns_ = 0;
+  TimeNs loads_from_ns_ =
+      base::kNever;                // when the first of those changed that are not told to all; never: there is none
+  std::size_t loads_waiting_ = 0;  // how many have
+  // What who joins next need not be made again for: a full view but for its end, which is the news since.
+  struct FullView {
+    std::uint64_t version = 0;  // 0: there is none
+    TimeNs made_ns = 0;
+    std::size_t news_since = 0;
+    Messages messages;
+  };
+  FullView full_view_;
 
   std::map<JobId, JobRecord> jobs_;
   std::map<ActorId, Actor> actors_;
+  // The same by what they end with, or are asked for by.
+  std::set<std::pair<NodeId, ActorId>> placed_;                   // on which node
+  std::set<std::pair<NodeId, ActorId>> owned_;                    // whose process made it; not dead, not detached
+  std::set<std::pair<JobId, ActorId>> of_job_;                    // also the dead
+  std::map<JobId, std::size_t> living_;                           // of a job, if there are any
+  std::set<std::pair<JobId, NodeId>> serving_;                    // members that know of a job, and are told of its end
   std::map<std::pair<std::string, std::string>, ActorId> names_;  // namespace, name
   std::map<std::uint64_t, ActorId> waiting_;                      // in the order in which they began to wait
   std::uint64_t last_waiting_ = 0;
@@ -210,6 +274,8 @@ class Head {
   std::uint64_t last_dead_actor_ = 0;
   std::map<ActorId, std::set<NodeId>> watchers_;
   bool may_place_ = false;  // something changed since the last look at waiting_
+  // Those that can take actors, in the order in which they are asked for room (placement.hpp).
+  std::map<std::pair<int, NodeId>, const Member*> places_;
 
   KeyValues values_;
   Channels channels_;

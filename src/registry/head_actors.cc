@@ -8,7 +8,6 @@
 #include "base/check.hpp"
 #include "base/planted_bug.hpp"
 #include "registry/head.hpp"
-#include "registry/placement.hpp"
 
 namespace rayx::registry {
 namespace {
@@ -43,6 +42,7 @@ Answer Head::create_actor(NodeId owner, const CreateActor& request) {
   actor.spec = {std::move(creation), owner};
   actor.waits_since = ++last_waiting_;
   waiting_[actor.waits_since] = request.actor;
+  index(request.actor, actor);
   write(spec_key(request.actor), to_bytes(actor.spec));
   write(state_key(request.actor), to_bytes(actor.state));
   may_place_ = true;
@@ -65,6 +65,22 @@ Answer Head::kill_actor(const KillActor& request) {
   return {};
 }
 
+void Head::index(ActorId id, const Actor& actor) {
+  const CreateActor& creation = actor.spec.creation;
+  of_job_.insert({creation.job, id});
+  if (actor.state.phase == ActorPhase::kDead) return;
+  ++living_[creation.job];
+  if (!creation.is_detached) owned_.insert({actor.spec.owner, id});
+  if (is_placed(actor.state.phase)) placed_.insert({actor.state.node, id});
+}
+
+std::vector<ActorId> Head::placed_on(NodeId node) const {
+  std::vector<ActorId> here;
+  for (auto at = placed_.lower_bound({node, {}}); at != placed_.end() && at->first == node; ++at)
+    here.push_back(at->second);
+  return here;
+}
+
 // ---- What nodes say
 
 void Head::made(NodeId node, ActorId id, Incarnation incarnation) {
@@ -77,7 +93,7 @@ void Head::made(NodeId node, ActorId id, Incarnation incarnation) {
 }
 
 void Head::died(NodeId node, ActorId id, Incarnation incarnation, EndCause cause, const std::string& message) {
-  give_back(members_.at(node), {id, incarnation});
+  give_back(node, members_.at(node), {id, incarnation});
   const auto found = actors_.find(id);
   if (found == actors_.end() || !is_placed(found->second.state.phase)) return;
   Actor& actor = found->second;
@@ -117,8 +133,10 @@ void Head::end_actor(ActorId id, Actor& actor, EndCause cause, const std::string
 void Head::move(ActorId id, Actor& actor, ActorEvent event) {
   const auto next = next_phase(actor.state.phase, event);
   RAYX_CHECK(next, "an actor's state does not know this event", to_text(actor.state.phase), static_cast<int>(event));
+  if (is_placed(actor.state.phase)) placed_.erase({actor.state.node, id});
   actor.state.phase = *next;
   if (!is_placed(*next)) actor.state.node = {};
+  if (is_placed(*next)) placed_.insert({actor.state.node, id});
   if (actor.waits_since != 0) {
     waiting_.erase(actor.waits_since);
     actor.waits_since = 0;
@@ -133,6 +151,8 @@ void Head::move(ActorId id, Actor& actor, ActorEvent event) {
     if (!creation.name.empty() && !RAYX_PLANTED_BUG(425)) names_.erase({creation.name_space, creation.name});
     actor.state.dead_order = ++last_dead_actor_;
     dead_actors_[actor.state.dead_order] = id;
+    owned_.erase({actor.spec.owner, id});
+    if (--living_[creation.job] == 0) living_.erase(creation.job);
     channels_.publish(kActorsChannel, "actor " + base::to_text(id) + " is dead: " + actor.state.message);
   }
   write(state_key(id), to_bytes(actor.state));
@@ -148,79 +168,10 @@ void Head::move(ActorId id, Actor& actor, ActorEvent event) {
 void Head::forget_actor(ActorId id) {
   const auto found = actors_.find(id);
   dead_actors_.erase(found->second.state.dead_order);
+  of_job_.erase({found->second.spec.creation.job, id});
   actors_.erase(found);
   write(spec_key(id), std::nullopt);
   if (!RAYX_PLANTED_BUG(426)) write(state_key(id), std::nullopt);
-}
-
-// ---- Places
-
-void Head::lend(Member& member, Placement placement, const Resources& resources) {
-  give_back(member, placement);
-  member.lent[placement] = resources;
-  member.given += resources;
-  touch(member, false);
-}
-
-void Head::give_back(Member& member, Placement placement) {
-  const auto found = member.lent.find(placement);
-  if (found == member.lent.end()) return;
-  member.given -= found->second;
-  member.lent.erase(found);
-  touch(member, false);
-  may_place_ = true;
-}
-
-bool Head::is_feasible(const Actor& actor) const {
-  return std::any_of(members_.begin(), members_.end(), [&](const auto& it) {
-    const NodeRecord& record = it.second.record;
-    return record.state == NodeState::kAlive && actor.spec.creation.resources.fits_in(record.resources) &&
-           fulfils(record.labels, actor.spec.creation.selectors);
-  });
-}
-
-void Head::place_waiting() {
-  may_place_ = false;
-  if (waiting_.empty()) return;
-  std::vector<Candidate> candidates;
-  for (const auto& [node, member] : members_) {
-    if (member.connection == 0) continue;
-    if (member.record.state != NodeState::kAlive && !RAYX_PLANTED_BUG(428)) continue;
-    // A driver has no place for actors unless it brought CPUs.
-    if (member.record.kind != MemberKind::kNode && member.record.resources.cpus == 0) continue;
-    candidates.push_back(
-        {node, member.record.resources, member.given, member.load.used_by_tasks, &member.record.labels});
-  }
-  // Of many that want the same and find no room only the first is looked at.
-  constexpr std::size_t kShapesMax = 16;
-  std::vector<const CreateActor*> in_vain;
-  const std::vector<std::pair<std::uint64_t, ActorId>> waiting(waiting_.begin(), waiting_.end());
-  for (const auto& [order, id] : waiting) {
-    Actor& actor = actors_.at(id);
-    const CreateActor& wanted = actor.spec.creation;
-    if (std::any_of(in_vain.begin(), in_vain.end(), [&](const CreateActor* other) {
-          return other->resources == wanted.resources && other->selectors == wanted.selectors;
-        }))
-      continue;
-    const auto node = choose_node(candidates, wanted.resources, wanted.selectors);
-    if (!node) {
-      if (in_vain.size() < kShapesMax) in_vain.push_back(&wanted);
-      continue;
-    }
-    Member& member = members_.at(*node);
-    if (!RAYX_PLANTED_BUG(429) || actor.state.incarnation == 0) ++actor.state.incarnation;
-    actor.state.node = *node;
-    const JobRecord* job = find_job(wanted.job);
-    RAYX_CHECK(job != nullptr, "an actor that waits has a job", base::to_text(id));
-    send(member.connection,
-         PlaceActor{id, actor.state.incarnation, job->info, job->is_ended, wanted.resources, wanted.is_detached,
-                    actor.state.restarts > 0, wanted.name, wanted.name_space, wanted.creation});
-    move(id, actor, ActorEvent::kHandedOut);
-    lend(member, {id, actor.state.incarnation}, wanted.resources);
-    const auto candidate =
-        std::find_if(candidates.begin(), candidates.end(), [&](const auto& it) { return it.node == *node; });
-    if (!RAYX_PLANTED_BUG(437)) candidate->given = member.given;
-  }
 }
 
 // A node has joined again and says what it runs. What it does not name it does not have, and never will: it has heard all
@@ -230,7 +181,7 @@ void Head::resume_actors(NodeId node, Member& member, const Resume& resume) {
   for (const RunningActor& it : resume.actors) {
     named.insert({it.actor, it.incarnation});
     if (it.is_ended) continue;  // the member's report of it follows
-    lend(member, {it.actor, it.incarnation}, it.resources);
+    lend(node, member, {it.actor, it.incarnation}, it.resources);
     const auto found = actors_.find(it.actor);
     const bool is_current = found != actors_.end() && is_placed(found->second.state.phase) &&
                             found->second.state.node == node && found->second.state.incarnation == it.incarnation;
@@ -242,12 +193,9 @@ void Head::resume_actors(NodeId node, Member& member, const Resume& resume) {
       send(member.connection, EndActor{it.actor, it.incarnation, EndCause::kKilled});
     if (it.is_alive) made(node, it.actor, it.incarnation);
   }
-  std::vector<ActorId> here;
-  for (const auto& [id, actor] : actors_)
-    if (is_placed(actor.state.phase) && actor.state.node == node && !named.contains({id, actor.state.incarnation}))
-      here.push_back(id);
-  for (const ActorId id : here) {
+  for (const ActorId id : placed_on(node)) {
     Actor& actor = actors_.at(id);
+    if (named.contains({id, actor.state.incarnation})) continue;
     if (actor.state.phase == ActorPhase::kAlive) {
       lost(id, actor, EndCause::kCrashed, "its node does not know it any more");
     } else if (!RAYX_PLANTED_BUG(433)) {

@@ -30,15 +30,19 @@ void Head::end_job(JobId id, const std::string& why) {
   if (job == nullptr || job->is_ended) return;
   job->is_ended = true;
   write(job_key(id), to_bytes(*job));
-  for (const auto& [node, member] : members_)
-    if (member.connection != 0 && !RAYX_PLANTED_BUG(416)) send(member.connection, JobEnded{id, why});
+  for (auto at = serving_.lower_bound({id, {}}); at != serving_.end() && at->first == id;) {
+    if (!RAYX_PLANTED_BUG(416)) send_to(at->second, JobEnded{id, why});
+    members_.at(at->second).jobs.erase(id);
+    at = serving_.erase(at);
+  }
   std::vector<ActorId> of_job;
-  for (const auto& [actor_id, actor] : actors_)
-    if (actor.spec.creation.job == id && !actor.spec.creation.is_detached) of_job.push_back(actor_id);
+  for (auto at = of_job_.lower_bound({id, {}}); at != of_job_.end() && at->first == id; ++at)
+    of_job.push_back(at->second);
   for (const ActorId actor_id : of_job) {
     const auto found = actors_.find(actor_id);
     if (found == actors_.end()) continue;  // long dead, and forgotten in favour of one that died just now
     Actor& actor = found->second;
+    if (actor.spec.creation.is_detached) continue;
     if (actor.state.phase != ActorPhase::kDead && !RAYX_PLANTED_BUG(417))
       end_actor(actor_id, actor, EndCause::kJobEnded, "its job has ended: " + why);
     if (actor.state.phase == ActorPhase::kDead) forget_actor(actor_id);
@@ -49,9 +53,7 @@ void Head::end_job(JobId id, const std::string& why) {
 // A detached actor that lives needs the job's bundle when it is restarted.
 void Head::forget_job_if_over(JobId id) {
   const JobRecord* job = find_job(id);
-  if (job == nullptr || !job->is_ended) return;
-  for (const auto& [actor_id, actor] : actors_)
-    if (actor.spec.creation.job == id && actor.state.phase != ActorPhase::kDead) return;
+  if (job == nullptr || !job->is_ended || living_.contains(id)) return;
   jobs_.erase(id);
   if (!RAYX_PLANTED_BUG(418)) write(job_key(id), std::nullopt);
 }

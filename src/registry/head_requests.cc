@@ -4,6 +4,7 @@
 
 #include "base/planted_bug.hpp"
 #include "registry/head.hpp"
+#include "registry/placement.hpp"
 
 namespace rayx::registry {
 namespace {
@@ -31,7 +32,7 @@ void Head::request(NodeId node, const Request& request) {
   has_answers_below(node, member, request.answered_below);
   if (request.number < member.answered_below) return;  // it has the answer
   const auto kept = member.answers.find(request.number);
-  if (kept != member.answers.end() && !RAYX_PLANTED_BUG(413)) return send(member.connection, kept->second);
+  if (kept != member.answers.end() && !RAYX_PLANTED_BUG(413)) return send_to(node, kept->second);
   if (member.answers.size() >= kKeptAnswersMax)
     return;  // it breaks the rules, or its answers are on their way: it asks again
 
@@ -156,14 +157,18 @@ Answer Head::list_names(const ListNames& wanted) const {
 
 Answer Head::list_waiting() const {
   Listed listed;
+  const CreateActor* last = nullptr;
+  bool is_last_feasible = false;
   for (const auto& [order, id] : waiting_) {
     if (listed.names.size() == kListedMax) {
       listed.is_cut = true;
       break;
     }
-    const Actor& actor = actors_.at(id);
-    listed.names.push_back("actor " + base::to_text(id) +
-                           (is_feasible(actor) ? " waits for room" : " fits on no node"));
+    const CreateActor& wanted = actors_.at(id).spec.creation;
+    // Often all want the same.
+    if (last == nullptr || !wants_the_same(*last, wanted)) is_last_feasible = is_feasible(wanted);
+    last = &wanted;
+    listed.names.push_back("actor " + base::to_text(id) + (is_last_feasible ? " waits for room" : " fits on no node"));
   }
   return {0, Status::kOk, {}, std::move(listed)};
 }

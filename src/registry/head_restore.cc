@@ -31,6 +31,7 @@ Result<void> Head::restore(const std::vector<std::pair<std::string, std::string>
         member.deadline_ns = RAYX_PLANTED_BUG(434) ? now_ns : now_ns + options_.rejoin_ns;
         if (record->state == NodeState::kDraining)
           member.drain_ns = base::deadline_ns(now_ns, std::chrono::nanoseconds(record->drain_within_ns));
+        expect(std::min(member.deadline_ns, member.drain_ns));
       }
     } else if (name.starts_with("dead/")) {
       const auto id = base::parse_node_id(rest("dead/"));
@@ -74,6 +75,7 @@ Result<void> Head::restore(const std::vector<std::pair<std::string, std::string>
   for (auto& [id, actor] : actors_) {
     const CreateActor& creation = actor.spec.creation;
     if (creation.actor != id) return damaged(spec_key(id));
+    index(id, actor);
     if (actor.state.phase == ActorPhase::kDead) {
       dead_actors_[actor.state.dead_order] = id;
       last_dead_actor_ = std::max(last_dead_actor_, actor.state.dead_order);

@@ -22,11 +22,15 @@ inline constexpr base::TimeNs kReconnectPauseMin_ns = 100 * kMillisecond_ns;  //
 inline constexpr base::TimeNs kReconnectPauseMax_ns = 2'000 * kMillisecond_ns;
 inline constexpr base::TimeNs kConnectTimeout_ns = 3'000 * kMillisecond_ns;
 inline constexpr base::TimeNs kStrangerTimeout_ns =
-    5'000 * kMillisecond_ns;                                         // a connection that has not joined is closed
-inline constexpr base::TimeNs kPulse_ns = 500 * kMillisecond_ns;     // the head is called at least so often
-inline constexpr base::TimeNs kLateHead_ns = 500 * kMillisecond_ns;  // above this the head itself was away
-inline constexpr std::size_t kMembersOfOneViewPause = 32;
-inline constexpr base::TimeNs kViewPause_ns = 100 * kMillisecond_ns;  // between deltas of loads only
+    5'000 * kMillisecond_ns;                                          // a connection that has not joined is closed
+inline constexpr base::TimeNs kPulse_ns = 500 * kMillisecond_ns;      // the head is called at least so often
+inline constexpr base::TimeNs kLateHead_ns = 500 * kMillisecond_ns;   // above this the head itself was away
+inline constexpr base::TimeNs kViewPause_ns = 100 * kMillisecond_ns;  // at least, between deltas of loads
+// Of loads in views, to all members together. What all say to all is not to grow with the square of their number: where more
+// nodes have changed than this allows, the pauses grow.
+inline constexpr std::size_t kLoadsTold_per_second = 500'000;
+// Between deltas of who came, who drains and who is gone, for each member: 0.25 s of 5,000.
+inline constexpr base::TimeNs kNewsPauseOfMember_ns = 50'000;
 inline constexpr std::size_t kNodesOfOneView = 500;  // in one message; a larger view is sent in several
 inline constexpr std::size_t kMembersMax = 10'000;
 inline constexpr std::size_t kStrangersMax = 1'000;  // connections that have not joined; more are closed

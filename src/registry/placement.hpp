@@ -1,5 +1,8 @@
 // On which node an actor goes. Below half load the fullest node that has room, so that others stay empty for what is large and
 // for being sent away; above it the emptiest, so that nobody waits beside free CPUs.
+//
+// The order does not depend on what is asked for. So nodes are kept in it, and the first that has room is taken: mostly one of
+// the first that are looked at, however many there are.
 #pragma once
 
 #include <algorithm>
@@ -8,50 +11,62 @@
 
 #include "base/cluster_ids.hpp"
 #include "base/planted_bug.hpp"
+#include "registry/messages.hpp"
 
 namespace rayx::registry {
 
-struct Candidate {
-  base::NodeId node;
-  base::Resources total;
-  base::Resources given;          // to actors
-  base::Resources used_by_tasks;  // which come and go
-  const base::Labels* labels = nullptr;
-};
+// Nodes of equal rank are asked in the order of their ids, so that the choice is the same in every run.
+inline int place_rank(const base::Resources& total, const base::Resources& given,
+                      const base::Resources& used_by_tasks) {
+  constexpr int kHalf_permille = 500;
+  base::Resources used = given;
+  used += used_by_tasks;
+  const int load_permille = base::load_permille(used, total);
+  return load_permille < kHalf_permille ? kHalf_permille - 1 - load_permille : load_permille;
+}
 
 inline bool fulfils(const base::Labels& labels, const std::vector<base::LabelSelector>& selectors) {
   return std::all_of(selectors.begin(), selectors.end(), [&](const auto& it) { return base::matches(labels, it); });
 }
 
-// `candidates` are in order of their ids, so that the choice is the same in every run. Nothing: no node has room now.
-inline std::optional<base::NodeId> choose_node(const std::vector<Candidate>& candidates, const base::Resources& needed,
-                                               const std::vector<base::LabelSelector>& selectors) {
-  constexpr int kHalf_permille = 500;
-  struct Best {
-    base::NodeId node;
-    int load_permille = 0;
-    bool has_room_beside_tasks = false;
-  };
-  std::optional<Best> best;
-  for (const Candidate& it : candidates) {
+inline bool wants_the_same(const CreateActor& a, const CreateActor& b) {
+  return a.resources == b.resources && a.selectors == b.selectors;
+}
+
+struct Candidate {
+  base::NodeId node;
+  const base::Resources& total;
+  const base::Resources& given;          // to actors
+  const base::Resources& used_by_tasks;  // which come and go
+  const base::Labels& labels;
+};
+
+class Choice {
+ public:
+  Choice(const base::Resources& needed, const std::vector<base::LabelSelector>& selectors)
+      : needed_(needed), selectors_(selectors) {}
+
+  // In the order of their ranks. True: none that comes later is better.
+  bool look_at(const Candidate& it) {
+    // Most that have no room are full of CPUs; this needs no copy.
+    if (needed_.cpus > 0 && needed_.cpus > it.total.cpus - it.given.cpus && !RAYX_PLANTED_BUG(401)) return false;
     base::Resources left = it.total;
     left -= it.given;
-    if (!needed.fits_in(left) && !RAYX_PLANTED_BUG(401)) continue;
-    if (!fulfils(*it.labels, selectors) && !RAYX_PLANTED_BUG(402)) continue;
+    if (!needed_.fits_in(left) && !RAYX_PLANTED_BUG(401)) return false;
+    if (!fulfils(it.labels, selectors_) && !RAYX_PLANTED_BUG(402)) return false;
     // Tasks end and make room; so a node full of tasks is only the second choice.
-    base::Resources used = it.given;
-    used += it.used_by_tasks;
     left -= it.used_by_tasks;
-    const Best mine{it.node, base::load_permille(used, it.total), needed.fits_in(left)};
-    const auto is_better = [&](const Best& other) {
-      if (mine.has_room_beside_tasks != other.has_room_beside_tasks) return mine.has_room_beside_tasks;
-      const bool is_low = mine.load_permille < kHalf_permille;
-      if (is_low != (other.load_permille < kHalf_permille)) return is_low;
-      return is_low ? mine.load_permille > other.load_permille : mine.load_permille < other.load_permille;
-    };
-    if (!best || is_better(*best)) best = mine;
+    const bool has_room_beside_tasks = needed_.fits_in(left);
+    if (has_room_beside_tasks || !node_) node_ = it.node;
+    return has_room_beside_tasks;
   }
-  return best ? std::optional(best->node) : std::nullopt;
-}
+  // Nothing: no node has room now.
+  std::optional<base::NodeId> node() const { return node_; }
+
+ private:
+  const base::Resources& needed_;
+  const std::vector<base::LabelSelector>& selectors_;
+  std::optional<base::NodeId> node_;
+};
 
 }  // namespace rayx::registry

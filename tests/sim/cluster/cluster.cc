@@ -15,6 +15,7 @@ HeadOptions options_of(std::uint64_t life) {
   HeadOptions options;
   options.cluster = 0x1000 + life;  // only that of the first life counts
   options.view_nodes_max = 3;
+  options.news_pause_of_member_ns = 10 * kMillisecond;  // much happens in it
   options.unseen_max = 4;
   options.publish_queue_max = 6;
   options.dead_actors_kept = 20;
@@ -76,6 +77,9 @@ void HeadProcess::on_message(ConnectionId connection, registry::ToHead message) 
 }
 void HeadProcess::send(ConnectionId to, registry::ToMember message) {
   cluster_.network_.send(me_, to, std::make_shared<const registry::ToMember>(std::move(message)));
+}
+void HeadProcess::send_shared(ConnectionId to, const registry::SharedMessage& message) {
+  cluster_.network_.send(me_, to, message);
 }
 void HeadProcess::close(ConnectionId connection) { cluster_.network_.close(me_, connection); }
 void HeadProcess::persist(registry::BatchId batch, std::vector<Write> writes) {

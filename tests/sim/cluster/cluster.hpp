@@ -86,6 +86,7 @@ class HeadProcess final : public EndpointOf<registry::ToHead>, private registry:
   void on_closed(ConnectionId connection) override;
   void on_message(ConnectionId connection, registry::ToHead message) override;
   void send(ConnectionId to, registry::ToMember message) override;
+  void send_shared(ConnectionId to, const registry::SharedMessage& message) override;
   void close(ConnectionId connection) override;
   void persist(registry::BatchId batch, std::vector<Write> writes) override;
   void after_event();

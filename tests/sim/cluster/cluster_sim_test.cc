@@ -14,10 +14,10 @@ namespace rayx::sim {
 namespace {
 
 constexpr std::uint64_t kSeeds = 1'000;
-// 40x: placement, what leaves; 406 to 439: the head; 44x: the member.
-constexpr int kPlanted[] = {401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416,
-                            417, 418, 419, 420, 421, 422, 423, 424, 425, 426, 427, 428, 429, 430, 431, 432,
-                            433, 434, 435, 436, 437, 438, 439, 440, 441, 442, 443, 445, 446, 447, 449};
+// 40x: placement, what leaves; 406 to 439, 45x: the head; 44x: the member.
+constexpr int kPlanted[] = {401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417,
+                            418, 419, 420, 421, 422, 423, 424, 425, 426, 427, 428, 429, 430, 431, 432, 433, 434,
+                            435, 436, 437, 438, 439, 440, 441, 442, 443, 445, 446, 447, 449, 450, 451, 452};
 static_assert(std::size(kPlanted) >= 20);
 
 std::uint64_t first_seed() { return kit::is_seed_given() ? kit::seed() : 1; }

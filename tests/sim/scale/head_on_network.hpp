@@ -85,6 +85,9 @@ class HeadOnNetwork final : public EndpointOf<registry::ToHead>, private registr
   void send(ConnectionId to, registry::ToMember message) override {
     said_.push_back({to, std::make_shared<const registry::ToMember>(std::move(message)), 0, {}});
   }
+  void send_shared(ConnectionId to, const registry::SharedMessage& message) override {
+    said_.push_back({to, message, 0, {}});
+  }
   void close(ConnectionId connection) override { said_.push_back({connection, nullptr, 0, {}}); }
   void persist(registry::BatchId batch, std::vector<registry::Write> writes) override {
     said_.push_back({0, nullptr, batch, std::move(writes)});

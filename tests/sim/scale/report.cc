@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <functional>
-#include <numeric>
+#include <string_view>
 #include <utility>
 
 namespace rayx::sim {
@@ -13,10 +13,13 @@ namespace {
 constexpr double kNsOfSecond = 1e9;
 constexpr double kNsOfMillisecond = 1e6;
 
-std::string with_commas(std::string digits) {
-  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3)
-    digits.insert(static_cast<std::size_t>(at), ",");
-  return digits;
+std::string with_commas(const std::string& digits) {
+  std::string text;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) text += ',';
+    text += digits[i];
+  }
+  return text;
 }
 std::string count(std::uint64_t value) { return with_commas(std::to_string(value)); }
 // Three digits that count.
@@ -43,17 +46,15 @@ std::string text(const Delays& delays) {
 using Cell = std::function<std::string(const Report&)>;
 class Table {
  public:
-  Table(std::string title, const std::vector<Report>& reports) : reports_(reports) {
-    text_ = "| " + std::move(title) + " |";
-    for (const Report& report : reports)
-      text_ += " " + count(static_cast<std::uint64_t>(report.plan.nodes)) + " nodes |";
-    text_ += "\n| --- |";
+  Table(const char* title, const std::vector<Report>& reports) : reports_(reports) {
+    row(title, [](const Report& it) { return count(static_cast<std::uint64_t>(it.plan.nodes)).append(" nodes"); });
+    text_ += "| --- |";
     for (std::size_t i = 0; i < reports.size(); ++i) text_ += " --: |";
     text_ += '\n';
   }
-  void row(const std::string& name, const Cell& cell) {
-    text_ += "| " + name + " |";
-    for (const Report& report : reports_) text_ += " " + cell(report) + " |";
+  void row(std::string_view name, const Cell& cell) {
+    text_.append("| ").append(name).append(" |");
+    for (const Report& report : reports_) text_.append(" ").append(cell(report)).append(" |");
     text_ += '\n';
   }
   std::string take() { return std::move(text_) + '\n'; }
@@ -153,11 +154,11 @@ std::string kinds_table(const std::vector<Report>& reports) {
   const auto counts = [](const Traffic::Sum& part, const Traffic::Sum& all) { return 100 * part.bytes > all.bytes; };
   for (std::size_t kind = 0; kind < std::size(kInKinds); ++kind)
     if (counts(largest.steady.in[kind], largest.steady.all_in()))
-      table.row(std::string("to the head: ") + kInKinds[kind],
+      table.row(std::string("to the head: ").append(kInKinds[kind]),
                 [kind](const Report& it) { return kilobytes_a_second(it, it.steady.in[kind].bytes); });
   for (std::size_t kind = 0; kind < std::size(kOutKinds); ++kind)
     if (counts(largest.steady.out[kind], largest.steady.all_out()))
-      table.row(std::string("from it: ") + kOutKinds[kind],
+      table.row(std::string("from it: ").append(kOutKinds[kind]),
                 [kind](const Report& it) { return kilobytes_a_second(it, it.steady.out[kind].bytes); });
   return table.take();
 }

@@ -180,30 +180,44 @@ TEST_F(HeadActors, OfAJobThatHasEndedAreRefused) {
   EXPECT_EQ(answer(kDriver).status, Status::kJobEnded);
 }
 
+struct Node {
+  std::uint64_t id;
+  Resources total;
+  Resources given;
+  Resources used_by_tasks;
+  Labels labels;
+};
+std::optional<NodeId> choose(std::vector<Node> nodes, const Resources& needed,
+                             const std::vector<LabelSelector>& selectors) {
+  const auto place = [](const Node& it) { return std::pair(place_rank(it.total, it.given, it.used_by_tasks), it.id); };
+  std::sort(nodes.begin(), nodes.end(), [&](const Node& a, const Node& b) { return place(a) < place(b); });
+  Choice choice(needed, selectors);
+  for (const Node& it : nodes)
+    if (choice.look_at({{it.id}, it.total, it.given, it.used_by_tasks, it.labels})) break;
+  return choice.node();
+}
+
 TEST(Placement, PacksBelowHalfLoadAndSpreadsAbove) {
-  const Labels none;
-  const auto node = [&](std::uint64_t id, int used) { return Candidate{NodeId{id}, cpus(10), cpus(used), {}, &none}; };
-  EXPECT_EQ(choose_node({node(1, 1), node(2, 4), node(3, 0)}, cpus(1), {}), NodeId{2});
-  EXPECT_EQ(choose_node({node(1, 9), node(2, 6), node(3, 7)}, cpus(1), {}), NodeId{2});
-  EXPECT_EQ(choose_node({node(1, 9), node(2, 3)}, cpus(1), {}), NodeId{2});
-  EXPECT_EQ(choose_node({node(1, 9), node(2, 9)}, cpus(2), {}), std::nullopt);
+  const auto node = [](std::uint64_t id, int used) { return Node{id, cpus(10), cpus(used), {}, {}}; };
+  EXPECT_EQ(choose({node(1, 1), node(2, 4), node(3, 0)}, cpus(1), {}), NodeId{2});
+  EXPECT_EQ(choose({node(1, 9), node(2, 6), node(3, 7)}, cpus(1), {}), NodeId{2});
+  EXPECT_EQ(choose({node(1, 9), node(2, 3)}, cpus(1), {}), NodeId{2});
+  EXPECT_EQ(choose({node(1, 9), node(2, 9)}, cpus(2), {}), std::nullopt);
+  EXPECT_EQ(choose({node(3, 4), node(2, 4)}, cpus(1), {}), NodeId{2});
 }
 
 TEST(Placement, TakesANodeFullOfTasksOnlyWhenThereIsNoOther) {
-  const Labels none;
-  const Candidate busy{NodeId{1}, cpus(4), cpus(1), cpus(3), &none};
-  const Candidate full{NodeId{2}, cpus(4), cpus(4), {}, &none};
-  const Candidate half{NodeId{3}, cpus(4), cpus(3), {}, &none};
-  EXPECT_EQ(choose_node({busy, full}, cpus(1), {}), NodeId{1});
-  EXPECT_EQ(choose_node({busy, full, half}, cpus(1), {}), NodeId{3});
+  const Node busy{1, cpus(4), cpus(1), cpus(3), {}};
+  const Node full{2, cpus(4), cpus(4), {}, {}};
+  const Node half{3, cpus(4), cpus(3), {}, {}};
+  EXPECT_EQ(choose({busy, full}, cpus(1), {}), NodeId{1});
+  EXPECT_EQ(choose({busy, full, half}, cpus(1), {}), NodeId{3});
 }
 
 TEST(Placement, KeepsToLabels) {
-  const Labels here = {{"zone", "a"}};
-  const Labels there = {{"zone", "b"}};
-  const std::vector<Candidate> nodes = {{NodeId{1}, cpus(4), {}, {}, &here}, {NodeId{2}, cpus(4), {}, {}, &there}};
-  EXPECT_EQ(choose_node(nodes, cpus(1), {{"zone", false, {"b"}}}), NodeId{2});
-  EXPECT_EQ(choose_node(nodes, cpus(1), {{"zone", true, {"a", "b"}}}), std::nullopt);
+  const std::vector<Node> nodes = {{1, cpus(4), {}, {}, {{"zone", "a"}}}, {2, cpus(4), {}, {}, {{"zone", "b"}}}};
+  EXPECT_EQ(choose(nodes, cpus(1), {{"zone", false, {"b"}}}), NodeId{2});
+  EXPECT_EQ(choose(nodes, cpus(1), {{"zone", true, {"a", "b"}}}), std::nullopt);
 }
 
 TEST(ActorStates, KnowNoWayBackFromDeath) {

@@ -33,13 +33,17 @@ class HeadTest : public testing::Test, public HeadEffects {
     connection_of.clear();
     said.clear();
     waiting.clear();
-    head.emplace(HeadOptions{.cluster = 77}, *this);
+    head.emplace(options, *this);
     ASSERT_TRUE(head->restore({disk.begin(), disk.end()}, now));
     settle();
   }
 
   // HeadEffects
   void send(ConnectionId to, ToMember message) override { said[to].push_back(std::move(message)); }
+  void send_shared(ConnectionId to, const SharedMessage& message) override {
+    shared[message].push_back(to);
+    send(to, *message);
+  }
   void close(ConnectionId connection) override { closed.push_back(connection); }
   void persist(BatchId batch, std::vector<Write> writes) override {
     waiting.emplace_back(batch, std::move(writes));
@@ -132,12 +136,14 @@ class HeadTest : public testing::Test, public HeadEffects {
     return {};
   }
 
+  HeadOptions options{.cluster = 77, .news_pause_of_member_ns = 0};
   TimeNs now = kSecond;
   std::map<std::string, std::string> disk;
   bool is_disk_held = false;
   bool is_disk_immediate = false;  // done before persist returns
   std::vector<std::pair<BatchId, std::vector<Write>>> waiting;
   std::map<ConnectionId, std::vector<ToMember>> said;
+  std::map<SharedMessage, std::vector<ConnectionId>> shared;  // who was told it
   std::vector<ConnectionId> closed;
   std::map<NodeId, ConnectionId> connection_of;
   ConnectionId last_connection = 0;

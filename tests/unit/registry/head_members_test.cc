@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "head_kit.hpp"
 
 namespace rayx::registry {
@@ -145,6 +147,8 @@ TEST_F(HeadMembers, AJobEndsWithItsDriverAndWhoWasAwayIsToldLater) {
   join(kNodeA);
   join(kNodeB);
   const JobId job = start_job();
+  request(kNodeA, 1, LookUpJob{job});
+  request(kNodeB, 1, LookUpJob{job});
   closes(kNodeB);
   request(kDriver, 2, Leave{"done"});
   EXPECT_EQ(last<JobEnded>(kNodeA)->job, job);
@@ -153,6 +157,115 @@ TEST_F(HeadMembers, AJobEndsWithItsDriverAndWhoWasAwayIsToldLater) {
   join(kNodeB, resume, false);
   EXPECT_EQ(last<JobEnded>(kNodeB)->job, job);
   EXPECT_TRUE(head->jobs().empty());
+}
+
+TEST_F(HeadMembers, OnlyWhoKnowsOfAJobHearsOfItsEnd) {
+  join(kDriver);
+  join(kNodeA);
+  join(kNodeB);
+  const JobId job = start_job();
+  request(kNodeA, 1, LookUpJob{job});
+  request(kNodeB, 1, EndJob{job, "enough"});
+  EXPECT_EQ(last<JobEnded>(kNodeA)->job, job);
+  EXPECT_EQ(last<JobEnded>(kDriver)->job, job);
+  EXPECT_EQ(count<JobEnded>(kNodeB), 0);
+  // Its answer was lost, and it asks again: what it hears of is over.
+  request(kDriver, 1, StartJob{"bundle", "program", "space"});
+  EXPECT_EQ(count<JobEnded>(kDriver), 2);
+}
+
+class ManyMembers : public HeadTest {
+ protected:
+  static constexpr NodeId kNodeC{0xc};
+  ManyMembers() {
+    options.news_pause_of_member_ns = kSecond / 10;
+    options.view_nodes_max = 2;
+    start_head();
+  }
+  // Messages of what the node's connection was told that others were told too.
+  int shared_with_others(NodeId node) {
+    int sum = 0;
+    for (const auto& [message, to] : shared)
+      sum += to.size() > 1 && std::count(to.begin(), to.end(), connection_of.at(node)) > 0;
+    return sum;
+  }
+};
+
+TEST_F(ManyMembers, AreToldAtOnceOfOneThatJoinsAndTogetherOfThoseThatFollow) {
+  join(kDriver);
+  pass(kSecond, {kDriver});
+  join(kNodeA);
+  EXPECT_EQ(last<View>(kDriver)->nodes.at(0).node, kNodeA);
+  const int views = count<View>(kDriver);
+  join(kNodeB);
+  join(kNodeC);
+  EXPECT_EQ(count<View>(kDriver), views) << "it was told just now";
+  now += kSecond / 2;
+  head->tick(now);
+  EXPECT_EQ(count<View>(kDriver), views + 1);
+  EXPECT_EQ(last<View>(kDriver)->nodes.size(), 2u);
+}
+
+TEST_F(ManyMembers, KnowOfANodeBeforeAnythingNamesIt) {
+  join(kDriver);
+  const JobId job = start_job();
+  tell(kDriver, Watch{kActor, true});
+  request(kDriver, 2, creation(kActor, job));
+  now += kSecond / 100;
+  join(kNodeA);
+  EXPECT_EQ(last<PlaceActor>(kNodeA)->actor, kActor);
+  const auto& messages = said[connection_of.at(kDriver)];
+  std::size_t shown = messages.size();
+  std::size_t named = messages.size();
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    const auto* view = std::get_if<View>(&messages[i]);
+    const auto* state = std::get_if<ActorState>(&messages[i]);
+    if (view != nullptr && !view->nodes.empty() && view->nodes.back().node == kNodeA) shown = std::min(shown, i);
+    if (state != nullptr && state->node == kNodeA) named = std::min(named, i);
+  }
+  EXPECT_LT(named, messages.size());
+  EXPECT_LT(shown, named);
+}
+
+TEST_F(ManyMembers, WhoJoinTogetherShareTheirView) {
+  for (std::uint64_t node = 1; node <= 20; ++node) join(NodeId{node});
+  const View end = *last<View>(NodeId{20});
+  EXPECT_TRUE(end.is_full && end.is_last);
+  EXPECT_GT(shared_with_others(NodeId{20}), 0);
+  // A dead one is in no view of later ones.
+  closes(NodeId{3});
+  std::vector<NodeId> others;
+  for (std::uint64_t node = 1; node <= 20; ++node)
+    if (node != 3) others.push_back(NodeId{node});
+  pass(2 * kSecond, others);
+  ASSERT_TRUE(head->is_declared_dead(NodeId{3}));
+  join(NodeId{21});
+  std::size_t named = 0;
+  for (const ToMember& message : said[connection_of.at(NodeId{21})]) {
+    const auto* view = std::get_if<View>(&message);
+    if (view == nullptr) continue;
+    EXPECT_TRUE(view->is_full);
+    named += view->nodes.size();
+    for (const NodeView& node : view->nodes) EXPECT_NE(node.node, NodeId{3});
+  }
+  EXPECT_EQ(named, 20u);
+}
+
+TEST_F(ManyMembers, AreToldOfLoadsInOneMessageForAll) {
+  for (std::uint64_t node = 1; node <= 20; ++node) join(NodeId{node});
+  std::vector<NodeId> all;
+  for (const auto& view : head->nodes()) all.push_back(view.node);
+  pass(3 * kSecond, all);
+  shared.clear();
+  Heartbeat heartbeat;
+  heartbeat.load.used_by_tasks = cpus(1);
+  heartbeat.view_seen = UINT64_MAX;
+  tell(NodeId{7}, heartbeat);
+  EXPECT_TRUE(shared.empty());
+  now += kViewPause_ns;
+  head->tick(now);
+  ASSERT_EQ(shared.size(), 1u);
+  EXPECT_EQ(shared.begin()->second.size(), 20u);
 }
 
 TEST_F(HeadMembers, DamagedRecordsAreNamed) {

@@ -81,6 +81,16 @@ TEST_F(ChannelsTest, ASlowReaderIsToldHowMuchItMissed) {
   EXPECT_EQ(sent[3].missed, 0u);
 }
 
+TEST_F(ChannelsTest, WhoIsGoneIsToldNothing) {
+  ASSERT_TRUE(channels.subscribe(kReader, "a"));
+  ASSERT_TRUE(channels.subscribe(NodeId{2}, "a"));
+  channels.drop(kReader);
+  channels.unsubscribe(kReader, "a");
+  EXPECT_TRUE(channels.publish("a", "after"));
+  EXPECT_EQ(sent.size(), 1u);
+  EXPECT_EQ(channels.subscribe(kReader, "a"), 1u);
+}
+
 TEST_F(ChannelsTest, NamesAreShort) {
   EXPECT_FALSE(channels.subscribe(kReader, ""));
   EXPECT_FALSE(channels.publish(std::string(kNameBytesMax + 1, 'x'), ""));
