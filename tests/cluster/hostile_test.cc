@@ -19,6 +19,7 @@
 #include "kit/program.hpp"
 #include "kit/sanitized.hpp"
 #include "kit/seed.hpp"
+#include "kit/test_hosts.hpp"
 #include "kit/wire_peer.hpp"
 #include "nodes.hpp"
 
@@ -215,6 +216,34 @@ TEST_F(Hostile, AProgramRefusesANodeWithAnotherToken) {
                 peer.send(wire::encode_opening({.version = 9, .oldest_version = 8}));
               }),
               HasSubstr("versions 8 to 9"));
+}
+
+// From another host nothing is read in plain text, and what is no TLS is seen as that.
+TEST_F(Hostile, FromAnotherHostOnlyTlsComesIn) {
+  Result<std::unique_ptr<kit::TestHosts>> hosts = kit::TestHosts::make(2);
+  if (!hosts) GTEST_SKIP() << hosts.error().message;
+  const std::string address = start_node({.listen = (*hosts)->address(0), .network = (*hosts)->network(0)});
+  std::thread([&] {
+    kit::NetworkNamespace::enter((*hosts)->network(1));
+    RawSocket plain(address);
+    Handshake handshake(Role::kClient, token(), false);
+    kit::shake_hands(plain, handshake);
+    EXPECT_THAT(handshake.error().message, HasSubstr("the server wants an encrypted link"));
+    EXPECT_TRUE(plain.read_to_the_end().empty());
+  }).join();
+  EXPECT_TRUE(node().read_errors_until("wants a plain link")) << node().err();
+
+  const std::string other = start_node({.listen = (*hosts)->address(0), .network = (*hosts)->network(0)});
+  std::thread([&] {
+    kit::NetworkNamespace::enter((*hosts)->network(1));
+    RawSocket garbled(other);
+    garbled.send(wire::encode_opening({.wants_tls = true}));
+    EXPECT_EQ(garbled.read(wire::kOpeningBytes).size(), wire::kOpeningBytes);
+    garbled.send(std::string("\x16\x03\x01\x00\x20").append(32, 'x'));
+    garbled.read_to_the_end();
+  }).join();
+  EXPECT_TRUE(node().read_errors_until("was not let in")) << node().err();
+  EXPECT_THAT(node().err(), AllOf(HasSubstr((*hosts)->address(1)), HasSubstr("encrypted session")));
 }
 
 // Whoever has the token may still be of another build, or broken.
