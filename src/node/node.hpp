@@ -21,6 +21,7 @@
 
 #include "base/clock.hpp"
 #include "node/memory_desk.hpp"
+#include "node/relay_news.hpp"
 #include "node/worker_process.hpp"
 #include "observe/output_writer.hpp"
 #include "process/fork_server.hpp"
@@ -42,11 +43,12 @@ struct NodeConfig {
   int out_fd = 1;
   int err_fd = 2;
   std::string modules;  // for the workers, as they understand it
-  // Of a node of a cluster: a process slot for the relay, which becomes a member of every class and is told of each before
-  // anybody else, by the node's thread; and how many CPUs the largest task can have that another node may run.
+  // Of a node of a cluster: a process slot for the relay, which becomes a member of every class; what it is to hear of, told by the
+  // node's thread, which must not wait for it; and how many CPUs the largest task can have that another node may run.
   bool has_relay = false;
-  std::function<void(std::uint32_t lane, std::uint64_t cpu_units)> on_class;
+  std::function<void(RelayNews)> tell_relay;
   std::function<std::uint64_t()> largest_elsewhere;
+  bool has_places = false;  // actors that are made here get their place from the relay
   // The bytes that a worker in this process slot starts with, given where `modules` lies.
   std::function<std::string(std::uint32_t slot, shm::Offset modules, std::uint64_t bytes)> worker_config;
 };
@@ -92,7 +94,9 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   void find_class(shm::NodeCall& call);
   void create_actor(std::uint32_t asker, shm::NodeCall& call);
   void release_actor(std::uint32_t lane, std::uint32_t generation);
-  void kill_actor(shm::NodeCall& call);
+  void leave_to_relay(std::uint32_t lane, bool is_maker_gone);
+  void free_lane_of_relay(std::uint32_t lane, std::uint32_t generation);
+  void kill_actor(shm::NodeCall& call, bool is_question);
   void lease(std::uint32_t asker, shm::NodeCall& call, bool is_slab);
   void answer_leases();
   void end_actor_lane(std::uint32_t lane, shm::LaneEnd end);

@@ -31,8 +31,10 @@ void Node::answer(std::uint32_t asker, NodeCall& call) {
   const base::TimeNs now = clock_.now_ns();
   switch (static_cast<NodeQuestion>(call.kind)) {
     case NodeQuestion::kFindClass: return find_class(call);
-    case NodeQuestion::kCreateActor: return create_actor(asker, call);
-    case NodeQuestion::kKillActor: return kill_actor(call);
+    case NodeQuestion::kCreateActor:
+    case NodeQuestion::kOpenActorLane: return create_actor(asker, call);
+    case NodeQuestion::kKillActor: return kill_actor(call, true);
+    case NodeQuestion::kEndActor: return kill_actor(call, false);
     case NodeQuestion::kLeaseExtent: return lease(asker, call, false);
     case NodeQuestion::kLeaseSlab: return lease(asker, call, true);
     case NodeQuestion::kBlocked: {
@@ -59,6 +61,8 @@ void Node::answer(std::uint32_t asker, NodeCall& call) {
     }
     case NodeQuestion::kReleaseActor:
       shm::NodeAnswerer::forget(call);
+      if (config_.has_relay && asker == relay_)
+        free_lane_of_relay(static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(b));
       return release_actor(static_cast<std::uint32_t>(a), static_cast<std::uint32_t>(b));
     case NodeQuestion::kRelease: {
       shm::NodeAnswerer::forget(call);
@@ -106,7 +110,7 @@ void Node::find_class(NodeCall& call) {
   control_.lane(lane).state().generation.store(1, std::memory_order_release);
   if (config_.has_relay) {
     control_.lane(lane).add_relay(relay_);
-    config_.on_class(lane, units);
+    config_.tell_relay({RelayNews::Kind::kClass, {lane, 1}, units, {}});
   }
   scheduler_->add_class(lane, static_cast<sched::Units>(units));
   reply(call, NodeAnswer::kOk, lane);
@@ -158,8 +162,11 @@ void Node::answer_leases() {
 // ---- Actors
 
 void Node::create_actor(std::uint32_t asker, NodeCall& call) {
-  const std::uint64_t units = call.arguments[0];
-  if (units > static_cast<std::uint64_t>(scheduler_->total()))
+  const bool is_handle = static_cast<NodeQuestion>(call.kind) == NodeQuestion::kOpenActorLane;
+  const std::uint64_t units = is_handle ? 0 : call.arguments[0];
+  // What the relay asks for, the head has given to this node.
+  const bool is_elsewhere = is_handle || (config_.has_places && asker != relay_);
+  if (!is_elsewhere && units > static_cast<std::uint64_t>(scheduler_->total()))
     return reply(call, NodeAnswer::kInfeasible, scheduler_->total());
   for (std::uint32_t lane = kClassLanes; lane < kLanes; ++lane) {
     ActorLane& actor = actors_[lane];
@@ -173,14 +180,20 @@ void Node::create_actor(std::uint32_t asker, NodeCall& call) {
     actor.creator = asker;
     actor.is_used = true;
     char name[3 * sizeof(std::uint64_t) + 1] = {};
-    std::memcpy(name, &call.arguments[1], sizeof(name) - 1);
+    if (!is_handle) std::memcpy(name, &call.arguments[1], sizeof(name) - 1);
     actor.name = name;
+    actor.is_elsewhere = is_elsewhere;
     state.end.store(0, std::memory_order_relaxed);
     state.executor.store(0, std::memory_order_relaxed);
     state.is_served.store(1, std::memory_order_relaxed);
     state.cpu_units.store(static_cast<std::uint32_t>(units), std::memory_order_relaxed);
     state.generation.store(actor.generation, std::memory_order_release);
-    scheduler_->add_actor(lane, static_cast<sched::Units>(units), clock_.now_ns());
+    if (is_elsewhere) {
+      control_.lane(lane).add_relay(relay_);
+      if (!is_handle) config_.tell_relay({RelayNews::Kind::kActorMade, {lane, actor.generation}, units, actor.name});
+    } else {
+      scheduler_->add_actor(lane, static_cast<sched::Units>(units), clock_.now_ns());
+    }
     return reply(call, NodeAnswer::kOk, std::uint64_t{actor.generation} << 32 | lane);
   }
   reply(call, NodeAnswer::kTooMany);
@@ -191,36 +204,67 @@ void Node::release_actor(std::uint32_t lane, std::uint32_t generation) {
   ActorLane& actor = actors_[lane];
   if (!actor.is_used || actor.generation != generation || actor.is_released) return;
   actor.is_released = true;
+  if (actor.is_elsewhere) return leave_to_relay(lane, actor.is_maker_gone);
   const bool has_process = scheduler_->worker_of_actor(lane).has_value();
   scheduler_->remove_actor(lane, clock_.now_ns());
   if (has_process) return;
-  if (actor.is_maker_gone) end_actor_lane(lane, shm::LaneEnd::kMakerGone);
+  if (actor.is_maker_gone || (config_.has_relay && actor.creator == relay_))
+    end_actor_lane(lane, shm::LaneEnd::kMakerGone);
   actor.is_used = false;
 }
 
-void Node::kill_actor(NodeCall& call) {
-  const std::uint64_t lane = call.arguments[0];
-  if (lane < kClassLanes || lane >= kLanes) return reply(call, NodeAnswer::kRefused);
+// The lane is free when the relay says that it has left it.
+void Node::leave_to_relay(std::uint32_t lane, bool is_maker_gone) {
+  if (is_maker_gone) end_actor_lane(lane, shm::LaneEnd::kMakerGone);
+  config_.tell_relay({is_maker_gone ? RelayNews::Kind::kMakerGone : RelayNews::Kind::kActorReleased,
+                      {lane, actors_[lane].generation},
+                      0,
+                      {}});
+}
+
+void Node::free_lane_of_relay(std::uint32_t lane, std::uint32_t generation) {
+  if (lane < kClassLanes || lane >= kLanes) return;
   ActorLane& actor = actors_[lane];
-  if (!actor.is_used || actor.generation != call.arguments[1]) return reply(call, NodeAnswer::kGone);
+  if (!actor.is_used || !actor.is_elsewhere || actor.generation != generation) return;
+  control_.lane(lane).forget_member(shm::kRelayMember);
+  actor.is_used = false;
+}
+
+void Node::kill_actor(NodeCall& call, bool is_question) {
+  const std::uint64_t lane = call.arguments[0];
+  const std::uint64_t generation = call.arguments[1];
+  const auto answer = [&](NodeAnswer what) { is_question ? reply(call, what) : shm::NodeAnswerer::forget(call); };
+  if (lane < kClassLanes || lane >= kLanes) return answer(NodeAnswer::kRefused);
+  ActorLane& actor = actors_[lane];
+  if (!actor.is_used || actor.generation != generation) return answer(NodeAnswer::kGone);
   if (control_.lane(static_cast<std::uint32_t>(lane)).state().end.load(std::memory_order_relaxed) != 0)
-    return reply(call, NodeAnswer::kOk);
+    return answer(NodeAnswer::kOk);
   if (actor.killer == &call) return;
+  if (actor.is_elsewhere) {
+    config_.tell_relay({RelayNews::Kind::kActorKilled, {static_cast<std::uint32_t>(lane), actor.generation}, 0, {}});
+    return answer(NodeAnswer::kOk);
+  }
   actor.was_killed = true;
   const std::optional<sched::WorkerId> worker = scheduler_->worker_of_actor(static_cast<std::uint32_t>(lane));
   if (!worker) {  // not started yet
     end_actor_lane(static_cast<std::uint32_t>(lane), shm::LaneEnd::kKilled);
     scheduler_->remove_actor(static_cast<std::uint32_t>(lane), clock_.now_ns());
-    return reply(call, NodeAnswer::kOk);
+    return answer(NodeAnswer::kOk);
   }
-  if (actor.killer != nullptr) return reply(call, NodeAnswer::kOk);  // somebody else kills it this moment
-  actor.killer = &call;
+  if (!is_question) {
+    shm::NodeAnswerer::forget(call);
+  } else {
+    if (actor.killer != nullptr) return reply(call, NodeAnswer::kOk);  // somebody else kills it this moment
+    actor.killer = &call;
+  }
   if (fork_server_ != nullptr) fork_server_->kill_worker(*worker);  // else spawn() comes back to it
 }
 
 // Nobody will execute there any more; everybody who has calls there is told.
 void Node::end_actor_lane(std::uint32_t lane, shm::LaneEnd end) {
   control_.lane(lane).state().end.store(static_cast<std::uint32_t>(end), std::memory_order_seq_cst);
+  if (config_.has_relay && !actors_[lane].is_elsewhere)
+    config_.tell_relay({RelayNews::Kind::kActorEnded, {lane, actors_[lane].generation}, 0, {}});
   const std::uint32_t used = control_.header().processes_used.load(std::memory_order_relaxed);
   for (std::uint32_t i = 0; i < used; ++i)
     if (control_.slot(i).life.load(std::memory_order_relaxed) == shm::ProcessLife::kLive) control_.call_service(i);

@@ -47,6 +47,7 @@ struct ActorLane {
   bool is_released = false;
   bool was_killed = false;     // by rayx::kill
   bool is_maker_gone = false;  // it ends with the process that made it
+  bool is_elsewhere = false;   // or may be: the relay serves its lane, and this node has no process for it
   std::string name;
   shm::NodeCall* killer = nullptr;  // waits for its end
 };

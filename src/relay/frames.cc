@@ -1,25 +1,34 @@
 #include "relay/frames.hpp"
 
+#include <type_traits>
+
 namespace rayx::relay {
 namespace {
 
 // Each walks the frame once; `handler` is nullptr for the first walk, which only checks.
-bool walk_tasks(FrameReader& reader, std::uint32_t count, FrameHandler* handler) {
+// Tasks, calls and creations: a head, the arguments, and parts.
+template <class Head>
+bool walk_tasks(FrameReader& reader, std::uint32_t count, FrameHandler* handler,
+                void (FrameHandler::*on_task)(const Head&, const WireValue&, FrameHandler::Parts)) {
+  constexpr bool kIsCreation = std::is_same_v<Head, CreationHead>;
+  if (kIsCreation && count != 1) return reader.fail("a creation is alone");
   std::vector<FrameHandler::Part> parts;
   for (std::uint32_t i = 0; i < count; ++i) {
-    TaskHead head;
+    Head head{};
     WireValue arguments;
     if (!reader.take(head)) return false;
     if (head.parts > kPartsMax) return reader.fail("a task has more parts than a call can have");
     if (!reader.take_value(head.arguments_bytes, arguments)) return false;
     parts.clear();
     for (std::uint32_t p = 0; p < head.parts; ++p) {
-      PartHead part;
+      PartHead part{};
       WireValue value;
       if (!reader.take(part) || !reader.take_value(part.bytes, value)) return false;
-      parts.push_back({part.position, value});
+      if (part.is_named != 0 && (!kIsCreation || value.names.size() != 1))
+        return reader.fail("a part is named where it cannot be");
+      parts.push_back({part.position, part.is_named != 0, value});
     }
-    if (handler != nullptr) handler->on_task(head, arguments, parts);
+    if (handler != nullptr) (handler->*on_task)(head, arguments, parts);
   }
   return true;
 }
@@ -96,13 +105,16 @@ bool walk_heads(FrameReader& reader, std::uint32_t count, FrameHandler* handler,
   return true;
 }
 
-bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::string& problem) {
-  FrameReader reader(frame);
+bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::vector<std::uint64_t>* actors,
+          std::string& problem) {
+  FrameReader reader(frame, actors);
   FrameHead head{};
   bool is_whole = reader.take(head);
   if (is_whole) {
     switch (head.kind) {
-      case FrameKind::kTasks: is_whole = walk_tasks(reader, head.count, handler); break;
+      case FrameKind::kTasks: is_whole = walk_tasks(reader, head.count, handler, &FrameHandler::on_task); break;
+      case FrameKind::kCalls: is_whole = walk_tasks(reader, head.count, handler, &FrameHandler::on_call); break;
+      case FrameKind::kCreation: is_whole = walk_tasks(reader, head.count, handler, &FrameHandler::on_creation); break;
       case FrameKind::kResults: is_whole = walk_results(reader, head.count, false, handler); break;
       case FrameKind::kLost: is_whole = walk_results(reader, head.count, true, handler); break;
       case FrameKind::kReturned: is_whole = walk_returns(reader, head.count, false, handler); break;
@@ -117,6 +129,15 @@ bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::string& 
         is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_hold_answer);
         break;
       case FrameKind::kLentBack: is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_lent_back); break;
+      case FrameKind::kKillActor:
+        is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_kill_actor);
+        break;
+      case FrameKind::kReleaseActor:
+        is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_release_actor);
+        break;
+      case FrameKind::kActorReleased:
+        is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_actor_released);
+        break;
       default: is_whole = reader.fail("its kind is unknown"); break;
     }
   }
@@ -129,10 +150,27 @@ bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::string& 
 
 }  // namespace
 
-std::string read_frame(std::span<const std::byte> frame, FrameHandler& handler) {
+std::string check_frame(std::span<const std::byte> frame, std::vector<std::uint64_t>* actors) {
   std::string problem;
-  if (walk(frame, nullptr, problem)) walk(frame, &handler, problem);
+  walk(frame, nullptr, actors, problem);
   return problem;
+}
+
+void apply_frame(std::span<const std::byte> checked, FrameHandler& handler) {
+  std::string problem;
+  walk(checked, &handler, nullptr, problem);
+}
+
+std::string read_frame(std::span<const std::byte> frame, FrameHandler& handler) {
+  std::string problem = check_frame(frame);
+  if (problem.empty()) apply_frame(frame, handler);
+  return problem;
+}
+
+FrameKind kind_of(std::span<const std::byte> frame) {
+  FrameHead head{};
+  if (frame.size() >= sizeof(head)) std::memcpy(&head, frame.data(), sizeof(head));
+  return head.kind;
 }
 
 }  // namespace rayx::relay

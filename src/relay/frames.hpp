@@ -34,6 +34,12 @@ enum class FrameKind : std::uint32_t {
   kAskHold = 14,     // KeyHead: an object of yours that another node has named to me
   kHoldAnswer = 15,  // CountHead: 1, and it counts as named once; 0: there is no such object
   kLentBack = 16,    // LentHead: of the times that you have named this object to me, which is not yours, one is over
+  // Actors.
+  kCalls = 17,          // CallHead, arguments, parts: to the node where the actor lives, in each caller's order
+  kKillActor = 18,      // ActorHead: of an actor that no head knows
+  kReleaseActor = 19,   // ActorHead: nobody has a handle of it
+  kActorReleased = 20,  // ActorHead: that is known here
+  kCreation = 21,       // CreationHead, arguments, parts; never sent alone: a head carries it to who starts the actor
 };
 
 struct FrameHead {
@@ -99,9 +105,35 @@ struct FetchedHead {
 
 struct PartHead {
   std::uint32_t position;
-  std::uint32_t reserved;
+  std::uint32_t
+      is_named;  // 1, in a creation only: the value is the name of the object that is the part, and nothing else
   std::uint64_t bytes;
 };
+
+struct CallHead {
+  TaskNumber number;
+  std::uint64_t actor;        // ActorId
+  std::uint32_t incarnation;  // 0: of an actor that no head knows
+  std::uint32_t caller;  // process slot on the sender's node. Calls of one caller run in the order in which they come
+  std::uint64_t function;
+  std::uint32_t parts;
+  std::uint32_t reserved;
+  std::uint64_t arguments_bytes;
+};
+static_assert(sizeof(CallHead) == 48);
+
+struct ActorHead {
+  std::uint64_t actor;
+};
+
+struct CreationHead {
+  std::uint64_t function;  // the constructor
+  std::uint32_t cpu_units;
+  std::uint32_t parts;
+  std::uint64_t arguments_bytes;
+  char label[24];  // before the lines that its process prints
+};
+static_assert(sizeof(CreationHead) == 48);
 
 struct ResultHead {
   TaskNumber number;
@@ -203,7 +235,8 @@ struct WireValue {
 // Reads a frame that was received. After a failure every read fails; `problem` says what was wrong.
 class FrameReader {
  public:
-  explicit FrameReader(std::span<const std::byte> frame) : rest_(frame) {}
+  explicit FrameReader(std::span<const std::byte> frame, std::vector<std::uint64_t>* actors = nullptr)
+      : rest_(frame), actors_(actors) {}
 
   template <class T>
   bool take(T& value) {
@@ -250,12 +283,14 @@ class FrameReader {
       if (entry.position < end || entry.position > value.bytes || value.bytes - entry.position < kNameBytes)
         return fail("a name stands outside its value");
       if (entry.origin == 0 || entry.key == 0) return fail("a name names nothing");
+      if (entry.actor != 0 && actors_ != nullptr) actors_->push_back(entry.actor);
       end = entry.position + kNameBytes;
     }
     return true;
   }
 
   std::span<const std::byte> rest_;
+  std::vector<std::uint64_t>* actors_;  // of the names that were read
   std::string_view problem_;
 };
 
@@ -264,21 +299,28 @@ class FrameHandler {
  public:
   struct Part {
     std::uint32_t position;
+    bool is_named;
     WireValue value;
   };
-  virtual void on_task(const TaskHead& task, const WireValue& arguments, std::span<const Part> parts) = 0;
-  virtual void on_result(const ResultHead& result, const WireValue& value) = 0;
-  virtual void on_value(const ValueHead& value) = 0;
-  virtual void on_lost(const ResultHead& result, std::span<const std::byte> error) = 0;
-  virtual void on_returned(const ReturnHead& task) = 0;
-  virtual void on_give_up(TaskNumber number) = 0;
-  virtual void on_capacity(const CapacityHead& capacity) = 0;
-  virtual void on_fetch(const KeyHead& object) = 0;
-  virtual void on_fetched(const FetchedHead& object, const WireValue& value) = 0;
-  virtual void on_release(const CountHead& object) = 0;
-  virtual void on_ask_hold(const KeyHead& object) = 0;
-  virtual void on_hold_answer(const CountHead& object) = 0;
-  virtual void on_lent_back(const LentHead& object) = 0;
+  using Parts = std::span<const Part>;
+  virtual void on_task(const TaskHead&, const WireValue& /*arguments*/, Parts) {}
+  virtual void on_call(const CallHead&, const WireValue& /*arguments*/, Parts) {}
+  virtual void on_creation(const CreationHead&, const WireValue& /*arguments*/, Parts) {}
+  virtual void on_result(const ResultHead&, const WireValue&) {}
+  virtual void on_value(const ValueHead&) {}
+  virtual void on_lost(const ResultHead&, std::span<const std::byte> /*error*/) {}
+  virtual void on_returned(const ReturnHead&) {}
+  virtual void on_give_up(TaskNumber) {}
+  virtual void on_capacity(const CapacityHead&) {}
+  virtual void on_fetch(const KeyHead&) {}
+  virtual void on_fetched(const FetchedHead&, const WireValue&) {}
+  virtual void on_release(const CountHead&) {}
+  virtual void on_ask_hold(const KeyHead&) {}
+  virtual void on_hold_answer(const CountHead&) {}
+  virtual void on_lent_back(const LentHead&) {}
+  virtual void on_kill_actor(const ActorHead&) {}
+  virtual void on_release_actor(const ActorHead&) {}
+  virtual void on_actor_released(const ActorHead&) {}
 
  protected:
   ~FrameHandler() = default;
@@ -287,5 +329,9 @@ class FrameHandler {
 // Checks the whole frame before it hands on anything of it: a damaged frame has no effect. The text that is returned says what is
 // wrong with it, or is empty.
 std::string read_frame(std::span<const std::byte> frame, FrameHandler& handler);
+// The two halves of it. `actors` gets those of whom there are handles inside values, if it is not nullptr.
+std::string check_frame(std::span<const std::byte> frame, std::vector<std::uint64_t>* actors = nullptr);
+void apply_frame(std::span<const std::byte> checked, FrameHandler& handler);
+FrameKind kind_of(std::span<const std::byte> frame);
 
 }  // namespace rayx::relay

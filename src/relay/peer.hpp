@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/cluster_ids.hpp"
+#include "node/relay_news.hpp"
 #include "relay/frames.hpp"
 #include "sched/window.hpp"
 #include "shm/layout.hpp"
@@ -63,6 +64,7 @@ struct Peer {
   // Values that the peer has asked for, which are there and wait because the link is congested: keys of exports.
   std::deque<std::uint64_t> due;
   // In the order in which they are sent: a hold is given back behind everything that may name its object.
+  FrameWriter calls;
   FrameWriter tasks;
   FrameWriter results;
   FrameWriter fetched;
@@ -73,7 +75,12 @@ struct Peer {
   FrameWriter holds_asked;
   FrameWriter holds_answered;
   FrameWriter lent_back;
+  FrameWriter actors_killed;
+  FrameWriter actors_released;
+  FrameWriter actors_gone;
   FrameWriter released;
+  // For handles of actors inside what is being received.
+  std::map<base::ActorId, node::LaneName> lanes;
 };
 
 }  // namespace rayx::relay

@@ -44,13 +44,14 @@ Proxy* Relay::find_proxy(const RemoteKey& object) {
 
 Relay::References Relay::references() {
   const Lock lock(mutex_);
-  return {exports_.size(), proxies_.size()};
+  return {exports_.size(), proxies_.size(), remote_actors_.size() + actors_here_.size()};
 }
 
 // ---- Names, out
 
 NameEntry Relay::name_for(Peer& peer, const Named& named) {
   NameEntry entry{named.position, 0, 0, 0, 0};
+  name_actor(entry, named.cell, peer.node);
   if (is_proxy(named.cell)) {
     Proxy& proxy = proxies_.at(proxy_tag(named.cell));
     const bool goes_home = proxy.object.origin == peer.node && !proxy.is_cut_off;
@@ -100,24 +101,33 @@ void Relay::give_back_name(std::uint64_t key, PeerId peer, std::uint64_t count) 
 // If nobody holds it any more.
 void Relay::forget_export(std::uint64_t key) {
   const auto found = exports_.find(key);
-  if (found == exports_.end() || !found->second.named.empty()) return;
-  RefCell* const cell = found->second.cell;
-  exported_index_.erase(found->second.index);
+  if (found == exports_.end() || !found->second.named.empty() || found->second.kept != 0) return;
+  const Export exported = found->second;
+  exported_index_.erase(exported.index);
   exports_.erase(found);
-  drop_locked(cell);
+  if (const auto actor = actors_here_.find(exported.actor); actor != actors_here_.end()) {
+    RefCell* const handle = actor->second.handle;
+    actors_here_.erase(actor);
+    drop_locked(handle);
+  }
+  drop_locked(exported.cell);
 }
 
 // ---- Names, in
 
 // A cell for what a peer has named, with one count; nullptr: no memory, or it is gone.
-RefCell* Relay::cell_for(Peer& peer, const NameEntry& name) {
+RefCell* Relay::cell_for(Peer* peer, const NameEntry& name) {
   const RemoteKey object{base::NodeId{name.origin}, name.key};
   if (object.origin == node_) {  // it comes home
     const auto exported = exports_.find(name.key);
-    if (exported != exports_.end()) return another_cell(exported->second.index);
+    if (exported != exports_.end()) {
+      RefCell* const cell = another_cell(exported->second.index);
+      if (peer != nullptr && peer->node == node_) give_back_name(name.key, peer->id, 1);  // it was not away
+      return cell;
+    }
     return lost_cell(object, "the node that held it was lost before this one heard of it again");
   }
-  const bool from_origin = peer.node == object.origin;
+  const bool from_origin = peer != nullptr && peer->node == object.origin;
   auto [found, is_new] = proxy_of_.try_emplace(object, next_tag_);
   const std::uint64_t tag = found->second;
   if (is_new) {
@@ -126,18 +136,23 @@ RefCell* Relay::cell_for(Peer& peer, const NameEntry& name) {
   }
   Proxy& proxy = proxies_.at(tag);
   if (from_origin) {
-    ++proxy.named[peer.id];
-  } else if (!proxy.named.empty()) {
-    peer.lent_back.add(FrameKind::kLentBack, LentHead{name.origin, name.key});
-  } else {
-    proxy.lenders.push_back(peer.id);
+    ++proxy.named[peer->id];
+  } else if (proxy.named.empty()) {
+    if (peer != nullptr) proxy.lenders.push_back(peer->id);
     ask_for_hold(proxy);
+  } else if (peer != nullptr) {
+    peer->lent_back.add(FrameKind::kLentBack, LentHead{name.origin, name.key});
   }
   RefCell* cell = nullptr;
   if (proxy.index == kNoIndex) {
     detail::Failure no_room;
     proxy.index = make_proxy(tag, no_room);
     if (proxy.index != kNoIndex) cell = first_cell(proxy.index);
+    if (cell != nullptr && name.actor != 0 &&
+        !make_handle(proxy, name, peer == nullptr ? lanes_of_start_ : peer->lanes)) {
+      drop_locked(cell);  // the row goes with it
+      return nullptr;
+    }
   } else {
     cell = another_cell(proxy.index);
   }
@@ -162,7 +177,9 @@ RefCell* Relay::lost_cell(const RemoteKey& object, const std::string& why) {
 
 // Nothing here uses the proxy: what its origin has counted for it is given back, as soon as all of it is known.
 void Relay::proxy_is_freed(std::uint64_t tag) {
-  proxies_.at(tag).index = kNoIndex;
+  Proxy& proxy = proxies_.at(tag);
+  proxy.index = kNoIndex;
+  if (std::exchange(proxy.has_handle, false)) handle_is_freed(proxy);
   forget_row(tag);
 }
 
@@ -308,7 +325,7 @@ void Relay::send_due(Peer& peer) {
 }
 
 void Relay::on_fetched(Peer& peer, const FetchedHead& object, const WireValue& value) {
-  Arrived arrived = take_arrived(peer, value);
+  Arrived arrived = take_arrived(&peer, value);
   Proxy* const proxy = find_proxy({peer.node, object.key});
   if (proxy != nullptr && proxy->is_fetching && proxy->index != kNoIndex)
     complete_fetched(*proxy, arrived, object.is_error != 0);
@@ -366,6 +383,8 @@ void Relay::fetch_again() {
 
 void Relay::peer_has_a_number(Peer& peer, base::NodeId node) {
   peer.node = node;
+  for (auto& [id, actor] : remote_actors_)
+    if (actor.node == node) actor.has_asked_for_peer = false;
   for (auto& [tag, proxy] : proxies_)
     if (proxy.is_asking && proxy.object.origin == node)
       peer.holds_asked.add(FrameKind::kAskHold, KeyHead{proxy.object.key});
@@ -394,6 +413,7 @@ void Relay::peer_failed(base::NodeId node, const std::string& why) {
   for (const auto& [tag, proxy] : proxies_)
     if (proxy.is_asking && proxy.object.origin == node) tags.push_back(tag);
   for (const std::uint64_t tag : tags) hold_is_refused(tag, why);
+  actors_without_way(node, why);
   flush_all_peers();
 }
 

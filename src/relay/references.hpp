@@ -27,6 +27,8 @@ struct Export {
   worker::RefCell* cell = nullptr;        // one count
   std::map<PeerId, std::uint64_t> named;  // how often it was named there, less what was given back. Never 0
   std::vector<PeerId> waiting;            // have asked for its value
+  std::uint32_t kept = 0;                 // how often it is named in creations of actors that may still be started
+  base::ActorId actor;                    // of a handle of an actor that lives here, and that no head knows
 };
 
 // An object of another node, as this one knows it. The entry is freed when nothing here uses it; then what was named to this node is
@@ -43,7 +45,10 @@ struct Proxy {
   bool is_fetching = false;
   bool is_done = false;
   bool is_cut_off = false;  // its origin is gone for this node
-  int tries = 0;            // of the fetch, that found no memory
+  bool has_handle = false;  // it is an actor's
+  base::ActorId actor;      // see NameEntry
+  base::NodeId home;
+  int tries = 0;  // of the fetch, that found no memory
   base::TimeNs fetch_at_ns = base::kNever;
 };
 

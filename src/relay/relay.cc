@@ -11,8 +11,11 @@ namespace rayx::relay {
 class Relay::Incoming final : public FrameHandler {
  public:
   Incoming(Relay& relay, Peer& peer) : relay_(relay), peer_(peer) {}
-  void on_task(const TaskHead& task, const WireValue& arguments, std::span<const Part> parts) override {
+  void on_task(const TaskHead& task, const WireValue& arguments, Parts parts) override {
     relay_.on_task(peer_, task, arguments, parts);
+  }
+  void on_call(const CallHead& call, const WireValue& arguments, Parts parts) override {
+    relay_.on_call(peer_, call, arguments, parts);
   }
   void on_result(const ResultHead& result, const WireValue& value) override { relay_.on_result(peer_, result, value); }
   void on_value(const ValueHead& value) override { relay_.on_value(peer_, value); }
@@ -20,8 +23,7 @@ class Relay::Incoming final : public FrameHandler {
     relay_.on_lost(peer_, result, error);
   }
   void on_returned(const ReturnHead& task) override { relay_.on_returned(peer_, task); }
-  // What has begun goes on, and its result is dropped where it arrives.
-  void on_give_up(TaskNumber) override {}
+  // On kGiveUp: what has begun goes on, and its result is dropped where it arrives.
   void on_capacity(const CapacityHead& capacity) override { relay_.on_capacity(peer_, capacity); }
   void on_fetch(const KeyHead& object) override { relay_.on_fetch(peer_, object); }
   void on_fetched(const FetchedHead& object, const WireValue& value) override {
@@ -31,6 +33,9 @@ class Relay::Incoming final : public FrameHandler {
   void on_ask_hold(const KeyHead& object) override { relay_.on_ask_hold(peer_, object); }
   void on_hold_answer(const CountHead& object) override { relay_.on_hold_answer(peer_, object); }
   void on_lent_back(const LentHead& object) override { relay_.on_lent_back(peer_, object); }
+  void on_kill_actor(const ActorHead& actor) override { relay_.on_kill_actor(peer_, actor); }
+  void on_release_actor(const ActorHead& actor) override { relay_.on_release_actor(peer_, actor); }
+  void on_actor_released(const ActorHead& actor) override { relay_.on_actor_released(peer_, actor); }
 
  private:
   Relay& relay_;
@@ -72,21 +77,34 @@ PeerId Relay::add_peer(std::string name, std::shared_ptr<PeerLink> link, base::N
   PeerId id = 0;
   {
     const Lock lock(mutex_);
-    id = next_peer_++;
-    auto peer = std::make_unique<Peer>();
-    peer->id = id;
-    peer->name = std::move(name);
-    peer->link = std::move(link);
-    FrameWriter writer;
-    writer.add(FrameKind::kCapacity, CapacityHead{cpu_units_, cpu_units_, node_.value});
-    peer->link->send(writer.finish());
-    Peer& added = *peers_.emplace(id, std::move(peer)).first->second;
-    if (node) peer_has_a_number(added, node);
-    flush(added);
+    id = add_peer_locked(std::move(name), std::move(link), node);
     had_peers_ = true;
-    peers_count_.store(static_cast<std::uint32_t>(peers_.size()), std::memory_order_release);
   }
+  wake();
   return id;
+}
+
+PeerId Relay::add_peer_locked(std::string name, std::shared_ptr<PeerLink> link, base::NodeId node) {
+  const PeerId id = next_peer_++;
+  auto peer = std::make_unique<Peer>();
+  peer->id = id;
+  peer->name = std::move(name);
+  peer->link = std::move(link);
+  FrameWriter writer;
+  writer.add(FrameKind::kCapacity, CapacityHead{cpu_units_, cpu_units_, node_.value});
+  peer->link->send(writer.finish());
+  Peer& added = *peers_.emplace(id, std::move(peer)).first->second;
+  if (node) peer_has_a_number(added, node);
+  flush(added);
+  count_peers();
+  return id;
+}
+
+// This node is none.
+void Relay::count_peers() {
+  const auto others =
+      std::count_if(peers_.begin(), peers_.end(), [this](const auto& it) { return it.second->node != node_; });
+  peers_count_.store(static_cast<std::uint32_t>(others), std::memory_order_release);
 }
 
 Result<void> Relay::receive(PeerId id, std::span<const std::byte> frame) {
@@ -97,24 +115,27 @@ Result<void> Relay::receive(PeerId id, std::span<const std::byte> frame) {
     if (found == peers_.end()) return {};
     peer = found->second.get();
   }
-  FrameHead head{};
-  if (frame.size() >= sizeof(head)) std::memcpy(&head, frame.data(), sizeof(head));
-  std::string problem;
-  if (!peer->node && head.kind != FrameKind::kCapacity)
+  const FrameKind kind = kind_of(frame);
+  if (!peer->node && kind != FrameKind::kCapacity)
     return Error{ErrorCode::kMalformed, "rayx: " + peer->name + " sent something before it had said which node it is"};
+  std::vector<std::uint64_t> handles;
+  const std::string problem = check_frame(frame, &handles);
+  if (!problem.empty())
+    return Error{ErrorCode::kMalformed, "rayx: " + peer->name + " sent what cannot be read: " + problem};
+  if (!handles.empty()) prepare_lanes(handles, peer->lanes);
   Incoming incoming(*this, *peer);
-  if (head.kind == FrameKind::kTasks) {
-    problem = read_frame(frame, incoming);  // each task takes the lock where it needs it
+  if (kind == FrameKind::kTasks) {
+    apply_frame(frame, incoming);  // each task takes the lock where it needs it
     const Lock lock(mutex_);
     flush_all_peers();
   } else {
     const Lock lock(mutex_);
-    problem = read_frame(frame, incoming);
+    take_news();
+    apply_frame(frame, incoming);
     flush_all_peers();
   }
+  give_back_lanes(peer->lanes);
   wake();
-  if (!problem.empty())
-    return Error{ErrorCode::kMalformed, "rayx: " + peer->name + " sent what cannot be read: " + problem};
   return {};
 }
 
@@ -125,7 +146,7 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
     if (found == peers_.end()) return;
     const std::unique_ptr<Peer> peer = std::move(found->second);
     peers_.erase(found);  // from here on nothing is sent there
-    peers_count_.store(static_cast<std::uint32_t>(peers_.size()), std::memory_order_release);
+    count_peers();
     last_loss_ = peer->name + ": " + how;
     detail::RemoteFailure error;
     error.code = ErrorCode::kWorkerDied;
@@ -140,6 +161,7 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
       tell_lost(sent_[index], bytes);
       forget_sent(sent_[index]);
     }
+    forget_actors_of(*peer, how);
     flush_all_peers();
   }
   wake();
@@ -148,21 +170,23 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
 std::uint64_t Relay::largest_node_units() {
   const Lock lock(mutex_);
   std::uint64_t largest = 0;
-  for (const auto& [id, peer] : peers_) largest = std::max(largest, peer->cpu_units_of_node);
+  for (const auto& [id, peer] : peers_)
+    if (peer->node != node_) largest = std::max(largest, peer->cpu_units_of_node);
   return largest;
 }
 
 std::uint64_t Relay::total_units() {
   const Lock lock(mutex_);
   std::uint64_t total = 0;
-  for (const auto& [id, peer] : peers_) total += peer->cpu_units;
+  for (const auto& [id, peer] : peers_)
+    if (peer->node != node_) total += peer->cpu_units;
   return total;
 }
 
 void Relay::flush(Peer& peer) {
-  for (FrameWriter* writer :
-       {&peer.tasks, &peer.results, &peer.fetched, &peer.lost, &peer.returned, &peer.given_up, &peer.fetches,
-        &peer.holds_asked, &peer.holds_answered, &peer.lent_back, &peer.released}) {
+  for (FrameWriter* writer : {&peer.calls, &peer.tasks, &peer.results, &peer.fetched, &peer.lost, &peer.returned,
+                              &peer.given_up, &peer.fetches, &peer.holds_asked, &peer.holds_answered, &peer.lent_back,
+                              &peer.actors_killed, &peer.actors_released, &peer.actors_gone, &peer.released}) {
     if (writer->is_empty()) continue;
     peer.link->send(writer->finish());  // a link that is closed is removed by its owner
   }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -19,6 +20,8 @@
 
 #include "base/clock.hpp"
 #include "base/cluster_ids.hpp"
+#include "node/relay_news.hpp"
+#include "relay/actors.hpp"
 #include "relay/frames.hpp"
 #include "relay/peer.hpp"
 #include "relay/places.hpp"
@@ -36,13 +39,15 @@ struct RelayConfig {
   Places* places = nullptr;                 // see there
 };
 
-class Relay final : public worker::Client {
+class Loopback;
+
+class Relay final : public worker::Client, public PlaceEvents {
  public:
   explicit Relay(const RelayConfig& config);
   ~Relay() override;
 
-  // The node has made this process the relay of a class of tasks. Node's thread.
-  void add_lane(std::uint32_t lane, std::uint64_t cpu_units);
+  // News of the node. Node's thread; does not wait for the lock, since its holder may wait for the node's thread.
+  void hear(node::RelayNews news);
 
   // A link to another relay of the job is open. Any thread; what follows about this peer, one thread at a time. `node`: which
   // node it is, if that is known; else its first frame says it.
@@ -56,7 +61,13 @@ class Relay final : public worker::Client {
   void peer_is_writable(PeerId peer);
   // The link is closed: what was there is lost, as with a worker that died; what is here for it is dropped.
   void remove_peer(PeerId peer, const std::string& how);
-  void peer_failed(base::NodeId node, const std::string& why);
+
+  // ---- PlaceEvents
+  void creation_answered(registry::ActorId actor, const registry::Answer& answer) override;
+  void actor_changed(const registry::ActorState& state) override;
+  void start_actor(const registry::PlaceActor& place) override;
+  void end_actor(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause) override;
+  void peer_failed(registry::NodeId node, const std::string& why) override;
 
   // The most CPUs that one task can have on any peer now.
   std::uint64_t largest_node_units();
@@ -66,12 +77,17 @@ class Relay final : public worker::Client {
   struct References {
     std::size_t exports = 0;
     std::size_t proxies = 0;
+    std::size_t actors = 0;  // that live elsewhere and have handles here, or live here and have handles elsewhere
   };
   References references();
   void shutdown() noexcept override;
 
+  // Looks for work. Any thread.
+  void wake();
+
  private:
   using Part = FrameHandler::Part;
+  using Lanes = std::map<base::ActorId, node::LaneName>;
   class Incoming;
   // A task of this node that is at another one.
   struct SentRow {
@@ -81,6 +97,7 @@ class Relay final : public worker::Client {
     std::uint32_t generation = 0;
     std::uint32_t lane = 0;
     PeerId peer = 0;
+    base::ActorId actor;  // whose call or constructor it is
     bool is_used = false;
   };
   // A task of another node that is here.
@@ -103,6 +120,7 @@ class Relay final : public worker::Client {
     std::span<const std::byte> bytes;
     std::vector<Named> names;
     std::shared_ptr<void> keep;  // of the bytes, if they go as a stream
+    shm::ObjectKey key;          // of the object, if it is one
     bool is_stream() const { return bytes.size() >= kStreamBytesMin; }
     std::uint64_t length() const {
       return bytes.size() | (is_stream() ? kByStream : 0) | (names.empty() ? 0 : kHasNames);
@@ -111,6 +129,7 @@ class Relay final : public worker::Client {
   struct Cargo {  // what goes with a frame
     std::vector<OutgoingValue> streams;
     std::vector<worker::RefCell*> named;  // one count each
+    std::shared_ptr<void> until_sent;     // goes when the frame has left
   };
   struct Arrived {  // a value that has come; its names mean something here
     std::span<const std::byte> bytes;
@@ -126,14 +145,15 @@ class Relay final : public worker::Client {
   void send_cargo(Peer& peer, FrameWriter& own, Cargo& cargo);
   bool read_task(const shm::LanePuller::Task& task, std::vector<std::pair<std::uint32_t, Piece>>& parts,
                  Piece& arguments, std::string& problem);
-  Arrived take_arrived(Peer& peer, const WireValue& value);
+  // nullptr: it came from no peer, but in the creation of an actor.
+  Arrived take_arrived(Peer* peer, const WireValue& value);
   void forget(Arrived& arrived);  // what is left of it
   std::shared_ptr<void> keep_while_sent(std::vector<worker::RefCell*> cells);
   void drop_sent();
 
   // references.cc: objects that more than one node uses
   NameEntry name_for(Peer& peer, const Named& named);
-  worker::RefCell* cell_for(Peer& peer, const NameEntry& name);
+  worker::RefCell* cell_for(Peer* peer, const NameEntry& name);
   Export& export_of(worker::RefCell* cell, std::uint64_t& key);
   void give_back_name(std::uint64_t key, PeerId peer, std::uint64_t count);
   void forget_export(std::uint64_t key);
@@ -156,7 +176,47 @@ class Relay final : public worker::Client {
   Proxy* find_proxy(const RemoteKey& object);
   static detail::RemoteFailure owner_died(const std::string& how);
 
+  // actors_out.cc: actors that live elsewhere
+  void take_news();
+  RemoteActor& add_remote_actor(base::ActorId id, node::LaneName lane);
+  RemoteActor* actor_of(node::LaneName lane);
+  void forget_remote_actor(RemoteActor& actor);
+  void release_actor(node::LaneName lane, bool is_maker_gone);
+  void kill(RemoteActor& actor);
+  void actor_is_dead(RemoteActor& actor, std::string how);
+  bool pull_calls();
+  bool pull_calls(RemoteActor& actor);
+  static bool may_call(const RemoteActor& actor, const Peer& peer);
+  bool can_pull(const RemoteActor& actor);
+  bool find_way_to(RemoteActor& actor);
+  void send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Task& task);
+  std::shared_ptr<void> tell_when_sent(base::ActorId actor);
+  void fail_call(const SentRow& row, const std::string& how);
+  void create(RemoteActor& actor, const shm::LanePuller::Task& task);
+  bool write_creation(RemoteActor& actor, const shm::LanePuller::Task& task, std::string& creation,
+                      std::string& problem);
+  NameEntry name_in_creation(RemoteActor& actor, const Named& named);
+  void forget_creation(RemoteActor& actor);
+  void actors_without_way(base::NodeId node, const std::string& why);
+  void forget_actors_of(const Peer& peer, const std::string& how);
+
+  // actors_in.cc: actors of this node
+  void prepare_lanes(const std::vector<std::uint64_t>& actors, Lanes& lanes);
+  void give_back_lanes(Lanes& lanes);
+  bool make_handle(Proxy& proxy, const NameEntry& name, Lanes& lanes);
+  void handle_is_freed(const Proxy& proxy);
+  void name_actor(NameEntry& entry, worker::RefCell* cell, base::NodeId peer);
+  std::map<base::ActorId, ActorHere>::iterator here_in(std::uint32_t lane);
+  void constructor_is_done(std::uint32_t lane, worker::RefCell* cell, bool is_lost);
+  void process_of_actor_has_ended(node::LaneName lane);
+  void forget_actor_here(std::map<base::ActorId, ActorHere>::iterator here, const std::string& how);
+
   // relay_out.cc: tasks of this node
+  PeerId add_peer_locked(std::string name, std::shared_ptr<PeerLink> link, base::NodeId node);
+  void count_peers();
+  static SentRow row_of(const shm::LanePuller::Task& task, std::uint32_t lane);
+  std::uint32_t take_row(const SentRow& row);
+  TaskNumber number_of(const SentRow& row) const;
   void pull();
   bool take_turn();
   bool fail_queued();
@@ -172,7 +232,6 @@ class Relay final : public worker::Client {
   void tell_lost(const SentRow& row, std::span<const std::byte> error);
   void set_slots(Peer& peer);
   void sleep_until_work(shm::ProcessSlot& slot);
-  void wake();
   static std::vector<std::byte> bytes_of(const detail::RemoteFailure& error);
 
   // relay_in.cc: tasks of other nodes
@@ -184,6 +243,7 @@ class Relay final : public worker::Client {
   worker::BlockRef take_value(Peer& peer, std::uint64_t stream);
   void send_done(Peer& peer);
   void answer(Peer& peer, const TakenRow& row, bool is_lost);
+  std::uint32_t take_taken(const TakenRow& row);
   void forget_taken(std::uint32_t index);
   void refuse(Peer& peer, TaskNumber number, ReturnReason reason);
 
@@ -203,10 +263,15 @@ class Relay final : public worker::Client {
   void on_ask_hold(Peer& peer, const KeyHead& object);
   void on_hold_answer(Peer& peer, const CountHead& object);
   void on_lent_back(Peer& peer, const LentHead& object);
+  void on_call(Peer& peer, const CallHead& call, const WireValue& arguments, std::span<const Part> parts);
+  void on_kill_actor(Peer& peer, const ActorHead& actor);
+  void on_release_actor(Peer& peer, const ActorHead& actor);
+  void on_actor_released(Peer& peer, const ActorHead& actor);
 
   // Client's hooks, under its lock
   void task_is_done(std::uint64_t tag, worker::RefCell* cell, bool is_lost) override;
   void process_has_died(std::uint32_t slot) override;
+  void before_turn() override { take_news(); }
   void after_turn() override { flush_all_peers(); }
   void proxy_is_wanted(std::uint64_t tag) override;
   void proxy_is_freed(std::uint64_t tag) override;
@@ -216,7 +281,8 @@ class Relay final : public worker::Client {
   struct Life {
     std::mutex mutex;
     Relay* relay;
-    std::vector<worker::RefCell*> sent;  // one count each, which the relay is to drop
+    std::vector<worker::RefCell*> sent;   // one count each, which the relay is to drop
+    std::vector<base::ActorId> streamed;  // see RemoteActor::is_sending_stream
   };
   const base::SteadyClock clock_;
   const std::shared_ptr<const shm::Arena> shared_arena_;
@@ -241,7 +307,19 @@ class Relay final : public worker::Client {
   std::map<RemoteKey, std::uint64_t> proxy_of_;                      // to the tag; those that are not cut off
   std::uint64_t next_tag_ = 1;
   base::TimeNs fetch_again_ns_ = base::kNever;
-  std::atomic<bool> has_sent_{false};  // Life::sent has something
+  std::atomic<bool> has_sent_{false};  // Life::sent or streamed has something
+  std::map<base::ActorId, RemoteActor> remote_actors_;
+  std::vector<base::ActorId> remote_of_lane_;
+  std::map<base::ActorId, PeerId> releasing_;  // whose node is told that nobody has a handle; then the head
+  std::map<base::ActorId, ActorHere> actors_here_;
+  std::map<base::ActorId, std::string> ends_;  // how actors of this node ended
+  std::deque<base::ActorId> ends_in_order_;
+  std::mutex start_mutex_;
+  Lanes lanes_of_start_;
+  std::shared_ptr<Loopback> loopback_;
+  std::mutex news_mutex_;
+  std::vector<node::RelayNews> news_;
+  std::atomic<bool> has_news_{false};
   std::atomic<bool> is_ending_{false};
   std::thread thread_;
 };

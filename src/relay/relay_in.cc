@@ -65,12 +65,12 @@ RefCell* Relay::submit(Peer& peer, const TaskHead& task, const WireValue& argume
     reason = failure->code == ErrorCode::kShuttingDown ? ReturnReason::kClosing : ReturnReason::kRefused;
   Lock lock(mutex_);
   // All values are taken in any case, so that nothing is left of the task.
-  Arrived arrived = take_arrived(peer, arguments);
+  Arrived arrived = take_arrived(&peer, arguments);
   bool is_whole = use != nullptr && arrived.is_whole;
   std::vector<detail::Dependency> dependencies;
   dependencies.reserve(parts.size());
   for (const Part& part : parts) {
-    Arrived value = take_arrived(peer, part.value);
+    Arrived value = take_arrived(&peer, part.value);
     RefCell* const cell = is_whole ? keep_value(value, failure) : nullptr;
     if (cell != nullptr) dependencies.push_back({cell, part.position});
     is_whole = is_whole && cell != nullptr;
@@ -96,13 +96,7 @@ void Relay::on_task(Peer& peer, const TaskHead& task, const WireValue& arguments
   std::uint32_t index = 0;
   {
     const Lock lock(mutex_);
-    if (free_taken_.empty()) {
-      free_taken_.push_back(static_cast<std::uint32_t>(taken_.size()));
-      taken_.emplace_back();
-    }
-    index = free_taken_.back();
-    free_taken_.pop_back();
-    taken_[index] = {task.number, peer.id, nullptr};
+    index = take_taken({task.number, peer.id, nullptr});
   }
   ReturnReason reason = ReturnReason::kRefused;
   RefCell* const cell = submit(peer, task, arguments, parts, index, reason);
@@ -116,7 +110,19 @@ void Relay::refuse(Peer& peer, TaskNumber number, ReturnReason reason) {
   peer.returned.add(FrameKind::kReturned, ReturnHead{number, reason, 0});
 }
 
+std::uint32_t Relay::take_taken(const TakenRow& row) {
+  if (free_taken_.empty()) {
+    free_taken_.push_back(static_cast<std::uint32_t>(taken_.size()));
+    taken_.emplace_back();
+  }
+  const std::uint32_t index = free_taken_.back();
+  free_taken_.pop_back();
+  taken_[index] = row;
+  return index;
+}
+
 void Relay::task_is_done(std::uint64_t tag, RefCell* cell, bool is_lost) {
+  if ((tag & kConstructorTag) != 0) return constructor_is_done(static_cast<std::uint32_t>(tag), cell, is_lost);
   const auto index = static_cast<std::uint32_t>(tag);
   taken_[index].cell = cell;
   const auto found = peers_.find(taken_[index].peer);

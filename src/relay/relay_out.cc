@@ -4,6 +4,7 @@
 
 #include <rayx/detail/remote_failure.hpp>
 
+#include "relay/loopback.hpp"
 #include "relay/relay.hpp"
 
 namespace rayx::relay {
@@ -16,18 +17,35 @@ namespace {
 constexpr int kTasksPerTurn = 128;
 constexpr base::TimeNs kStoreFullPause_ns = 100'000'000;
 
-constexpr TaskNumber number_of(std::uint32_t row, std::uint32_t life) { return std::uint64_t{life} << 32 | row; }
-
 }  // namespace
 
-void Relay::add_lane(std::uint32_t lane, std::uint64_t cpu_units) {
-  {
-    const Lock lock(mutex_);
-    lanes_served_.push_back({lane, cpu_units});
-    puller_.join(lane);
-    for (auto& [id, peer] : peers_) set_slots(*peer);
+// ---- Rows of what is elsewhere
+
+Relay::SentRow Relay::row_of(const shm::LanePuller::Task& task, std::uint32_t lane) {
+  SentRow row;
+  row.owner = task.owner;
+  row.record = task.body.record;
+  row.generation = task.body.generation;
+  row.lane = lane;
+  return row;
+}
+
+std::uint32_t Relay::take_row(const SentRow& row) {
+  if (free_sent_.empty()) {
+    free_sent_.push_back(static_cast<std::uint32_t>(sent_.size()));
+    sent_.emplace_back();
   }
-  wake();
+  const std::uint32_t index = free_sent_.back();
+  free_sent_.pop_back();
+  const std::uint32_t life = sent_[index].life;
+  sent_[index] = row;
+  sent_[index].life = life;
+  sent_[index].is_used = true;
+  return index;
+}
+
+TaskNumber Relay::number_of(const SentRow& row) const {
+  return std::uint64_t{row.life} << 32 | static_cast<std::uint64_t>(&row - sent_.data());
 }
 
 void Relay::set_slots(Peer& peer) {
@@ -72,18 +90,25 @@ void Relay::sleep_until_work(shm::ProcessSlot& slot) {
     puller_.refresh_all();
     slot.run_word.store(1, std::memory_order_seq_cst);
     for (const LaneServed& lane : lanes_served_) {
-      const bool must_fail = had_peers_ && peers_.empty() && cpu_units_ == 0;
+      const bool must_fail = had_peers_ && peers_count_.load(std::memory_order_relaxed) == 0 && cpu_units_ == 0;
       if (choose_peer(lane, now) == nullptr && !must_fail) continue;  // who makes room wakes
       puller_.announce_sleep(lane.lane);
       announced.push_back(lane.lane);
       stays_awake = stays_awake || puller_.has_work(lane.lane);
+    }
+    for (const auto& [id, actor] : remote_actors_) {
+      if (!can_pull(actor)) continue;
+      puller_.announce_sleep(actor.lane.lane);
+      announced.push_back(actor.lane.lane);
+      stays_awake = stays_awake || puller_.has_work(actor.lane.lane);
     }
     for (const auto& [id, peer] : peers_)
       if (peer->closed_until_ns > now) sleep_ns = std::min(sleep_ns, peer->closed_until_ns - now);
     if (fetch_again_ns_ != base::kNever)
       sleep_ns = std::min(sleep_ns, std::max<base::TimeNs>(fetch_again_ns_ - now, 0));
   }
-  stays_awake = stays_awake || has_sent_.load(std::memory_order_seq_cst);
+  stays_awake = stays_awake || has_sent_.load(std::memory_order_seq_cst) || has_news_.load(std::memory_order_seq_cst) ||
+                (loopback_ != nullptr && loopback_->has_frames());
   if (!stays_awake && !is_ending_.load(std::memory_order_seq_cst)) shm::futex_wait(slot.run_word, 1, sleep_ns);
   const Lock lock(mutex_);
   for (const std::uint32_t lane : announced) puller_.withdraw_sleep(lane);
@@ -97,7 +122,7 @@ Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
   if (cpu_units_ != 0) return nullptr;
   double best_load = 2;
   for (auto& [id, peer] : peers_) {
-    if (peer->closed_until_ns > now || peer->link->is_congested()) continue;
+    if (peer->closed_until_ns > now || peer->node == node_ || peer->link->is_congested()) continue;
     const sched::Window& window = peer->windows[lane.lane];
     if (window.room() == 0) continue;
     const double load = static_cast<double>(window.outstanding()) / window.slots();
@@ -111,7 +136,7 @@ Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
 // What is queued while no node is left. It would wait for ever.
 bool Relay::fail_queued() {
   const Lock lock(mutex_);
-  if (!had_peers_ || !peers_.empty() || cpu_units_ != 0) return false;
+  if (!had_peers_ || peers_count_.load(std::memory_order_relaxed) != 0 || cpu_units_ != 0) return false;
   bool any = false;
   shm::LanePuller::Task task;
   for (const LaneServed& lane : lanes_served_) {
@@ -122,30 +147,29 @@ bool Relay::fail_queued() {
       error.message = "rayx: no node of the cluster is left to run the task: " + last_loss_ +
                       ". Start a node, and the program again";
       const std::vector<std::byte> bytes = bytes_of(error);
-      SentRow row;
-      row.owner = task.owner;
-      row.record = task.body.record;
-      row.generation = task.body.generation;
-      complete_with_error(row, bytes);
+      complete_with_error(row_of(task, lane.lane), bytes);
     }
   }
   return any;
 }
 
 bool Relay::take_turn() {
-  if (peers_count_.load(std::memory_order_acquire) == 0 && !has_sent_.load(std::memory_order_acquire))
-    return fail_queued();
-  bool any = false;
+  bool any = loopback_ != nullptr && loopback_->deliver();
+  if (has_news_.load(std::memory_order_acquire) || has_sent_.load(std::memory_order_acquire)) {
+    const Lock lock(mutex_);
+    take_news();
+    drop_sent();
+    flush_all_peers();
+    any = true;
+  }
+  if (peers_count_.load(std::memory_order_acquire) == 0 && fail_queued()) return true;
   const Lock lock(mutex_);
   if (has_work()) {
     drive();
     any = true;
   }
-  if (has_sent_.load(std::memory_order_acquire)) {
-    drop_sent();
-    any = true;
-  }
   fetch_again();
+  any = pull_calls() || any;
   const base::TimeNs now = clock_.now_ns();
   for (const LaneServed& lane : lanes_served_) {
     shm::LanePuller::Task task;
@@ -163,30 +187,23 @@ bool Relay::take_turn() {
 // ---- Handing out
 
 void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, Peer& peer, base::TimeNs now) {
-  if (free_sent_.empty()) {
-    free_sent_.push_back(static_cast<std::uint32_t>(sent_.size()));
-    sent_.emplace_back();
-  }
-  const std::uint32_t index = free_sent_.back();
+  const std::uint32_t index = take_row(row_of(task, lane.lane));
   SentRow& row = sent_[index];
-  row.owner = task.owner;
-  row.record = task.body.record;
-  row.generation = task.body.generation;
-  row.lane = lane.lane;
   row.peer = peer.id;
-  const TaskHead head{number_of(index, row.life), task.body.function_and_flags >> 16,
-                      static_cast<std::uint32_t>(lane.cpu_units), 0, 0};
+  const TaskHead head{number_of(row), task.body.function_and_flags >> 16, static_cast<std::uint32_t>(lane.cpu_units), 0,
+                      0};
   std::string problem;
   if (!write_task(task, head, peer, problem)) {
-    if (problem.empty()) return give_back(row, detail::kRecordReturned);  // what it needs is not there yet
-    detail::RemoteFailure error;
-    error.code = ErrorCode::kMalformed;
-    error.message = problem;
-    const std::vector<std::byte> bytes = bytes_of(error);
-    return complete_with_error(row, bytes);
+    if (problem.empty()) {
+      give_back(row, detail::kRecordReturned);  // what it needs is not there yet
+    } else {
+      detail::RemoteFailure error;
+      error.code = ErrorCode::kMalformed;
+      error.message = problem;
+      complete_with_error(row, bytes_of(error));
+    }
+    return forget_sent(row);
   }
-  free_sent_.pop_back();
-  row.is_used = true;
   peer.handed_out.insert(index);
   peer.windows[lane.lane].sent(now);
   if (peer.tasks.bytes() >= kFrameBytes) flush(peer);
@@ -228,6 +245,9 @@ Relay::SentRow* Relay::find_sent(TaskNumber number, PeerId peer) {
 void Relay::forget_sent(SentRow& row) {
   const auto index = static_cast<std::uint32_t>(&row - sent_.data());
   if (const auto peer = peers_.find(row.peer); peer != peers_.end()) peer->second->handed_out.erase(index);
+  if (row.actor)
+    if (const auto actor = remote_actors_.find(row.actor); actor != remote_actors_.end())
+      actor->second.calls.erase(index);
   row.is_used = false;
   ++row.life;
   free_sent_.push_back(index);
@@ -246,7 +266,7 @@ void Relay::complete(const SentRow& row, Arrived& value, bool is_error) {
     std::memcpy(record.payload, &block, sizeof(block));
     done |= detail::kRecordDoneBlock;
   } else if (value.bytes.size() <= detail::kRecordInlineBytes) {
-    std::memcpy(record.payload, value.bytes.data(), value.bytes.size());
+    if (!value.bytes.empty()) std::memcpy(record.payload, value.bytes.data(), value.bytes.size());
     record.size = static_cast<std::uint32_t>(value.bytes.size());
     done |= detail::kRecordDoneInline;
   } else {
@@ -303,9 +323,9 @@ void Relay::give_back(const SentRow& row, std::uint32_t flags) {
 
 void Relay::on_result(Peer& peer, const ResultHead& result, const WireValue& value) {
   SentRow* const row = find_sent(result.number, peer.id);
-  Arrived arrived = take_arrived(peer, value);
+  Arrived arrived = take_arrived(&peer, value);
   if (row == nullptr) return forget(arrived);  // given up meanwhile
-  peer.windows[row->lane].finished(clock_.now_ns());
+  if (!row->actor) peer.windows[row->lane].finished(clock_.now_ns());
   if (arrived.is_whole) {
     complete(*row, arrived, result.is_error != 0);
   } else {
@@ -318,7 +338,7 @@ void Relay::on_result(Peer& peer, const ResultHead& result, const WireValue& val
 void Relay::on_lost(Peer& peer, const ResultHead& result, std::span<const std::byte> error) {
   SentRow* const row = find_sent(result.number, peer.id);
   if (row == nullptr) return;
-  peer.windows[row->lane].forgotten();
+  if (!row->actor) peer.windows[row->lane].forgotten();
   tell_lost(*row, error);
   forget_sent(*row);
 }
@@ -337,7 +357,7 @@ void Relay::tell_lost(const SentRow& row, std::span<const std::byte> error) {
 void Relay::on_returned(Peer& peer, const ReturnHead& task) {
   SentRow* const row = find_sent(task.number, peer.id);
   if (row == nullptr) return;
-  peer.windows[row->lane].forgotten();
+  if (!row->actor) peer.windows[row->lane].forgotten();
   if (task.reason == ReturnReason::kStoreFull) peer.closed_until_ns = clock_.now_ns() + kStoreFullPause_ns;
   give_back(*row, detail::kRecordReturned);
   forget_sent(*row);
@@ -354,10 +374,8 @@ void Relay::process_has_died(std::uint32_t slot) {
   for (SentRow& row : sent_) {
     if (!row.is_used || row.owner != slot) continue;
     if (const auto peer = peers_.find(row.peer); peer != peers_.end()) {
-      peer->second->windows[row.lane].forgotten();
-      peer->second->given_up.add(
-          FrameKind::kGiveUp,
-          ReturnHead{number_of(static_cast<std::uint32_t>(&row - sent_.data()), row.life), ReturnReason::kRefused, 0});
+      if (!row.actor) peer->second->windows[row.lane].forgotten();
+      peer->second->given_up.add(FrameKind::kGiveUp, ReturnHead{number_of(row), ReturnReason::kRefused, 0});
     }
     forget_sent(row);
   }

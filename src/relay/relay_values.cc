@@ -62,9 +62,10 @@ void Relay::send_cargo(Peer& peer, FrameWriter& own, Cargo& cargo) {
     for (RefCell* cell : std::exchange(cargo.named, {})) drop_locked(cell);
     return;
   }
-  if (!cargo.named.empty()) {
+  if (!cargo.named.empty() || cargo.until_sent != nullptr) {
     // The frame waits for its streams, and other frames do not wait for it.
-    const std::shared_ptr<void> names = keep_while_sent(std::move(cargo.named));
+    using Pair = std::pair<std::shared_ptr<void>, std::shared_ptr<void>>;
+    const auto names = std::make_shared<Pair>(keep_while_sent(std::move(cargo.named)), std::move(cargo.until_sent));
     for (OutgoingValue& value : cargo.streams)
       value.keep =
           std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(std::move(value.keep), names);
@@ -88,10 +89,15 @@ std::shared_ptr<void> Relay::keep_while_sent(std::vector<RefCell*> cells) {
 void Relay::drop_sent() {
   if (!has_sent_.exchange(false, std::memory_order_seq_cst)) return;
   std::vector<RefCell*> sent;
+  std::vector<base::ActorId> streamed;
   {
     const std::lock_guard lock(life_->mutex);
     sent.swap(life_->sent);
+    streamed.swap(life_->streamed);
   }
+  for (const base::ActorId id : streamed)
+    if (const auto actor = remote_actors_.find(id); actor != remote_actors_.end())
+      actor->second.is_sending_stream = false;
   for (RefCell* cell : sent) drop_locked(cell);
 }
 
@@ -143,6 +149,7 @@ bool Relay::read_task(const shm::LanePuller::Task& task, std::vector<std::pair<s
       const detail::ValueView view = view_of_cell(cell);
       Piece& piece = parts.emplace_back(part->position, Piece{}).second;
       piece.bytes = {view.data, view.size};
+      piece.key = key;
       const bool is_read = read_names(piece.bytes, view.has_refs, piece.names);
       // Inline bytes lie in the record, which stays as long as the task is not done; so does a block.
       if (is_read && piece.is_stream()) {
@@ -169,7 +176,7 @@ bool Relay::read_task(const shm::LanePuller::Task& task, std::vector<std::pair<s
 // ---- In
 
 // Every name is taken in any case: the sender counts it as given.
-Relay::Arrived Relay::take_arrived(Peer& peer, const WireValue& value) {
+Relay::Arrived Relay::take_arrived(Peer* peer, const WireValue& value) {
   Arrived arrived;
   arrived.bytes = value.here;
   std::vector<std::uint64_t> positions;
@@ -185,7 +192,7 @@ Relay::Arrived Relay::take_arrived(Peer& peer, const WireValue& value) {
   }
   std::byte* writable = nullptr;
   if (value.stream != 0) {
-    arrived.block = take_value(peer, value.stream);
+    if (peer != nullptr) arrived.block = take_value(*peer, value.stream);
     if (arrived.block.size != value.bytes) {
       arrived.is_whole = false;
       if (arrived.block.size != 0) free_block(std::exchange(arrived.block, BlockRef{0, 0}), {me_, 0, 0});

@@ -31,7 +31,8 @@ Result<std::unique_ptr<Site>> Site::start(SiteConfig config) {
   config.node.worker_config = worker_config(config.node.cpus, config.submit_timeout, config.pending_max);
   config.node.has_relay = true;
   // The first class is asked for by a client, and there is none before the relay is made.
-  config.node.on_class = [self](std::uint32_t lane, std::uint64_t units) { self->relay_->add_lane(lane, units); };
+  config.node.tell_relay = [self](node::RelayNews news) { self->relay_->hear(std::move(news)); };
+  config.node.has_places = config.places != nullptr;
   config.node.largest_elsewhere = [self] { return self->relay_->largest_node_units(); };
   const std::chrono::nanoseconds store_timeout = config.node.store_timeout;
   Result<std::unique_ptr<node::Node>> node = node::Node::start(std::move(config.node));

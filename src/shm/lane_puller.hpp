@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "shm/backoff.hpp"
@@ -21,7 +22,21 @@ class LanePuller {
   LanePuller(const Control& control, std::uint32_t me) : control_(control), me_(me) {}
 
   // The node has made this process the relay of the lane. Once for each life of a lane.
-  void join(std::uint32_t lane) { lanes_.push_back({control_.lane(lane), lane, UINT64_MAX, {}, 0}); }
+  void join(std::uint32_t lane) {
+    if (place_of_.size() <= lane) place_of_.resize(lane + 1, 0);
+    lanes_.push_back({control_.lane(lane), lane, UINT64_MAX, {}, 0});
+    place_of_[lane] = static_cast<std::uint32_t>(lanes_.size());
+  }
+  // Nothing of the lane is looked at any more; the node may be told.
+  void leave(std::uint32_t lane) {
+    Served* const served = find(lane);
+    if (served == nullptr) return;
+    served->lane.withdraw_sleep(kRelayMember, control_.slot(me_));
+    place_of_[lanes_.back().index] = place_of_[lane];
+    std::swap(*served, lanes_.back());
+    lanes_.pop_back();
+    place_of_[lane] = 0;
+  }
 
   // The next task of the lane, claimed and copied; false: there is none.
   bool take(std::uint32_t lane_index, Task& task) {
@@ -77,9 +92,8 @@ class LanePuller {
   };
 
   Served* find(std::uint32_t lane_index) {
-    for (Served& served : lanes_)
-      if (served.index == lane_index) return &served;
-    return nullptr;
+    const std::uint32_t place = lane_index < place_of_.size() ? place_of_[lane_index] : 0;
+    return place == 0 ? nullptr : &lanes_[place - 1];
   }
 
   void refresh(Served& served) {
@@ -105,6 +119,7 @@ class LanePuller {
   Control control_;
   std::uint32_t me_;
   std::vector<Served> lanes_;
+  std::vector<std::uint32_t> place_of_;  // by lane: place in `lanes_` + 1, 0: not joined
 };
 
 }  // namespace rayx::shm

@@ -9,7 +9,7 @@ namespace rayx::shm {
 enum class NodeQuestion : std::uint32_t {
   kFindClass = 1,  // cpu units (1/10000)                  -> answer, lane
   kCreateActor,    // cpu units, name: 3 words of chars    -> answer, generation << 32 | lane
-  kReleaseActor,   // lane, generation: nobody can call it any more
+  kReleaseActor,   // lane, generation: nobody can call it any more. Of a relay: it has left the lane
   kKillActor,      // lane, generation                     -> answer (when the process is gone)
   kLeaseExtent,    // bytes                                -> answer, offset
   kLeaseSlab,      //                                      -> answer | serial << 8, offset
@@ -19,6 +19,8 @@ enum class NodeQuestion : std::uint32_t {
   kResumed,        // it runs again
   kLeftLane,       // lane + 1 that the executor served before
   kStays,          // it was asked to leave, and others use what it owns
+  kOpenActorLane,  // relay: a lane for an actor that lives elsewhere -> answer, generation << 32 | lane
+  kEndActor,       // lane, generation: as kKillActor, and nobody waits
 };
 
 enum class NodeAnswer : std::uint64_t {

@@ -199,6 +199,11 @@ class Client : public detail::Backend {
   // client_foreign.cc: for a relay, whose tasks and values are other nodes'. Under the lock; none waits.
   // Not tried again when its worker dies. task_is_done follows, once.
   RefCell* submit_numbered(LaneUse& use, const NumberedCall& call, detail::Failure& failure);
+  // An actor of this node, in a lane that the node has given for it. The cell is its handle's; task_is_done when it is made.
+  RefCell* start_numbered(std::uint32_t lane, std::uint32_t generation, const NumberedCall& constructor,
+                          detail::Failure& failure);
+  RefCell* call_numbered(RefCell* actor, const NumberedCall& call, actor::Caller caller, detail::Failure& failure);
+  Entry* fill_numbered(EntryKind kind, const NumberedCall& call, detail::Failure& failure);
   // `refs` of what it keeps are inside the value; it counts them up.
   RefCell* keep_copy(std::span<const std::byte> value, std::span<RefCell* const> refs, detail::Failure& failure);
   // One that `allocate` gave; the callee's.
@@ -217,7 +222,9 @@ class Client : public detail::Backend {
   }
   // Before this process says that it knows of the death.
   virtual void process_has_died(std::uint32_t slot) { static_cast<void>(slot); }
-  virtual void after_turn() {}  // completions and deaths were looked at
+  // Around a look at completions and deaths. What was told to this process before a handle was dropped comes before the drop.
+  virtual void before_turn() {}
+  virtual void after_turn() {}
 
   // client_proxies.cc: for a relay. A proxy is an object of this process that stands for one of another node: it has no value until
   // it is given one, and is freed when nobody on this node uses it. Under the lock.
@@ -233,6 +240,8 @@ class Client : public detail::Backend {
                       detail::Failure& failure);
   void complete_proxy(Index proxy, const BlockRef& block, std::span<RefCell* const> refs, bool is_error);
   void fail_proxy(Index proxy, const detail::RemoteFailure& error);
+  // It is an actor's handle, whose calls go to a lane of this node, and needs no value.
+  void make_actor_proxy(Index proxy, std::uint32_t lane, std::uint32_t generation);
   // Whether another process's object is done; if not, foreign_is_done follows.
   bool is_done_or_listen(Index borrowed);
   void look_at_proxy(Entry& e, std::uint32_t word);
@@ -272,7 +281,10 @@ class Client : public detail::Backend {
   void look_at_actor_ends();
   void actor_handle_dropped(Entry& actor);
   void forget_actor(Entry& actor);
-  detail::RemoteFailure actor_failure(const ActorUse& use, const Entry& call);
+  void hand_in_constructor(std::unique_ptr<ActorUse> use, Entry& e);
+  void hand_in_call(ActorUse& use, Entry& actor, Entry& e, const actor::Caller* named_caller);
+  detail::RemoteFailure end_of_lane(std::uint32_t lane, std::uint32_t generation);
+  void fail_call(const ActorUse& use, Entry& call);
 
   // client_refs.cc
   void drop_locked(RefCell* cell);
@@ -349,8 +361,9 @@ class Client : public detail::Backend {
   std::atomic<std::size_t> backlogged_{0};
   std::size_t actors_dropping_ = 0;  // of which no handle is left, and calls are not done
   std::uint32_t dying_ = UINT32_MAX;
-  const detail::RemoteFailure* lost_elsewhere_ =
-      nullptr;  // how the task died that is being taken back from another node
+  // How the task died that is being taken back from another node, and which it is.
+  const detail::RemoteFailure* lost_elsewhere_ = nullptr;
+  Index lost_elsewhere_index_ = kNoIndex;
   std::vector<RefCell*> to_drop_;
   bool is_dropping_ = false;
 

@@ -35,7 +35,6 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
   const NodeAsker::Answer answer =
       node_.ask(NodeQuestion::kCreateActor, static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5), words[0], words[1],
                 words[2]);
-  RAYX_CHECK(answer.answer != NodeAnswer::kInfeasible, "the door must refuse what could never run", cpus, answer.value);
   if (answer.answer != NodeAnswer::kOk) {
     give_back_arguments(call.arguments);
     Error error{ErrorCode::kShuttingDown, "rayx: actor<" + name + ">: the runtime is shutting down"};
@@ -43,6 +42,12 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
       error = {ErrorCode::kInvalidArgument,
                "rayx: actor<" + name + ">: " + std::to_string(shm::kLanesMax - shm::kLaneMembersMax) +
                    " actors are alive, which is the limit of a node. Drop handles that are not needed"};
+    } else if (answer.answer ==
+               NodeAnswer::kInfeasible) {  // of a cluster whose nodes make no room for actors of others
+      error = {ErrorCode::kInvalidArgument, "rayx: actor<" + name + ">: it needs " + std::to_string(cpus) +
+                                                " CPUs, and the node on which it would live gives " +
+                                                std::to_string(answer.value / shm::kCpuUnits) +
+                                                ". Ask for fewer (ActorOptions::num_cpus)"};
     }
     failure = std::make_unique<Error>(std::move(error));
     return nullptr;
@@ -76,16 +81,20 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
   e->lane = static_cast<std::uint16_t>(lane);
   if (options != nullptr && !options->name.empty()) e->need_extra().name = options->name;
   record_of(*e).state.fetch_or(detail::kRecordNotify, std::memory_order_relaxed);
-  use->actor = e->index;
-  if (e->extra != nullptr && !e->extra->dependencies.empty()) {
-    // The constructor is a call like others: as long as it waits the handle is not let go.
-    e->extra->is_held_back = true;
-    e->extra->place = use->order.hold(kConstructor, {e->index, e->body.generation});
-  }
-  actor_of_lane_[lane] = use.get();
-  actors_[e->index] = std::move(use);
-  hand_in(*e, 0);
+  hand_in_constructor(std::move(use), *e);
   return &e->cell;
+}
+
+void Client::hand_in_constructor(std::unique_ptr<ActorUse> use, Entry& e) {
+  use->actor = e.index;
+  if (e.extra != nullptr && !e.extra->dependencies.empty()) {
+    // The constructor is a call like others: as long as it waits the handle is not let go.
+    e.extra->is_held_back = true;
+    e.extra->place = use->order.hold(kConstructor, {e.index, e.body.generation});
+  }
+  actor_of_lane_[e.lane] = use.get();
+  actors_[e.index] = std::move(use);
+  hand_in(e, 0);
 }
 
 // What this process knows about the actor behind a handle; opens a queue to it at the first call.
@@ -131,12 +140,18 @@ RefCell* Client::call_actor(RefCell* cell, const TaskCall& call, Failure& failur
   Entry* const e = prepare_call(call, EntryKind::kActorCall, lock, failure);
   if (e == nullptr) [[unlikely]]
     return nullptr;
-  e->lane = static_cast<std::uint16_t>(use->lane.lane);
-  if (use->order.is_ended()) [[unlikely]] {
-    ledger_.accept(e->index);
-    complete_with_error(e->index, actor_failure(*use, *e));
-    ledger_.done(e->index, true);
-    return &e->cell;
+  hand_in_call(*use, actor, *e, nullptr);
+  return &e->cell;
+}
+
+// `caller`: nullptr: the one of this thread, which is looked for only where it matters.
+void Client::hand_in_call(ActorUse& use, Entry& actor, Entry& e, const actor::Caller* named_caller) {
+  e.lane = static_cast<std::uint16_t>(use.lane.lane);
+  if (use.order.is_ended()) [[unlikely]] {
+    ledger_.accept(e.index);
+    fail_call(use, e);
+    ledger_.done(e.index, true);
+    return;
   }
   // An actor that is not there yet: its constructor waits for an argument, or it is another process's and in a queue that we
   // cannot get behind. Or one that will never be there, because an argument of its constructor has failed.
@@ -144,18 +159,17 @@ RefCell* Client::call_actor(RefCell* cell, const TaskCall& call, Failure& failur
   const bool has_failed = phase == owner::Phase::kDone && actor.node.is_error;
   const bool is_unready = has_failed || (actor.kind == EntryKind::kBorrowed ? phase != owner::Phase::kDone
                                                                             : phase == owner::Phase::kWaiting);
-  const bool must_wait = is_unready || (e->extra != nullptr && !e->extra->dependencies.empty());
-  if (must_wait || !use->order.is_clear()) [[unlikely]] {
-    const actor::Caller caller = this_caller();
-    if (must_wait || !use->order.is_clear(caller)) {
-      Extra& extra = e->need_extra();
-      record_of(*e).state.fetch_or(detail::kRecordNotify, std::memory_order_relaxed);
+  const bool must_wait = is_unready || (e.extra != nullptr && !e.extra->dependencies.empty());
+  if (must_wait || !use.order.is_clear()) [[unlikely]] {
+    const actor::Caller caller = named_caller != nullptr ? *named_caller : this_caller();
+    if (must_wait || !use.order.is_clear(caller)) {
+      Extra& extra = e.need_extra();
+      record_of(e).state.fetch_or(detail::kRecordNotify, std::memory_order_relaxed);
       extra.is_held_back = true;
-      extra.place = use->order.hold(caller, {e->index, e->body.generation});
+      extra.place = use.order.hold(caller, {e.index, e.body.generation});
     }
   }
-  hand_in(*e, 0, is_unready ? &actor : nullptr);
-  return &e->cell;
+  hand_in(e, 0, is_unready ? &actor : nullptr);
 }
 
 // A call that was held back goes to the actor.
@@ -196,7 +210,7 @@ bool Client::kill_actor(RefCell* cell, Failure& failure) {
 void Client::look_at_actor_ends() {
   for (auto& [index, known] : actors_) {
     ActorUse& use = *known;
-    if (use.order.is_ended()) continue;
+    if (use.order.is_ended() || !use.lane.queue.is_open()) continue;
     const shm::LaneState& lane = use.lane.shared.state();
     const bool is_other = lane.generation.load(std::memory_order_acquire) != use.lane.generation;
     if (!is_other && lane.end.load(std::memory_order_acquire) == 0) continue;
@@ -218,7 +232,7 @@ void Client::look_at_actor_ends() {
     }
     drain_queue(use.lane);
     while (const auto call = use.order.take_failed()) {
-      complete_with_error(call->index, actor_failure(use, owned_.at(call->index)));
+      fail_call(use, owned_.at(call->index));
       ledger_.done(call->index, true);
     }
     let_go(use);
@@ -226,18 +240,13 @@ void Client::look_at_actor_ends() {
   }
 }
 
-// What `call` of the actor, or its constructor, ends with.
-RemoteFailure Client::actor_failure(const ActorUse& use, const Entry& call) {
+// What became of the actor that has had the lane: the message says how, and nothing else.
+RemoteFailure Client::end_of_lane(std::uint32_t lane_index, std::uint32_t generation) {
   RemoteFailure error;
   error.code = ErrorCode::kActorDied;
-  error.function = function_name(call);
-  std::string name = error.function;
-  if (call.kind == EntryKind::kActorCall) name.erase(std::min(name.rfind("::"), name.size()));
-  const Entry& actor = entry(use.actor);
-  if (actor.extra != nullptr && !actor.extra->name.empty()) name = actor.extra->name;
   std::string how = "its process is gone";
-  const shm::LaneState& lane = use.lane.shared.state();
-  const bool is_mine = lane.generation.load(std::memory_order_acquire) == use.lane.generation;
+  const shm::LaneState& lane = control_.lane(lane_index).state();
+  const bool is_mine = lane.generation.load(std::memory_order_acquire) == generation;
   const auto end = static_cast<shm::LaneEnd>(lane.end.load(std::memory_order_acquire));
   if (is_mine && end == shm::LaneEnd::kKilled) {
     how = "rayx::kill() ended it";
@@ -254,9 +263,27 @@ RemoteFailure Client::actor_failure(const ActorUse& use, const Entry& call) {
           std::string(note.how, std::min<std::size_t>(note.how_bytes, sizeof(note.how)));
     error.stack.assign(note.stack, std::min<std::size_t>(note.stack_bytes, sizeof(note.stack)));
   }
-  error.message =
-      "rayx: actor " + name + " died: " + how + "\nIts calls are not tried again; make a new one with rayx::actor<T>()";
+  error.message = std::move(how);
   return error;
+}
+
+// Ends `call` of the actor, or its constructor.
+void Client::fail_call(const ActorUse& use, Entry& call) {
+  RemoteFailure error =
+      lost_elsewhere_index_ == call.index ? *lost_elsewhere_ : end_of_lane(use.lane.lane, use.lane.generation);
+  if (call.cell.backend_word[1] == kWatched) {  // the caller, on another node, words the rest
+    call.cell.backend_word[1] = kWatchedAndLost;
+    return complete_with_error(call.index, error);
+  }
+  error.code = ErrorCode::kActorDied;
+  error.function = function_name(call);
+  std::string name = error.function;
+  if (call.kind == EntryKind::kActorCall) name.erase(std::min(name.rfind("::"), name.size()));
+  const Entry& actor = entry(use.actor);
+  if (actor.extra != nullptr && !actor.extra->name.empty()) name = actor.extra->name;
+  error.message = "rayx: actor " + name + " died: " + error.message +
+                  "\nIts calls are not tried again; make a new one with rayx::actor<T>()";
+  complete_with_error(call.index, error);
 }
 
 // Whether the call that was handed over is done; if not, its end comes to actor_call_settled.

@@ -7,7 +7,8 @@ namespace rayx::worker {
 
 using detail::Failure;
 
-RefCell* Client::submit_numbered(LaneUse& use, const NumberedCall& numbered, Failure& failure) {
+// An entry with the call's body, whose end task_is_done hears of.
+Entry* Client::fill_numbered(EntryKind kind, const NumberedCall& numbered, Failure& failure) {
   if (is_over()) {
     failure = shut_down_failure("remote");
     return nullptr;
@@ -29,7 +30,7 @@ RefCell* Client::submit_numbered(LaneUse& use, const NumberedCall& numbered, Fai
     call.arguments.small = nullptr;
     call.arguments.block = {arena_->writable(block.offset), block.size, block.offset};
   }
-  Entry* const e = take_entry(EntryKind::kTask, failure);
+  Entry* const e = take_entry(kind, failure);
   if (e == nullptr) {
     if (call.arguments.block.data != nullptr)
       free_block({call.arguments.block.backend_word, call.arguments.size}, {me_, 0, 0});
@@ -38,9 +39,50 @@ RefCell* Client::submit_numbered(LaneUse& use, const NumberedCall& numbered, Fai
   fill_call(*e, call, numbered.function);
   e->cell.backend_word[0] = numbered.tag;
   e->cell.backend_word[1] = kWatched;
-  e->lane = static_cast<std::uint16_t>(use.lane);
   records_.at(e->index).state.store(detail::kRecordPending | detail::kRecordNotify, std::memory_order_relaxed);
+  return e;
+}
+
+RefCell* Client::submit_numbered(LaneUse& use, const NumberedCall& numbered, Failure& failure) {
+  Entry* const e = fill_numbered(EntryKind::kTask, numbered, failure);
+  if (e == nullptr) return nullptr;
+  e->lane = static_cast<std::uint16_t>(use.lane);
   hand_in(*e, 0);
+  return &e->cell;
+}
+
+RefCell* Client::start_numbered(std::uint32_t lane, std::uint32_t generation, const NumberedCall& constructor,
+                                Failure& failure) {
+  auto use = std::make_unique<ActorUse>();
+  use->lane.lane = lane;
+  use->lane.generation = generation;
+  use->lane.shared = control_.lane(lane);
+  Entry* const e = is_over() || !open_queue(use->lane, kActorQueueCells, failure)
+                       ? nullptr
+                       : fill_numbered(EntryKind::kActor, constructor, failure);
+  if (e == nullptr) {
+    node_.tell(shm::NodeQuestion::kReleaseActor, lane, generation);
+    return nullptr;
+  }
+  e->lane = static_cast<std::uint16_t>(lane);
+  hand_in_constructor(std::move(use), *e);
+  return &e->cell;
+}
+
+RefCell* Client::call_numbered(RefCell* cell, const NumberedCall& numbered, actor::Caller caller, Failure& failure) {
+  Entry& actor = *resolve(cell);
+  ActorUse* use = actor_use(actor, failure);
+  if (use != nullptr && !use->lane.queue.is_open() &&
+      !use->order.is_ended()) {  // a proxy's, which is called for others
+    if (open_queue(use->lane, kActorQueueCells, failure)) {
+      actor_of_lane_[use->lane.lane] = use;
+    } else {
+      use = nullptr;
+    }
+  }
+  Entry* const e = use == nullptr ? nullptr : fill_numbered(EntryKind::kActorCall, numbered, failure);
+  if (e == nullptr) return nullptr;
+  hand_in_call(*use, actor, *e, &caller);
   return &e->cell;
 }
 
@@ -93,7 +135,7 @@ std::optional<BlockRef> Client::place_for(std::span<const std::byte> value, cons
 }
 
 void Client::tell_if_watched(Entry& e) {
-  if (e.kind != EntryKind::kTask || e.cell.backend_word[1] == 0) [[likely]]
+  if (e.cell.backend_word[1] == 0) [[likely]]
     return;
   const bool is_lost = e.cell.backend_word[1] == kWatchedAndLost;
   e.cell.backend_word[1] = 0;
@@ -115,8 +157,10 @@ void Client::take_lost(Entry& e) {
   record.state.fetch_and(~std::uint32_t{detail::kRecordReturned | detail::kRecordLost}, std::memory_order_acq_rel);
   e.body.function_and_flags = shm::next_attempt(e.body.function_and_flags);
   lost_elsewhere_ = &failure;
+  lost_elsewhere_index_ = e.index;
   ledger_.lost(e.index, true);
   lost_elsewhere_ = nullptr;
+  lost_elsewhere_index_ = kNoIndex;
 }
 
 }  // namespace rayx::worker

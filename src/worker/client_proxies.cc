@@ -38,7 +38,7 @@ bool Client::complete_proxy(Index proxy, std::span<const std::byte> value, std::
     return true;
   }
   Record& record = records_.at(proxy);
-  std::memcpy(record.payload, value.data(), value.size());
+  if (!value.empty()) std::memcpy(record.payload, value.data(), value.size());
   record.size = static_cast<std::uint32_t>(value.size());
   const std::uint32_t flags = contain(owned_.at(proxy), refs) | (is_error ? std::uint32_t{detail::kRecordIsError} : 0u);
   records_.complete(proxy, detail::kRecordDoneInline | flags);
@@ -58,6 +58,18 @@ void Client::complete_proxy(Index proxy, const BlockRef& block, std::span<RefCel
 void Client::fail_proxy(Index proxy, const detail::RemoteFailure& error) {
   complete_with_error(proxy, error);
   ledger_.done(proxy, true);
+}
+
+void Client::make_actor_proxy(Index proxy, std::uint32_t lane, std::uint32_t generation) {
+  auto use = std::make_unique<ActorUse>();
+  use->actor = proxy;
+  use->lane.lane = lane;
+  use->lane.generation = generation;
+  use->lane.shared = control_.lane(lane);
+  actors_[proxy] = std::move(use);
+  records_.at(proxy).size = 0;
+  records_.complete(proxy, detail::kRecordDoneInline);
+  ledger_.done(proxy, false);
 }
 
 bool Client::is_done_or_listen(Index index) {

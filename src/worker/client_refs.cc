@@ -416,13 +416,13 @@ void Client::fail_lost(Index task) {
   Entry& e = owned_.at(task);
   const std::string function = function_name(e);
   if (e.kind != EntryKind::kTask && actor_of_lane_[e.lane] != nullptr) {
-    complete_with_error(task, actor_failure(*actor_of_lane_[e.lane], e));
+    fail_call(*actor_of_lane_[e.lane], e);
     return;
   }
   RemoteFailure error;
   error.code = ErrorCode::kWorkerDied;
   std::string how = "its end was not reported";
-  if (lost_elsewhere_ != nullptr) {
+  if (lost_elsewhere_index_ == task) {
     error = *lost_elsewhere_;
     how = error.message;
   } else if (dying_ != UINT32_MAX) {

@@ -97,6 +97,8 @@ void Client::serve() {
 // Completions, deaths, backlog.
 bool Client::drive() {
   if (is_over()) return false;
+  if (is_in_cluster_) [[unlikely]]
+    before_turn();
   bool any = false;
   records_.take_completed([&](std::uint32_t index) {
     any = true;

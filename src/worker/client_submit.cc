@@ -476,7 +476,7 @@ void Client::enqueue(Index task) {
   }
   ActorUse& use = *actor_of_lane_[e.lane];
   if (use.order.is_ended()) [[unlikely]] {
-    complete_with_error(task, actor_failure(use, e));
+    fail_call(use, e);
     ledger_.done(task, true);
     return;
   }

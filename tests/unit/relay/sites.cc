@@ -12,7 +12,9 @@
 #include <thread>
 #include <vector>
 
+#include "process/spawn_self.hpp"
 #include "relay/site.hpp"
+#include "test_cluster.hpp"
 #include "worker/client.hpp"
 
 namespace rayx::relay::test {
@@ -29,7 +31,7 @@ class Pipe final : public PeerLink {
     const std::lock_guard lock(mutex_);
     if (is_cut_) return false;
     // As on the network: who waits for the last byte of a stream is overtaken.
-    (has_delays_ && !values.empty() ? late_ : frames_).push_back({std::move(values), std::move(frame)});
+    (has_delays_ && !values.empty() ? late_ : frames_).push_back({std::move(values), std::move(frame), ++last_});
     ready_.notify_one();
     return true;
   }
@@ -44,7 +46,10 @@ class Pipe final : public PeerLink {
           std::unique_lock lock(mutex_);
           ready_.wait(lock, [this] { return is_cut_ || !frames_.empty() || !late_.empty(); });
           if (is_cut_) break;
-          const bool takes_late = !late_.empty() && (frames_.empty() || random_() % 3 == 0);
+          // It overtakes nothing itself.
+          const bool may_take_late =
+              !late_.empty() && (frames_.empty() || late_.front().number < frames_.front().number);
+          const bool takes_late = may_take_late && (frames_.empty() || random_() % 3 == 0);
           std::deque<Item>& from_queue = takes_late ? late_ : frames_;
           item = std::move(from_queue.front());
           from_queue.pop_front();
@@ -69,6 +74,7 @@ class Pipe final : public PeerLink {
   struct Item {
     std::vector<OutgoingValue> values;
     std::vector<std::byte> frame;
+    std::uint64_t number = 0;
   };
   static void deliver(Relay& relay, PeerId from, const OutgoingValue& value) {
     FrameWriter announced;
@@ -90,20 +96,9 @@ class Pipe final : public PeerLink {
   std::condition_variable ready_;
   std::deque<Item> frames_;
   std::deque<Item> late_;
+  std::uint64_t last_ = 0;
   bool is_cut_ = false;
   std::thread thread_;
-};
-
-// Every site has a link to every other one, so nobody is asked for one.
-class LinkedPlaces final : public Places {
- public:
-  void create_actor(registry::CreateActor) override {}
-  void kill_actor(registry::ActorId) override {}
-  void watch_actor(registry::ActorId) override {}
-  void unwatch_actor(registry::ActorId) override {}
-  void actor_alive(registry::ActorId, registry::Incarnation) override {}
-  void actor_ended(registry::ActorId, registry::Incarnation, registry::EndCause, std::string) override {}
-  void need_peer(registry::NodeId) override {}
 };
 
 }  // namespace
@@ -121,7 +116,7 @@ struct Sites::Parts {
   };
   Options options;
   worker::FunctionNumbers numbers{worker::loaded_modules()};
-  LinkedPlaces places;
+  std::unique_ptr<TestCluster> cluster;      // before the sites, which use it
   std::vector<std::unique_ptr<Site>> sites;  // the driver's first
   std::unique_ptr<DeskMemory> memory;
   std::unique_ptr<worker::NodeAsker> asker;
@@ -136,12 +131,22 @@ struct Sites::Parts {
     config.node.store_bytes = options.store_bytes;
     config.node.max_workers = 63;
     config.node.modules = numbers.encode();
-    config.places = options.is_mesh ? &places : nullptr;
+    config.node_id = base::NodeId{process::random_word() | 1};
+    if (cluster != nullptr) config.places = &cluster->add_member(config.node_id, cpus);
     Result<std::unique_ptr<Site>> site = Site::start(std::move(config));
     if (!site) throw std::runtime_error(site.error().message);
-    sites.push_back(std::move(*site));
+    {
+      const std::lock_guard lock(mutex);
+      sites.push_back(std::move(*site));
+    }
+    if (cluster != nullptr) cluster->attach(sites.size() - 1, sites.back()->relay());
   }
-  void link(std::size_t from, std::size_t to) {
+  // Why there is none, or nothing.
+  std::string link(std::size_t from, std::size_t to) {
+    const std::lock_guard lock(mutex);
+    if (cut_off.contains(from) || cut_off.contains(to)) return "the pipe was cut";
+    for (const Link& link : links)
+      if ((link.from == from && link.to == to) || (link.from == to && link.to == from)) return {};
     const auto name = [](std::size_t site) { return site == 0 ? "the driver's" : "site " + std::to_string(site); };
     const auto pipe = [this] {
       return std::make_shared<Pipe>(options.delay_seed == 0 ? 0 : options.delay_seed + ++pipes);
@@ -151,13 +156,17 @@ struct Sites::Parts {
     const PeerId here = sites[to]->relay().add_peer(name(from), link.back);
     link.there->deliver_to(sites[to]->relay(), here);
     link.back->deliver_to(sites[from]->relay(), there);
+    return {};
   }
+  std::mutex mutex;  // of links, cut_off and sites
 };
 
 Sites::Sites(const Options& options) : parts_(std::make_unique<Parts>()) {
   worker::OwnerMutex::allow_bias();
   Parts& p = *parts_;
   p.options = options;
+  if (options.is_mesh)
+    p.cluster = std::make_unique<TestCluster>([&p](std::size_t from, std::size_t to) { return p.link(from, to); });
   p.start_site(0);
   Site& mine = *p.sites[0];
   const std::uint32_t me = mine.node().driver_slot();
@@ -181,6 +190,7 @@ Sites::~Sites() {
   Parts& p = *parts_;
   p.driver->shutdown();
   detail::set_current_backend(nullptr);
+  if (p.cluster != nullptr) p.cluster->stop();
   for (Parts::Link& link : p.links) link.cut();
   p.asker->close();
   for (const auto& site : p.sites) site->stop();
@@ -193,20 +203,28 @@ void Sites::add_site(int cpus) {
   Parts& p = *parts_;
   p.start_site(cpus);
   const std::size_t site = p.sites.size() - 1;
-  for (std::size_t other = 0; other < (p.options.is_mesh ? site : 1); ++other) p.link(other, site);
+  p.link(0, site);
   const auto units = static_cast<std::uint64_t>(cpus) * shm::kCpuUnits;
   Relay& mine = p.sites[0]->relay();
   while (mine.largest_node_units() < units || mine.total_units() < site * units) std::this_thread::yield();
 }
 
 void Sites::cut(std::size_t site) {
-  parts_->cut_off.insert(site);
-  for (Parts::Link& link : parts_->links)
-    if (link.from == site || link.to == site) link.cut();
+  Parts& p = *parts_;
+  std::vector<Parts::Link> links;
+  {
+    const std::lock_guard lock(p.mutex);
+    p.cut_off.insert(site);
+    for (const Parts::Link& link : p.links)
+      if (link.from == site || link.to == site) links.push_back(link);
+  }
+  for (Parts::Link& link : links) link.cut();
+  if (p.cluster != nullptr) p.cluster->lose(site);
 }
 
 std::size_t Sites::exports(std::size_t site) { return parts_->sites[site]->relay().references().exports; }
 std::size_t Sites::proxies(std::size_t site) { return parts_->sites[site]->relay().references().proxies; }
+std::size_t Sites::actors(std::size_t site) { return parts_->sites[site]->relay().references().actors; }
 std::size_t Sites::size() const { return parts_->sites.size(); }
 std::uint64_t Sites::used_bytes(std::size_t site) { return parts_->sites[site]->node().desk().leased_bytes(); }
 
@@ -214,7 +232,7 @@ void Sites::wait_until_nothing_is_shared() {
   for (bool any = true; any;) {
     any = false;
     for (std::size_t site = 0; site < size(); ++site)
-      if (!parts_->cut_off.contains(site)) any = exports(site) != 0 || proxies(site) != 0 || any;
+      if (!parts_->cut_off.contains(site)) any = exports(site) != 0 || proxies(site) != 0 || actors(site) != 0 || any;
     if (any) std::this_thread::yield();
   }
 }

@@ -13,7 +13,7 @@ class Sites {
   struct Options {
     int others = 1;
     int cpus = 2;  // of each of them
-    // Each has a link to each, as in a cluster with a head; else to the driver's only.
+    // There is a head, which places actors, and sites get a link to each other when they need one; else to the driver's only.
     bool is_mesh = false;
     std::uint64_t store_bytes = 256u << 20;
     // Not 0: frames take their time, and those that wait for a stream are overtaken, all by this seed.
@@ -32,6 +32,7 @@ class Sites {
   // Of a site, 0 is the driver's: objects that others may use, and objects of others that it knows.
   std::size_t exports(std::size_t site);
   std::size_t proxies(std::size_t site);
+  std::size_t actors(std::size_t site);  // that live elsewhere and have handles here, or the other way round
   std::size_t size() const;
   // No site that is not cut off knows an object of another one any more. Waits for what is on its way.
   void wait_until_nothing_is_shared();

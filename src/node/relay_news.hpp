@@ -1,0 +1,30 @@
+// What a node tells the relay of its job, by the node's thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace rayx::node {
+
+// A lane of a node and the actor that has it: lanes are used again.
+struct LaneName {
+  std::uint32_t lane = 0;
+  std::uint32_t generation = 0;
+};
+
+struct RelayNews {
+  enum class Kind : std::uint8_t {
+    kClass,          // the relay is a member of this class's lane
+    kActorMade,      // likewise of this actor's lane, and has to find a place for it
+    kActorReleased,  // nobody on this node has a handle of it: the relay leaves the lane, and answers with kReleaseActor
+    kMakerGone,      // the same, because the process that made it is gone
+    kActorKilled,    // rayx::kill, of an actor whose lane the relay serves
+    kActorEnded,     // the process of an actor of this node is gone, and no other one comes
+  };
+  Kind kind = Kind::kClass;
+  LaneName lane = {};
+  std::uint64_t cpu_units = 0;
+  std::string name = {};  // before the lines that its process prints
+};
+
+}  // namespace rayx::node

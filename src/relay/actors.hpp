@@ -1,0 +1,53 @@
+// What a relay knows about actors that more than one node of the job uses. docs/design/relay.md tells their life.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "node/relay_news.hpp"
+#include "registry/messages.hpp"
+#include "relay/peer.hpp"
+#include "worker/entry.hpp"
+
+namespace rayx::relay {
+
+// With the lane: the tag of a constructor that runs on this node, for Client::task_is_done. Without it a tag is a TakenRow's index.
+inline constexpr std::uint64_t kConstructorTag = std::uint64_t{1} << 63;
+
+// An actor that processes of this node have handles of, and that lives elsewhere or may: its lane here is served by the relay.
+struct RemoteActor {
+  base::ActorId id;
+  node::LaneName lane;
+  registry::ActorPhase phase = registry::ActorPhase::kPending;  // kPending, kAlive or kDead
+  registry::Incarnation incarnation = 0;
+  base::NodeId node;                // kAlive: where
+  bool has_home = false;            // it lives there for ever: it was made there, and no head knows of it
+  std::string how;                  // kDead: what happened, for the errors of its calls
+  std::set<std::uint32_t> calls;    // rows of those that are there and not answered
+  bool is_sending_stream = false;   // a call's frame waits for a stream: later calls must not overtake it
+  bool has_asked_for_peer = false;  // and has no answer
+  std::uint32_t proxies = 0;        // of its handle
+  // Made on this node:
+  bool is_made_here = false;
+  bool is_begun = false;          // its constructor was taken from the lane
+  std::uint64_t constructor = 0;  // the number of its row, until it is done
+  std::uint64_t cpu_units = 0;
+  std::string label;                    // before the lines of its process
+  std::vector<worker::RefCell*> named;  // inside its creation; one count each, until it cannot be started any more
+  std::vector<std::uint64_t> kept;      // of these the exports, by key
+};
+
+// An actor that lives on this node and that others call through the relay.
+struct ActorHere {
+  worker::RefCell* handle = nullptr;  // one count; nullptr: it is leaving
+  node::LaneName lane;
+  // The head has placed it; else it was made here, and lives as long as somebody has a handle.
+  bool is_placed = false;
+  registry::Incarnation incarnation = 0;
+  bool is_leaving = false;  // its last handle is gone: it ends after what it does
+  bool is_killed = false;
+};
+
+}  // namespace rayx::relay

@@ -1,0 +1,321 @@
+// Actors that live on this node and are called from others: where they begin, what they are told, and their end.
+#include <algorithm>
+#include <cstring>
+
+#include <rayx/detail/remote_failure.hpp>
+
+#include "process/spawn_self.hpp"
+#include "relay/relay.hpp"
+
+namespace rayx::relay {
+
+using node::LaneName;
+using registry::EndCause;
+using shm::NodeAnswer;
+using shm::NodeQuestion;
+using worker::kNoIndex;
+using worker::RefCell;
+
+namespace {
+
+constexpr std::size_t kEndsKept = 1000;  // for calls that come after the end
+
+// The one creation that a frame holds.
+struct CreationReader final : FrameHandler {
+  CreationHead head{};
+  WireValue arguments;
+  std::vector<Part> parts;
+  void on_creation(const CreationHead& creation, const WireValue& values, std::span<const Part> named) override {
+    head = creation;
+    arguments = values;
+    parts.assign(named.begin(), named.end());
+  }
+};
+
+// A caller of an actor of this node: each process of each node has a line of its own.
+actor::Caller caller_of(const Peer& peer, std::uint32_t slot) {
+  return std::uint64_t{1} << 63 | std::uint64_t{peer.id} << 32 | slot;
+}
+
+}  // namespace
+
+// ---- Lanes for handles of actors that live elsewhere
+
+// The node's thread gives them; it must not be waited for under the lock.
+void Relay::prepare_lanes(const std::vector<std::uint64_t>& actors, Lanes& lanes) {
+  for (const std::uint64_t actor : actors) {
+    const base::ActorId id{actor};
+    {
+      const Lock lock(mutex_);
+      if (remote_actors_.contains(id) || lanes.contains(id)) continue;
+    }
+    const worker::NodeAsker::Answer answer = Client::node().ask(NodeQuestion::kOpenActorLane);
+    if (answer.answer != NodeAnswer::kOk) continue;  // too many: the value that holds the handle cannot be read here
+    lanes[id] = {static_cast<std::uint32_t>(answer.value), static_cast<std::uint32_t>(answer.value >> 32)};
+  }
+}
+
+void Relay::give_back_lanes(Lanes& lanes) {
+  for (const auto& [id, lane] : std::exchange(lanes, {}))
+    Client::node().tell(NodeQuestion::kReleaseActor, lane.lane, lane.generation);
+}
+
+// The proxy of a handle: it needs no value, and calls of it go to a lane that the relay serves.
+bool Relay::make_handle(Proxy& proxy, const NameEntry& name, Lanes& lanes) {
+  const base::ActorId id{name.actor};
+  if (!remote_actors_.contains(id)) {
+    const auto lane = lanes.find(id);
+    if (lane == lanes.end()) return false;
+    RemoteActor& fresh = add_remote_actor(id, lane->second);
+    lanes.erase(lane);
+    if (name.home != 0) {
+      fresh.has_home = true;
+      fresh.phase = registry::ActorPhase::kAlive;
+      fresh.node = base::NodeId{name.home};
+    } else if (places_ != nullptr) {
+      places_->watch_actor(id);
+    }
+  }
+  RemoteActor& actor = remote_actors_.at(id);
+  ++actor.proxies;
+  proxy.actor = id;
+  proxy.home = base::NodeId{name.home};
+  proxy.has_handle = true;
+  proxy.is_done = true;
+  make_actor_proxy(proxy.index, actor.lane.lane, actor.lane.generation);
+  return true;
+}
+
+void Relay::handle_is_freed(const Proxy& proxy) {
+  const auto found = remote_actors_.find(proxy.actor);
+  if (found == remote_actors_.end() || --found->second.proxies != 0) return;
+  const LaneName lane = found->second.lane;
+  if (places_ != nullptr && !found->second.has_home) places_->unwatch_actor(proxy.actor);
+  forget_remote_actor(found->second);
+  Client::node().tell(NodeQuestion::kReleaseActor, lane.lane, lane.generation);
+}
+
+// What a reference has to say if it is an actor's handle.
+void Relay::name_actor(NameEntry& entry, RefCell* cell, base::NodeId peer) {
+  const std::uint64_t word = name_in_values(cell).words[1];
+  if ((word & worker::kIsActorName) == 0) return;
+  base::ActorId id;
+  if (is_proxy(cell)) {
+    const Proxy& proxy = proxies_.at(proxy_tag(cell));
+    entry.actor = proxy.actor.value;
+    entry.home = proxy.home.value;
+    if (places_ != nullptr || proxy.home == peer) return;
+    id = proxy.actor;  // nobody links the others to each other: they call it here, and this node calls it for them
+  }
+  const LaneName lane{static_cast<std::uint32_t>(word >> 16 & 0xffff), static_cast<std::uint32_t>(word >> 32)};
+  if (const RemoteActor* const actor = actor_of(lane); actor != nullptr && !id) {
+    entry.actor = actor->id.value;  // made here, and the head knows where it is
+    return;
+  }
+  std::uint64_t key = 0;
+  Export& exported = export_of(cell, key);
+  if (!exported.actor) {
+    exported.actor = id ? id : base::ActorId{process::random_word()};
+    ActorHere& here = actors_here_[exported.actor];
+    here.handle = another_cell(exported.index);
+    here.lane = lane;
+  }
+  entry.actor = exported.actor.value;
+  entry.home = node_.value;
+}
+
+// ---- Begin
+
+void Relay::start_actor(const registry::PlaceActor& place) {
+  const std::lock_guard one_at_a_time(start_mutex_);
+  const auto refuse = [&](EndCause cause, const std::string& why) {
+    places_->actor_ended(place.actor, place.incarnation, cause, why);
+  };
+  const std::span<const std::byte> frame(reinterpret_cast<const std::byte*>(place.creation.data()),
+                                         place.creation.size());
+  std::vector<std::uint64_t> handles;
+  std::string problem = check_frame(frame, &handles);
+  CreationReader creation;
+  if (problem.empty() && kind_of(frame) != FrameKind::kCreation) problem = "it is no creation";
+  if (!problem.empty()) return refuse(EndCause::kConstructorFailed, "its creation cannot be read: " + problem);
+  apply_frame(frame, creation);
+  prepare_lanes(handles, lanes_of_start_);
+
+  std::uint64_t label[3] = {};
+  std::memcpy(label, creation.head.label, sizeof(label));
+  const worker::NodeAsker::Answer answer =
+      Client::node().ask(NodeQuestion::kCreateActor, creation.head.cpu_units, label[0], label[1], label[2]);
+  const Lock lock(mutex_);
+  std::vector<RefCell*> held;
+  bool is_whole = answer.answer == NodeAnswer::kOk;
+  Arrived arguments = take_arrived(nullptr, creation.arguments);
+  is_whole = is_whole && arguments.is_whole;
+  std::vector<detail::Dependency> dependencies;
+  detail::Failure failure;
+  for (const FrameHandler::Part& part : creation.parts) {
+    RefCell* cell = nullptr;
+    if (part.is_named) {
+      cell = cell_for(nullptr, part.value.names.at(0));
+    } else {
+      Arrived value = take_arrived(nullptr, part.value);
+      cell = keep_value(value, failure);
+      forget(value);
+    }
+    if (cell == nullptr) {
+      is_whole = false;
+      continue;
+    }
+    held.push_back(cell);
+    dependencies.push_back({cell, part.position});
+    if (is_proxy(cell)) proxy_is_wanted(proxy_tag(cell));
+  }
+  give_back_lanes(lanes_of_start_);
+  const LaneName lane{static_cast<std::uint32_t>(answer.value), static_cast<std::uint32_t>(answer.value >> 32)};
+  RefCell* handle = nullptr;
+  if (is_whole) {
+    worker::NumberedCall call;
+    call.function = creation.head.function;
+    call.arguments = arguments.bytes;
+    call.refs = arguments.refs;
+    call.dependencies = dependencies;
+    call.tag = kConstructorTag | lane.lane;
+    handle = start_numbered(lane.lane, lane.generation, call, failure);
+  } else if (answer.answer == NodeAnswer::kOk) {
+    Client::node().tell(NodeQuestion::kReleaseActor, lane.lane, lane.generation);
+  }
+  forget(arguments);
+  for (RefCell* cell : held) drop_locked(cell);
+  if (handle == nullptr) {
+    refuse(EndCause::kNoProcess, answer.answer != NodeAnswer::kOk
+                                     ? "the node has as many actors as it can have, or is ending"
+                                     : "there was no memory for the arguments of its constructor");
+  } else {
+    ActorHere& here = actors_here_[place.actor];
+    here.handle = handle;
+    here.lane = lane;
+    here.is_placed = true;
+    here.incarnation = place.incarnation;
+  }
+  flush_all_peers();
+}
+
+std::map<base::ActorId, ActorHere>::iterator Relay::here_in(std::uint32_t lane) {
+  return std::find_if(actors_here_.begin(), actors_here_.end(),
+                      [&](const auto& it) { return it.second.is_placed && it.second.lane.lane == lane; });
+}
+
+void Relay::constructor_is_done(std::uint32_t lane, RefCell* cell, bool is_lost) {
+  const auto found = here_in(lane);
+  if (found == actors_here_.end() || is_lost) return;  // its process has ended, and the node says so
+  const detail::ValueView view = view_of_cell(cell);
+  ActorHere& here = found->second;
+  if (!view.is_error) return places_->actor_alive(found->first, here.incarnation);
+  const std::string why = detail::decode_failure({view.data, view.size}).message;
+  places_->actor_ended(found->first, here.incarnation, EndCause::kConstructorFailed, why);
+  forget_actor_here(found, why);
+}
+
+// ---- Calls
+
+void Relay::on_call(Peer& peer, const CallHead& call, const WireValue& arguments, std::span<const Part> parts) {
+  detail::Failure failure;
+  Arrived arrived = take_arrived(&peer, arguments);
+  bool is_whole = arrived.is_whole;
+  std::vector<detail::Dependency> dependencies;
+  for (const Part& part : parts) {
+    Arrived value = take_arrived(&peer, part.value);
+    RefCell* const cell = is_whole ? keep_value(value, failure) : nullptr;
+    if (cell != nullptr) dependencies.push_back({cell, part.position});
+    is_whole = is_whole && cell != nullptr;
+    forget(value);
+  }
+  const auto here = actors_here_.find(base::ActorId{call.actor});
+  const bool is_there = here != actors_here_.end() && here->second.handle != nullptr &&
+                        (!here->second.is_placed || here->second.incarnation == call.incarnation);
+  RefCell* cell = nullptr;
+  std::uint32_t index = 0;
+  if (is_there && is_whole) {
+    index = take_taken({call.number, peer.id, nullptr});
+    worker::NumberedCall numbered;
+    numbered.function = call.function;
+    numbered.tag = index;
+    numbered.arguments = arrived.bytes;
+    numbered.block = std::exchange(arrived.block, worker::BlockRef{0, 0});
+    numbered.refs = arrived.refs;
+    numbered.dependencies = dependencies;
+    cell = call_numbered(here->second.handle, numbered, caller_of(peer, call.caller), failure);
+    if (cell == nullptr) forget_taken(index);
+  }
+  forget(arrived);
+  for (const detail::Dependency& dependency : dependencies) drop_locked(dependency.ref);
+  if (cell != nullptr) return;
+  detail::RemoteFailure error;
+  if (is_there) {  // later calls of its caller must not wait for memory that may never come
+    error.code = ErrorCode::kStoreFull;
+    error.message =
+        "rayx: the store of the actor's node had no room for a call's arguments. Drop references, or raise "
+        "Config::store_bytes (RAYX_STORE_BYTES)";
+  } else {
+    error.code = ErrorCode::kActorDied;
+    const auto end = ends_.find(base::ActorId{call.actor});
+    error.message = end == ends_.end() ? "it does not live any more where it was" : end->second;
+  }
+  const std::vector<std::byte> bytes = bytes_of(error);
+  FrameWriter& writer = is_there ? peer.results : peer.lost;
+  writer.add(is_there ? FrameKind::kResults : FrameKind::kLost, ResultHead{call.number, 1, 0, bytes.size()});
+  writer.put_bytes(bytes);
+}
+
+// ---- End
+
+void Relay::end_actor(registry::ActorId id, registry::Incarnation incarnation, EndCause) {
+  const Lock lock(mutex_);
+  const auto found = actors_here_.find(id);
+  if (found == actors_here_.end() || found->second.incarnation != incarnation || found->second.is_leaving) return;
+  found->second.is_killed = true;
+  Client::node().tell(NodeQuestion::kEndActor, found->second.lane.lane, found->second.lane.generation);
+}
+
+void Relay::on_kill_actor(Peer&, const ActorHead& actor) {
+  const auto found = actors_here_.find(base::ActorId{actor.actor});
+  if (found == actors_here_.end() || found->second.is_placed) return;  // the head says it to those that it has placed
+  Client::node().tell(NodeQuestion::kEndActor, found->second.lane.lane, found->second.lane.generation);
+}
+
+// The last handle anywhere is gone. It ends after what it does.
+void Relay::on_release_actor(Peer& peer, const ActorHead& actor) {
+  const auto found = actors_here_.find(base::ActorId{actor.actor});
+  if (found != actors_here_.end() && found->second.is_placed) {
+    found->second.is_leaving = true;
+    if (RefCell* const handle = std::exchange(found->second.handle, nullptr)) drop_locked(handle);
+  }
+  peer.actors_gone.add(FrameKind::kActorReleased, actor);
+}
+
+// News of the node.
+void Relay::process_of_actor_has_ended(LaneName lane) {
+  const auto found = here_in(lane.lane);
+  if (found == actors_here_.end() || found->second.lane.generation != lane.generation) return;
+  const ActorHere& here = found->second;
+  const std::string how = end_of_lane(lane.lane, lane.generation).message;
+  const auto end = static_cast<shm::LaneEnd>(control().lane(lane.lane).state().end.load(std::memory_order_acquire));
+  const EndCause cause = here.is_leaving || here.is_killed ? EndCause::kKilled
+                         : end == shm::LaneEnd::kNoProcess ? EndCause::kNoProcess
+                                                           : EndCause::kCrashed;
+  places_->actor_ended(found->first, here.incarnation, cause, here.is_leaving ? "nobody has a handle of it" : how);
+  forget_actor_here(found, how);
+}
+
+void Relay::forget_actor_here(std::map<base::ActorId, ActorHere>::iterator here, const std::string& how) {
+  const base::ActorId id = here->first;
+  RefCell* const handle = here->second.handle;
+  actors_here_.erase(here);
+  if (ends_.emplace(id, how).second) ends_in_order_.push_back(id);
+  if (ends_in_order_.size() > kEndsKept) {
+    ends_.erase(ends_in_order_.front());
+    ends_in_order_.pop_front();
+  }
+  if (handle != nullptr) drop_locked(handle);
+}
+
+}  // namespace rayx::relay

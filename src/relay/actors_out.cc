@@ -1,0 +1,458 @@
+// Actors that live elsewhere, as the node sees them whose processes have handles: what is called here goes to where they are.
+#include <algorithm>
+#include <cstring>
+
+#include <rayx/detail/remote_failure.hpp>
+
+#include "process/spawn_self.hpp"
+#include "relay/loopback.hpp"
+#include "relay/relay.hpp"
+
+namespace rayx::relay {
+
+using registry::ActorPhase;
+using worker::RefCell;
+
+namespace {
+
+constexpr std::size_t kCallsMax = 1024;  // of one actor that are there and not answered
+constexpr int kCallsPerTurn = 128;
+constexpr std::size_t kPartInlineMax_bytes = 4096;  // of a constructor's; larger ones are fetched by whoever starts it
+constexpr std::size_t kCreationMax_bytes = 128 << 10;  // of its parts that lie in it
+
+std::string text_of_end(const registry::ActorState& state) {
+  switch (state.cause) {
+    case registry::EndCause::kKilled: return "rayx::kill() ended it";
+    case registry::EndCause::kNodeDied: return "its node is gone: " + state.message;
+    case registry::EndCause::kNoProcess: return "no process could be started for it: " + state.message;
+    case registry::EndCause::kNone:
+    case registry::EndCause::kCrashed:
+    case registry::EndCause::kConstructorFailed:
+    case registry::EndCause::kOwnerDied:
+    case registry::EndCause::kJobEnded: break;
+  }
+  return state.message.empty() ? registry::to_text(state.cause) : state.message;
+}
+
+}  // namespace
+
+// ---- News of the node
+
+void Relay::hear(node::RelayNews news) {
+  {
+    const std::lock_guard lock(news_mutex_);
+    news_.push_back(std::move(news));
+    has_news_.store(true, std::memory_order_seq_cst);
+  }
+  wake();
+}
+
+void Relay::take_news() {
+  if (!has_news_.load(std::memory_order_acquire)) return;
+  std::vector<node::RelayNews> news;
+  {
+    const std::lock_guard lock(news_mutex_);
+    news.swap(news_);
+    has_news_.store(false, std::memory_order_seq_cst);
+  }
+  for (node::RelayNews& it : news) {
+    switch (it.kind) {
+      case node::RelayNews::Kind::kClass:
+        lanes_served_.push_back({it.lane.lane, it.cpu_units});
+        puller_.join(it.lane.lane);
+        for (auto& [id, peer] : peers_) set_slots(*peer);
+        break;
+      case node::RelayNews::Kind::kActorMade: {
+        RemoteActor& actor = add_remote_actor(base::ActorId{process::random_word()}, it.lane);
+        actor.is_made_here = true;
+        actor.cpu_units = it.cpu_units;
+        actor.label = std::move(it.name);
+        break;
+      }
+      case node::RelayNews::Kind::kActorReleased: release_actor(it.lane, false); break;
+      case node::RelayNews::Kind::kMakerGone: release_actor(it.lane, true); break;
+      case node::RelayNews::Kind::kActorKilled:
+        if (RemoteActor* const actor = actor_of(it.lane)) kill(*actor);
+        break;
+      case node::RelayNews::Kind::kActorEnded: process_of_actor_has_ended(it.lane); break;
+    }
+  }
+}
+
+RemoteActor& Relay::add_remote_actor(base::ActorId id, node::LaneName lane) {
+  RemoteActor& actor = remote_actors_[id];
+  actor.id = id;
+  actor.lane = lane;
+  if (remote_of_lane_.size() <= lane.lane) remote_of_lane_.resize(lane.lane + 1);
+  remote_of_lane_[lane.lane] = id;
+  puller_.join(lane.lane);
+  return actor;
+}
+
+RemoteActor* Relay::actor_of(node::LaneName lane) {
+  if (lane.lane >= remote_of_lane_.size()) return nullptr;
+  const auto found = remote_actors_.find(remote_of_lane_[lane.lane]);
+  return found == remote_actors_.end() || found->second.lane.generation != lane.generation ? nullptr : &found->second;
+}
+
+void Relay::forget_remote_actor(RemoteActor& actor) {
+  puller_.leave(actor.lane.lane);
+  remote_of_lane_[actor.lane.lane] = {};
+  forget_creation(actor);
+  remote_actors_.erase(actor.id);
+}
+
+// No process has a handle of an actor that was made here.
+void Relay::release_actor(node::LaneName lane, bool is_maker_gone) {
+  RemoteActor* const actor = actor_of(lane);
+  if (actor != nullptr) {
+    Peer* const peer = actor->phase == ActorPhase::kAlive ? peer_on(actor->node) : nullptr;
+    if (actor->phase == ActorPhase::kDead) {
+    } else if (peer != nullptr && !is_maker_gone) {
+      // It ends after what it does, and when that has begun the head may know.
+      peer->actors_released.add(FrameKind::kReleaseActor, ActorHead{actor->id.value});
+      releasing_[actor->id] = peer->id;
+    } else {
+      places_->kill_actor(actor->id);
+    }
+    places_->unwatch_actor(actor->id);
+    forget_remote_actor(*actor);
+  }
+  Client::node().tell(shm::NodeQuestion::kReleaseActor, lane.lane, lane.generation);
+}
+
+void Relay::on_actor_released(Peer&, const ActorHead& actor) {
+  if (releasing_.erase(base::ActorId{actor.actor}) != 0) places_->kill_actor(base::ActorId{actor.actor});
+}
+
+void Relay::kill(RemoteActor& actor) {
+  if (actor.phase == ActorPhase::kDead) return;
+  if (!actor.has_home) {
+    places_->kill_actor(actor.id);
+  } else if (Peer* const peer = peer_on(actor.node)) {
+    peer->actors_killed.add(FrameKind::kKillActor, ActorHead{actor.id.value});
+  }
+  actor_is_dead(actor, "rayx::kill() ended it");
+}
+
+// What it has been given is answered by its node, or by the end of the link there.
+void Relay::actor_is_dead(RemoteActor& actor, std::string how) {
+  actor.phase = ActorPhase::kDead;
+  actor.how = std::move(how);
+  forget_creation(actor);
+  if (actor.constructor != 0) {
+    if (SentRow* const row = find_sent(actor.constructor, 0)) {
+      fail_call(*row, actor.how);
+      forget_sent(*row);
+    }
+    actor.constructor = 0;
+  }
+}
+
+// ---- Calls
+
+bool Relay::pull_calls() {
+  bool any = false;
+  for (auto& [id, actor] : remote_actors_) any = pull_calls(actor) || any;
+  return any;
+}
+
+bool Relay::pull_calls(RemoteActor& actor) {
+  bool any = false;
+  shm::LanePuller::Task task;
+  if (actor.phase == ActorPhase::kDead) {
+    for (; puller_.take(actor.lane.lane, task); any = true) fail_call(row_of(task, actor.lane.lane), actor.how);
+    return any;
+  }
+  if (actor.is_made_here && !actor.is_begun) {
+    if (!puller_.take(actor.lane.lane, task)) return false;
+    create(actor, task);
+    return true;
+  }
+  if (actor.phase != ActorPhase::kAlive || !puller_.has_work(actor.lane.lane)) return false;
+  Peer* const peer = peer_on(actor.node);
+  if (peer == nullptr) return find_way_to(actor);
+  for (int i = 0; i < kCallsPerTurn && may_call(actor, *peer) && puller_.take(actor.lane.lane, task); ++i) {
+    send_call(actor, *peer, task);
+    any = true;
+  }
+  return any;
+}
+
+bool Relay::may_call(const RemoteActor& actor, const Peer& peer) {
+  return !actor.is_sending_stream && actor.calls.size() < kCallsMax && !peer.link->is_congested();
+}
+
+// Whether there is something to do for the lane now.
+bool Relay::can_pull(const RemoteActor& actor) {
+  if (actor.phase == ActorPhase::kDead || (actor.is_made_here && !actor.is_begun)) return true;
+  if (actor.phase != ActorPhase::kAlive) return false;
+  const Peer* const peer = peer_on(actor.node);
+  return peer == nullptr ? !actor.has_asked_for_peer : may_call(actor, *peer);
+}
+
+// True: it has changed what can be done.
+bool Relay::find_way_to(RemoteActor& actor) {
+  if (actor.node == node_) {
+    loopback_ = std::make_shared<Loopback>(*this);
+    const PeerId id = add_peer_locked("this node", loopback_, node_);
+    loopback_->begin(id);
+    return true;
+  }
+  if (places_ == nullptr) {
+    actor_is_dead(actor, "its node is gone");
+    return true;
+  }
+  if (std::exchange(actor.has_asked_for_peer, true)) return false;
+  places_->need_peer(actor.node);
+  return true;
+}
+
+void Relay::send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Task& task) {
+  const std::uint32_t index = take_row(row_of(task, actor.lane.lane));
+  SentRow& row = sent_[index];
+  row.peer = peer.id;
+  row.actor = actor.id;
+  std::vector<std::pair<std::uint32_t, Piece>> parts;
+  Piece arguments;
+  std::string problem;
+  if (!read_task(task, parts, arguments, problem)) {
+    if (problem.empty()) {
+      give_back(row, detail::kRecordReturned);
+    } else {
+      detail::RemoteFailure error;
+      error.code = ErrorCode::kMalformed;
+      error.message = problem;
+      complete_with_error(row, bytes_of(error));
+    }
+    return forget_sent(row);
+  }
+  const bool has_streams = arguments.is_stream() || std::any_of(parts.begin(), parts.end(), [](const auto& part) {
+                             return part.second.is_stream();
+                           });
+  if (has_streams) {
+    flush(peer);  // what was called before goes before
+    actor.is_sending_stream = true;
+  }
+  CallHead head{number_of(row),
+                actor.id.value,
+                actor.incarnation,
+                task.owner,
+                task.body.function_and_flags >> 16,
+                static_cast<std::uint32_t>(parts.size()),
+                0,
+                arguments.length()};
+  Cargo cargo;
+  FrameWriter own;
+  FrameWriter& writer = has_streams ? own : peer.calls;
+  writer.add(FrameKind::kCalls, head);
+  put_value(writer, peer, arguments, cargo);
+  for (auto& [position, piece] : parts) {
+    writer.put(PartHead{position, 0, piece.length()});
+    put_value(writer, peer, piece, cargo);
+  }
+  if (has_streams) cargo.until_sent = tell_when_sent(actor.id);
+  send_cargo(peer, own, cargo);
+  peer.handed_out.insert(index);
+  actor.calls.insert(index);
+  if (peer.calls.bytes() >= kFrameBytes) flush(peer);
+}
+
+// Goes when the frame has left.
+std::shared_ptr<void> Relay::tell_when_sent(base::ActorId actor) {
+  return {new base::ActorId(actor), [life = life_](base::ActorId* sent) {
+            const std::unique_ptr<base::ActorId> gone(sent);
+            const std::lock_guard lock(life->mutex);
+            if (life->relay == nullptr) return;
+            life->streamed.push_back(*sent);
+            life->relay->has_sent_.store(true, std::memory_order_seq_cst);
+            life->relay->wake();
+          }};
+}
+
+// The caller words the rest: it knows the actor's name.
+void Relay::fail_call(const SentRow& row, const std::string& how) {
+  detail::RemoteFailure error;
+  error.code = ErrorCode::kActorDied;
+  error.message = how;
+  tell_lost(row, bytes_of(error));
+}
+
+// ---- Actors made here
+
+void Relay::create(RemoteActor& actor, const shm::LanePuller::Task& task) {
+  actor.is_begun = true;
+  const std::uint32_t index = take_row(row_of(task, actor.lane.lane));
+  sent_[index].actor = actor.id;
+  actor.constructor = number_of(sent_[index]);
+  registry::CreateActor request;
+  request.actor = actor.id;
+  request.resources.cpus = static_cast<base::Units>(actor.cpu_units);
+  std::string problem;
+  if (!write_creation(actor, task, request.creation, problem)) return actor_is_dead(actor, problem);
+  places_->create_actor(std::move(request));
+  places_->watch_actor(actor.id);
+}
+
+// A frame of its own kind, with the names of whatever is not in it. What they name is kept until it cannot be started any more.
+bool Relay::write_creation(RemoteActor& actor, const shm::LanePuller::Task& task, std::string& creation,
+                           std::string& problem) {
+  std::vector<std::pair<std::uint32_t, Piece>> parts;
+  Piece arguments;
+  if (!read_task(task, parts, arguments, problem)) {
+    if (problem.empty()) problem = "an argument of its constructor was lost";
+    return false;
+  }
+  if (arguments.is_stream()) {
+    problem = "the arguments of its constructor that are values have " + std::to_string(arguments.bytes.size()) +
+              " bytes, and at most " + std::to_string(kStreamBytesMin - 1) +
+              " go to where it is placed. Pass what is large as an ObjectRef: rayx::put(value)";
+    drop_names(arguments.names);
+    for (auto& [position, piece] : parts) drop_names(piece.names);
+    return false;
+  }
+  const auto put_names = [&](FrameWriter& writer, std::vector<Named>& names) {
+    if (names.empty()) return;
+    writer.put(std::uint64_t{names.size()});
+    for (const Named& named : std::exchange(names, {})) {
+      writer.put(name_in_creation(actor, named));
+      actor.named.push_back(named.cell);
+    }
+  };
+  FrameWriter writer;
+  CreationHead head{task.body.function_and_flags >> 16,
+                    static_cast<std::uint32_t>(actor.cpu_units),
+                    static_cast<std::uint32_t>(parts.size()),
+                    arguments.length(),
+                    {}};
+  std::memcpy(head.label, actor.label.data(), std::min(actor.label.size(), sizeof(head.label)));
+  writer.add(FrameKind::kCreation, head);
+  writer.put_bytes(arguments.bytes);
+  put_names(writer, arguments.names);
+  std::size_t inside = 0;
+  for (auto& [position, piece] : parts) {
+    if (piece.bytes.size() <= kPartInlineMax_bytes && inside + piece.bytes.size() <= kCreationMax_bytes) {
+      inside += piece.bytes.size();
+      writer.put(PartHead{position, 0, piece.length()});
+      writer.put_bytes(piece.bytes);
+      put_names(writer, piece.names);
+      continue;
+    }
+    drop_names(piece.names);
+    RefCell* const cell = hold_locked(piece.key);
+    if (cell == nullptr) {
+      problem = "the owner of an argument of its constructor has died";
+      for (auto& [other, rest] : parts) drop_names(rest.names);
+      return false;
+    }
+    std::vector<Named> names{{0, cell}};
+    const std::byte place[kNameBytes] = {};
+    writer.put(PartHead{position, 1, kNameBytes | kHasNames});
+    writer.put_bytes(place);
+    put_names(writer, names);
+  }
+  const std::vector<std::byte> bytes = writer.finish();
+  creation.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return true;
+}
+
+NameEntry Relay::name_in_creation(RemoteActor& actor, const Named& named) {
+  NameEntry entry{named.position, 0, 0, 0, 0};
+  name_actor(entry, named.cell, {});
+  if (is_proxy(named.cell)) {
+    const Proxy& proxy = proxies_.at(proxy_tag(named.cell));
+    if (!proxy.is_cut_off) {
+      entry.origin = proxy.object.origin.value;
+      entry.key = proxy.object.key;
+      return entry;
+    }
+  }
+  std::uint64_t key = 0;
+  ++export_of(named.cell, key).kept;
+  actor.kept.push_back(key);
+  entry.origin = node_.value;
+  entry.key = key;
+  return entry;
+}
+
+void Relay::forget_creation(RemoteActor& actor) {
+  for (const std::uint64_t key : std::exchange(actor.kept, {})) {
+    --exports_.at(key).kept;
+    forget_export(key);
+  }
+  for (RefCell* cell : std::exchange(actor.named, {})) drop_locked(cell);
+}
+
+// ---- News of the cluster
+
+void Relay::creation_answered(registry::ActorId id, const registry::Answer& answer) {
+  if (answer.status == registry::Status::kOk) return;
+  {
+    const Lock lock(mutex_);
+    const auto found = remote_actors_.find(id);
+    if (found == remote_actors_.end()) return;
+    actor_is_dead(found->second, "the cluster did not take it: " + answer.message);
+    flush_all_peers();
+  }
+  wake();
+}
+
+void Relay::actor_changed(const registry::ActorState& state) {
+  {
+    const Lock lock(mutex_);
+    const auto found = remote_actors_.find(state.actor);
+    if (found == remote_actors_.end() || found->second.phase == ActorPhase::kDead) return;
+    RemoteActor& actor = found->second;
+    if (state.phase == ActorPhase::kDead) {
+      actor_is_dead(actor, text_of_end(state));
+    } else {
+      actor.phase = state.phase == ActorPhase::kAlive ? ActorPhase::kAlive : ActorPhase::kPending;
+      actor.incarnation = state.incarnation;
+      actor.node = state.node;
+      actor.has_asked_for_peer = false;
+      // So that an actor that waits for a call of its own is told: see Client::is_own_call.
+      const auto here = actors_here_.find(actor.id);
+      const std::uint32_t executor =
+          here == actors_here_.end() ? 0 : control().lane(here->second.lane.lane).state().executor.load();
+      control().lane(actor.lane.lane).state().executor.store(executor, std::memory_order_release);
+    }
+    if (state.phase == ActorPhase::kAlive) {
+      forget_creation(actor);
+      if (SentRow* const row = actor.constructor == 0 ? nullptr : find_sent(actor.constructor, 0)) {
+        Arrived nothing;
+        complete(*row, nothing, false);
+        forget_sent(*row);
+      }
+      actor.constructor = 0;
+    }
+    flush_all_peers();
+  }
+  wake();
+}
+
+// The link to a node is closed. What was called there has failed; whether they live, the head will say.
+void Relay::forget_actors_of(const Peer& peer, const std::string& how) {
+  for (auto& [id, actor] : remote_actors_)
+    if (actor.has_home && actor.node == peer.node && actor.phase != ActorPhase::kDead)
+      actor_is_dead(actor, "it was on " + peer.name + ", which is gone: " + how);
+  for (auto it = releasing_.begin(); it != releasing_.end();) {
+    if (it->second != peer.id) {
+      ++it;
+      continue;
+    }
+    places_->kill_actor(it->first);
+    it = releasing_.erase(it);
+  }
+}
+
+// Its calls that wait fail; later ones ask for the way again.
+void Relay::actors_without_way(base::NodeId node, const std::string& why) {
+  for (auto& [id, actor] : remote_actors_) {
+    if (actor.node != node || !std::exchange(actor.has_asked_for_peer, false)) continue;
+    shm::LanePuller::Task task;
+    while (puller_.take(actor.lane.lane, task))
+      fail_call(row_of(task, actor.lane.lane), "its node cannot be reached: " + why);
+  }
+}
+
+}  // namespace rayx::relay
