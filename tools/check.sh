@@ -127,7 +127,7 @@ longer() {
   RAYX_TEST_TIMEOUT_S="$2" env "$3" tools/run_tests.sh build/release --no-rebuild --timeout-multiplier 10 "$1"
 }
 $quick || step 'chaos, 10 minutes' longer cluster_chaos 1500 RAYX_CHAOS_SECONDS=600
-$quick || step 'a flood of handshakes, 60 s' longer cluster_hostile 400 RAYX_FLOOD_SECONDS=60
+$quick || step 'a flood of handshakes, 60 s' longer cluster_crowds 400 RAYX_FLOOD_SECONDS=60
 
 # Other seeds than those of the tests, so that most of them are new.
 cluster_seeds() {

@@ -112,7 +112,7 @@ int run(double seconds, std::uint64_t seed) {
   do {
     std::vector<Expected> all;
     std::vector<std::pair<rayx::ObjectRef<rayx::ObjectRef<std::uint64_t>>, std::uint64_t>> made_there;
-    for (std::uint64_t left = 20 + random() % 400; left > 0; --left) all.push_back(submit_one(random));
+    for (std::uint64_t left = 20 + random() % 200; left > 0; --left) all.push_back(submit_one(random));
     for (std::uint64_t left = random() % 8; left > 0; --left) {
       const std::uint64_t x = random() % 1'000'000;
       made_there.emplace_back(rayx::remote<make_there>(kForEver, x), mixed(x));

@@ -2,26 +2,21 @@
 // it stays, and the program never notices.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 
-#include <fstream>
 #include <functional>
 #include <memory>
 #include <random>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "hostile.hpp"
 #include "kit/eventually.hpp"
-#include "kit/flood.hpp"
 #include "kit/process_facts.hpp"
 #include "kit/program.hpp"
-#include "kit/sanitized.hpp"
 #include "kit/seed.hpp"
 #include "kit/test_hosts.hpp"
 #include "kit/wire_peer.hpp"
-#include "nodes.hpp"
 
 namespace rayx::cluster_test {
 namespace {
@@ -42,46 +37,6 @@ Bytes bytes_of(std::string_view text) {
   const auto bytes = std::as_bytes(std::span(text));
   return {bytes.begin(), bytes.end()};
 }
-
-class Hostile : public Nodes {
- protected:
-  // A node with a program on it that calls one task after the other.
-  void start(const std::vector<std::string>& before = {}) {
-    address_ = start_node({.name = "a", .before = before});
-    stop_file_ = folder_ / ("stop-" + std::to_string(nodes_.size()));
-    caller_ = std::make_unique<kit::Program>(variable("RAYX_LINKS_PROGRAM"),
-                                             with(address_, {"call-until", stop_file_.string()}));
-    EXPECT_TRUE(caller_->read_until("calling")) << caller_->out() << caller_->err();
-  }
-  // All of the program's tasks were right until now, and the node is as it was. What it said, for the figures in it.
-  std::string expect_unharmed() {
-    std::ofstream(stop_file_) << "stop";
-    const auto ended = caller_->wait();
-    EXPECT_TRUE(ended.has_value() && ended->exited_with(0)) << caller_->out() << caller_->err();
-    EXPECT_THAT(caller_->out(), HasSubstr("all right"));
-    EXPECT_TRUE(node().is_alone());
-    return caller_->out().substr(caller_->out().find("calls "));
-  }
-  kit::Program& node() { return *nodes_.back(); }
-  Token token() const { return *Token::from_file(token_file()); }
-  void expect_refused_with(const std::string& words) {
-    EXPECT_TRUE(node().read_errors_until(words)) << "no line with '" << words << "' in:\n" << node().err();
-    EXPECT_THAT(node().err(), HasSubstr("127.0.0.1:"));
-  }
-  // Lines about peers that were not let in.
-  int count_refusals() {
-    node().read_what_is_there();
-    int count = 0;
-    std::istringstream lines(node().err());
-    for (std::string line; std::getline(lines, line);)
-      count += line.find("was not let in") != std::string::npos || line.find("handshake") != std::string::npos;
-    return count;
-  }
-
-  std::string address_;
-  std::filesystem::path stop_file_;
-  std::unique_ptr<kit::Program> caller_;
-};
 
 TEST_F(Hostile, AStrangerIsRefusedInWords) {
   struct Case {
@@ -290,84 +245,6 @@ TEST_F(Hostile, AMemberThatFallsSilentInTheMiddleOfAFrameHoldsNobodyUp) {
   ASSERT_TRUE(next.wait().has_value());
   EXPECT_EQ(next.out(), "node a\n") << next.err();
   expect_unharmed();
-}
-
-TEST_F(Hostile, ManyThatSayNothingTakeNoPlaceOfAnybody) {
-  constexpr std::size_t kMany = 400;
-  start();
-  const std::size_t descriptors = kit::count_descriptors(node().pid());
-  std::vector<RawSocket> silent;
-  for (std::size_t i = 0; i < kMany; ++i) silent.emplace_back(address_);
-  expect_refused_with("have not finished their handshake");
-  kit::Program next(variable("RAYX_LINKS_PROGRAM"), with(address_, {"count"}));
-  ASSERT_TRUE(next.wait().has_value());
-  EXPECT_EQ(next.out(), "node a\n") << next.err();
-  EXPECT_LE(kit::count_descriptors(node().pid()), descriptors + wire::kHandshakesMax);
-  silent.clear();
-  EXPECT_TRUE(kit::eventually([&] { return kit::count_descriptors(node().pid()) <= descriptors; }));
-  EXPECT_LE(count_refusals(), 4);
-  expect_unharmed();
-}
-
-TEST_F(Hostile, ANodeWithoutDescriptorsGoesOn) {
-  start({"/bin/sh", "-c", "ulimit -n 100; exec \"$@\"", "sh"});
-  {
-    std::vector<RawSocket> crowd;
-    for (int i = 0; i < 150; ++i) crowd.emplace_back(address_);
-    expect_refused_with("cannot be taken");
-  }
-  kit::Program next(variable("RAYX_LINKS_PROGRAM"), with(address_, {"count"}));
-  ASSERT_TRUE(next.wait().has_value());
-  EXPECT_EQ(next.out(), "node a\n") << next.err() << node().err();
-  expect_unharmed();
-}
-
-// As many handshakes as the machine can make, for RAYX_FLOOD_SECONDS: other programs still come in, and nothing stays. The bench
-// (handshake_flood) measures what it costs a program.
-TEST_F(Hostile, AFloodOfHandshakesKeepsNobodyOutAndLeavesNothing) {
-  const char* const given = ::getenv("RAYX_FLOOD_SECONDS");
-  const int seconds = given == nullptr ? 2 : std::atoi(given);
-  start();
-  const std::size_t descriptors = kit::count_descriptors(node().pid());
-  const auto forgets_all = [&] {
-    return kit::eventually([&] { return kit::count_descriptors(node().pid()) <= descriptors; });
-  };
-  const std::string opening = text_of(wire::encode_opening({}));
-  std::string proof(wire::kProofBytes, '\0');
-  proof[0] = 1;
-  // Until `is_over`; how many there were.
-  const auto flood_until = [&](const std::function<bool()>& is_over) {
-    const kit::Flood proving(address_, {opening, wire::kOpeningBytes, proof}, 200);
-    const kit::Flood rude(address_, {"garbage!", 0, ""}, 200);
-    while (!is_over()) node().read_what_is_there();
-    return proving.answered() + rude.answered();
-  };
-  // What the node needs once for such a thing is there afterwards.
-  flood_until([deadline = base::Deadline(std::chrono::milliseconds(500))] {
-    ::poll(nullptr, 0, 20);
-    return deadline.has_passed();
-  });
-  EXPECT_TRUE(forgets_all());
-  const std::size_t resident = kit::resident_bytes(node().pid());
-
-  int joined = 0;
-  const std::uint64_t handshakes = flood_until([&, deadline = base::Deadline(std::chrono::seconds(seconds))] {
-    kit::Program next(variable("RAYX_LINKS_PROGRAM"), with(address_, {"count"}));
-    EXPECT_TRUE(next.wait().has_value());
-    EXPECT_EQ(next.out(), "node a\n") << next.err();
-    joined += next.out() == "node a\n";
-    return deadline.has_passed() || HasFailure();
-  });
-  EXPECT_TRUE(forgets_all());
-  if (!kit::kIsSanitized) {
-    EXPECT_LE(kit::resident_bytes(node().pid()), resident + (4u << 20));
-  }
-  EXPECT_GT(handshakes, 100u);
-  // Two kinds, each once in ten seconds, however long it took.
-  EXPECT_LE(count_refusals(), 2 * (8 + seconds / 10));
-  const std::string figures = expect_unharmed();
-  std::printf("rayx: %llu handshakes, %d programs came in meanwhile; %s", static_cast<unsigned long long>(handshakes),
-              joined, figures.c_str());
 }
 
 // Ports that a process listens on, from the tables of its network.
