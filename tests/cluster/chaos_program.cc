@@ -63,6 +63,11 @@ std::uint64_t read_all(const std::vector<rayx::ObjectRef<std::vector<std::uint64
 // An object that the worker owns, which dies with it: the only loss that may be seen.
 rayx::ObjectRef<std::uint64_t> make_there(std::uint64_t x) { return rayx::remote<busy>(kForEver, x); }
 
+struct Adder {
+  std::uint64_t total = 0;
+  std::uint64_t add(std::uint64_t x) { return total += x; }
+};
+
 struct Expected {
   rayx::ObjectRef<std::uint64_t> ref;
   std::uint64_t value;
@@ -101,6 +106,49 @@ Expected submit_one(std::mt19937_64& random) {
   }
 }
 
+// What may be lost, and was: with its owner, or with its actor.
+struct Losses {
+  std::uint64_t objects = 0;
+  std::uint64_t actors = 0;
+};
+
+// Objects that workers own. False: one is wrong.
+bool objects_of_others_are_right(std::mt19937_64& random, Losses& losses) {
+  std::vector<std::pair<rayx::ObjectRef<rayx::ObjectRef<std::uint64_t>>, std::uint64_t>> made_there;
+  for (std::uint64_t left = random() % 8; left > 0; --left) {
+    const std::uint64_t x = random() % 1'000'000;
+    made_there.emplace_back(rayx::remote<make_there>(kForEver, x), mixed(x));
+  }
+  for (const auto& [outer, value] : made_there) {
+    try {
+      if (rayx::get(rayx::get(outer)) != value) return false;
+    } catch (const rayx::ObjectLost&) {
+      ++losses.objects;
+    }
+  }
+  return true;
+}
+
+// An actor's calls happen in order, each once, until it dies. False: a result is wrong.
+bool actors_are_right(std::mt19937_64& random, Losses& losses) {
+  for (std::uint64_t left = random() % 3; left > 0; --left) {
+    const auto adder = rayx::actor<Adder>();
+    std::vector<std::pair<rayx::ObjectRef<std::uint64_t>, std::uint64_t>> totals;
+    std::uint64_t total = 0;
+    for (std::uint64_t calls = random() % 30; calls > 0; --calls) {
+      const std::uint64_t x = random() % 1'000;
+      totals.emplace_back(adder.call<&Adder::add>(x), total += x);
+    }
+    try {
+      for (const auto& [ref, value] : totals)
+        if (rayx::get(ref) != value) return false;
+    } catch (const rayx::ActorDied&) {
+      ++losses.actors;
+    }
+  }
+  return true;
+}
+
 int run(double seconds, std::uint64_t seed) {
   using Clock = std::chrono::steady_clock;
   std::mt19937_64 random(seed);
@@ -108,35 +156,25 @@ int run(double seconds, std::uint64_t seed) {
       Clock::now() + std::chrono::duration<double>(seconds);  // tidy: allow no-clock: a program of a user's
   std::uint64_t tasks = 0;
   std::uint64_t rounds = 0;
-  std::uint64_t lost = 0;
+  Losses losses;
   do {
     std::vector<Expected> all;
-    std::vector<std::pair<rayx::ObjectRef<rayx::ObjectRef<std::uint64_t>>, std::uint64_t>> made_there;
     for (std::uint64_t left = 20 + random() % 200; left > 0; --left) all.push_back(submit_one(random));
-    for (std::uint64_t left = random() % 8; left > 0; --left) {
-      const std::uint64_t x = random() % 1'000'000;
-      made_there.emplace_back(rayx::remote<make_there>(kForEver, x), mixed(x));
-    }
     for (const Expected& one : all) {
       const std::uint64_t value = rayx::get(one.ref);
       if (value == one.value) continue;
       std::cout << "wrong: " << value << " instead of " << one.value << '\n';
       return 1;
     }
-    for (const auto& [outer, value] : made_there) {
-      try {
-        if (rayx::get(rayx::get(outer)) == value) continue;
-        std::cout << "wrong: an object of another node\n";
-        return 1;
-      } catch (const rayx::ObjectLost&) {
-        ++lost;
-      }
+    if (!objects_of_others_are_right(random, losses) || !actors_are_right(random, losses)) {
+      std::cout << "wrong: an object of another node, or what an actor says\n";
+      return 1;
     }
-    tasks += all.size() + made_there.size();
+    tasks += all.size();
     if (++rounds == 1) std::cout << "under way" << std::endl;  // tidy: allow no-endl: the test waits for it
   } while (Clock::now() < end);                                // tidy: allow no-clock: a program of a user's
-  std::cout << "all right: " << tasks << " tasks in " << rounds << " rounds, " << lost
-            << " objects were lost with their owners\n";
+  std::cout << "all right: " << tasks << " tasks in " << rounds << " rounds, lost " << losses.objects
+            << " objects with their owners and " << losses.actors << " actors\n";
   return 0;
 }
 
