@@ -408,13 +408,16 @@ void Relay::cut_off(Proxy& proxy, const std::string& why) {
 }
 
 void Relay::peer_failed(base::NodeId node, const std::string& why) {
-  const Lock lock(mutex_);
-  std::vector<std::uint64_t> tags;
-  for (const auto& [tag, proxy] : proxies_)
-    if (proxy.is_asking && proxy.object.origin == node) tags.push_back(tag);
-  for (const std::uint64_t tag : tags) hold_is_refused(tag, why);
-  actors_without_way(node, why);
-  flush_all_peers();
+  {
+    const Lock lock(mutex_);
+    std::vector<std::uint64_t> tags;
+    for (const auto& [tag, proxy] : proxies_)
+      if (proxy.is_asking && proxy.object.origin == node) tags.push_back(tag);
+    for (const std::uint64_t tag : tags) hold_is_refused(tag, why);
+    actors_without_way(node, why);
+    flush_all_peers();
+  }
+  wake();  // lanes that may be pulled again
 }
 
 void Relay::forget_references_of(const Peer& peer, const std::string& why) {

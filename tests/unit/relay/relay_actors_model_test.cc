@@ -79,7 +79,7 @@ bool is_loss(const rayx::Exception& error) {
 
 class Program {
  public:
-  Program(Sites& sites, std::uint64_t seed) : sites_(sites), random_(seed) {}
+  Program(Sites& sites, std::uint64_t seed, bool has_head) : sites_(sites), random_(seed), has_head_(has_head) {}
 
   void run(int steps, int cut_at) {
     for (int step = 0; step < steps; ++step) {
@@ -106,8 +106,8 @@ class Program {
     if (actors_.empty() || (what < 12 && actors_.size() < 8)) {
       const std::string ballast(pick(4) == 0 ? 50'000 : 10, 'b');
       const auto made = std::make_shared<Actor>();
-      made->handle = pick(2) == 0 ? rayx::actor<Tally>(rayx::ActorOptions{.num_cpus = 0.25}, ballast)
-                                  : rayx::actor<Tally>(rayx::put(ballast));
+      made->handle = has_head_ && pick(2) == 0 ? rayx::actor<Tally>(rayx::ActorOptions{.num_cpus = 0.25}, ballast)
+                                               : rayx::actor<Tally>(rayx::put(ballast));
       actors_.push_back(made);
       return;
     }
@@ -128,7 +128,7 @@ class Program {
       if (pick(2) == 0) {
         rayx::kill(actor->handle);
       } else {
-        actor->handle.call<&Tally::crash>();
+        static_cast<void>(actor->handle.call<&Tally::crash>());
       }
     } else if (what < 90) {
       actors_.erase(actors_.begin() + static_cast<std::ptrdiff_t>(place));
@@ -151,6 +151,7 @@ class Program {
 
   Sites& sites_;
   std::mt19937_64 random_;
+  const bool has_head_;
   bool may_lose_ = false;
   int last_caller_ = 0;
   std::vector<std::shared_ptr<Actor>> actors_;
@@ -162,7 +163,7 @@ void run(std::uint64_t seed, int steps, bool has_head, bool cuts) {
   SCOPED_TRACE("seed " + std::to_string(seed) + (has_head ? ", with a head" : ", without"));
   Sites sites({.others = 3, .cpus = 2, .is_mesh = has_head, .delay_seed = seed | 1});
   std::mt19937_64 random(seed);
-  Program program(sites, seed);
+  Program program(sites, seed, has_head);
   program.run(steps, cuts ? static_cast<int>(random() % static_cast<std::uint64_t>(steps)) : -1);
   sites.wait_until_nothing_is_shared();
 }

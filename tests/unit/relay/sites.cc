@@ -68,6 +68,8 @@ class Pipe final : public PeerLink {
       ready_.notify_all();
     }
     if (thread_.joinable()) thread_.join();
+    frames_.clear();
+    late_.clear();
   }
 
  private:
