@@ -41,9 +41,9 @@ void node_death_detected() {
     OtherNode node;
     report("node_death_detected", "ms", ms_until_noticed([&] { node.kill(); }));
   }
-  const OtherNode node;
-  rayx::kit::Proxy cable(node.address());
-  ::setenv("RAYX_ADDRESS", cable.address().c_str(), 1);
+  rayx::kit::Proxy cable("127.0.0.1:1");  // until it is known where the node listens
+  const OtherNode node(cable.address());
+  cable.set_target(node.address());
   report("node_death_detected_cut", "ms", ms_until_noticed([&] { cable.set({.is_silent = true}); }));
 }
 

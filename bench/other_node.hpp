@@ -20,7 +20,8 @@ namespace bench {
 // A node in a child of this process, from before this process has threads until the end of the case.
 class OtherNode {
  public:
-  OtherNode() {
+  // `advertise`: the address by which programs are to reach it, if it is behind something.
+  explicit OtherNode(std::string advertise = {}) : advertise_(std::move(advertise)) {
     std::string folder = (std::filesystem::temp_directory_path() / "rayx-bench-XXXXXX").string();
     check(::mkdtemp(folder.data()) != nullptr, "no folder for the node");
     folder_ = folder;
@@ -59,6 +60,8 @@ class OtherNode {
     ::sigprocmask(SIG_BLOCK, &signals, nullptr);
     {
       rayx::NodeOptions options;
+      options.has_head = true;
+      options.advertise = advertise_;
       options.token_file = token_file;
       options.cache_folder = folder_ + "/cache";
       const rayx::ClusterNode node(options);
@@ -71,6 +74,7 @@ class OtherNode {
   }
 
   pid_t pid_ = -1;
+  const std::string advertise_;
   std::string folder_;
   std::string address_;
 };

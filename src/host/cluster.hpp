@@ -1,14 +1,16 @@
-// A driver's part of a cluster: the links of its site to the nodes that work for it.
+// A driver's part of a cluster: it is a member, has a job, and links its site to each node that is there or comes.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include <rayx/result.hpp>
 
+#include "head/member_link.hpp"
 #include "host/network.hpp"
 #include "host/site_client.hpp"
 #include "relay/site.hpp"
@@ -16,16 +18,17 @@
 namespace rayx::host {
 
 struct ClusterConfig {
-  std::string address;  // "host:port" of a node, or of several with commas between them
+  std::string address;  // "host:port" of the head
   std::string modules;  // FunctionNumbers::encode
   std::chrono::nanoseconds submit_timeout = std::chrono::seconds(60);
   std::size_t pending_max = 1'000'000;
 };
 
-class Cluster {
+class Cluster final : private head::MemberHandler {
  public:
-  // The program is described, sent where it is missing, and started there: some 10 ms when the node has had it before. The token
-  // is taken from the environment. `mine` outlives the cluster.
+  // The program is described, sent to the nodes that lack it, and started there: some 10 ms where it has run before. The token is
+  // taken from the environment. Returns when every node that the cluster has now is ready, or has said why it will not be; an error
+  // if none is. `mine` outlives the cluster.
   static Result<std::unique_ptr<Cluster>> join(relay::Site& mine, const ClusterConfig& config);
   // Tasks that are elsewhere are lost to the relay of `mine`.
   ~Cluster();
@@ -33,9 +36,55 @@ class Cluster {
   Cluster& operator=(const Cluster&) = delete;
 
  private:
-  explicit Cluster(std::unique_ptr<Network> network) : network_(std::move(network)) {}
-  std::unique_ptr<Network> network_;
-  std::vector<std::shared_ptr<SiteClient>> clients_;
+  struct Beginning;
+  // A node, as long as the cluster has it.
+  struct Node {
+    registry::NodeView view;
+    std::shared_ptr<SiteClient> client;  // nothing: it is tried again
+    std::chrono::milliseconds pause{0};  // before the next attempt
+    wire::TimerId timer = 0;
+    bool is_told_of = false;  // the user has heard why there is no site
+  };
+
+  Cluster(relay::Site& mine, std::unique_ptr<Network> network, std::shared_ptr<SiteClient::About> about,
+          wire::Token token);
+
+  // Loop's thread.
+  void start(const wire::Endpoint& head);
+  void start_job();
+  void open_site(registry::NodeId id);
+  void site_was_answered(registry::NodeId id, Result<void> outcome);
+  void site_was_lost(registry::NodeId id, const SiteClient* client, const std::string& why);
+  void try_later(Node& node, registry::NodeId id);
+  void drop_node(registry::NodeId id, const std::string& why);
+  void drop_all(const std::string& why);
+  void look_whether_begun();
+
+  void node_changed(const registry::NodeView& node) override;
+  void start_actor(const registry::PlaceActor&) override {}  // a driver is no node
+  void end_actor(registry::ActorId, registry::Incarnation, registry::EndCause) override {}
+  void job_ended(registry::JobId job, const std::string& why) override;
+  void job_over(registry::JobId) override {}
+  void actor_changed(const registry::ActorState&) override {}
+  void published(const registry::Published&) override {}
+  void missed(const std::string&, std::optional<std::uint64_t>) override {}
+  void drain(base::TimeNs, const std::string&) override {}
+  void left() override;
+  void start_anew(const std::string& message) override { is_over(message); }
+  void is_over(const std::string& message) override;
+  void head_is_away(const Error& error) override;
+  void is_joined() override;
+
+  relay::Site& mine_;
+  const std::unique_ptr<Network> network_;
+  const std::shared_ptr<SiteClient::About> about_;
+  const wire::Token token_;
+  std::unique_ptr<head::MemberLink> member_;
+  std::map<registry::NodeId, Node> nodes_;
+  std::shared_ptr<Beginning> beginning_;
+  std::function<void()> has_left_;
+  bool has_job_ = false;
+  bool is_ending_ = false;
 };
 
 }  // namespace rayx::host

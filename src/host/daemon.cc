@@ -1,5 +1,11 @@
 #include "host/daemon.hpp"
 
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <cstring>
 #include <string_view>
@@ -7,6 +13,7 @@
 #include <vector>
 
 #include "host/site_server.hpp"
+#include "host/status.hpp"
 
 namespace rayx::host {
 
@@ -14,6 +21,26 @@ namespace {
 
 // A driver that is stopped in a debugger is not a dead one. One whose machine is gone keeps its processes here for so long.
 constexpr std::chrono::seconds kSilentDriverTimeout{60};
+
+// By which other machines reach this one, where it listens on all of its addresses and nobody has said it.
+std::string first_address_of_machine() {
+  ifaddrs* all = nullptr;
+  std::string found = "127.0.0.1";
+  if (::getifaddrs(&all) != 0) return found;
+  for (const ifaddrs* it = all; it != nullptr; it = it->ifa_next) {
+    if (it->ifa_addr == nullptr || it->ifa_addr->sa_family != AF_INET) continue;
+    if ((it->ifa_flags & IFF_LOOPBACK) != 0 || (it->ifa_flags & IFF_UP) == 0) continue;
+    char text[INET_ADDRSTRLEN];
+    const auto* const address = reinterpret_cast<const sockaddr_in*>(it->ifa_addr);
+    if (::inet_ntop(AF_INET, &address->sin_addr, text, sizeof(text)) == nullptr) continue;
+    found = text;
+    break;
+  }
+  ::freeifaddrs(all);
+  return found;
+}
+
+bool is_any_address(const std::string& address) { return address == "0.0.0.0" || address == "::"; }
 
 }  // namespace
 
@@ -25,10 +52,18 @@ Result<std::unique_ptr<Daemon>> Daemon::start(DaemonConfig config) {
   std::unique_ptr<Daemon> daemon(new Daemon(std::move(config), std::move(*cache), std::move(*network)));
   Result<void> listening = daemon->network_->call([&daemon] { return daemon->listen(); });
   if (!listening) return std::move(listening).error();
+  Result<void> joined = daemon->config_.is_node ? daemon->join() : Result<void>();
+  if (!joined) return std::move(joined).error();
   return daemon;
 }
 
 Result<void> Daemon::listen() {
+  if (config_.has_head) {
+    Result<std::unique_ptr<head::HeadServer>> server = head::HeadServer::create(
+        network_->loop(), {config_.head_folder, [this](const std::string& line) { log(line); }});
+    if (!server) return std::move(server).error();
+    head_server_ = std::move(*server);
+  }
   wire::ListenerOptions options;
   options.address = config_.address;
   options.port = config_.port;
@@ -43,30 +78,73 @@ Result<void> Daemon::listen() {
   if (!listener) return std::move(listener).error();
   listener_ = std::move(*listener);
   endpoint_ = listener_->endpoint();
+  head_endpoint_ = config_.head;
+  if (config_.has_head) {
+    head_endpoint_ = endpoint_;
+    if (is_any_address(endpoint_.host)) head_endpoint_.host = first_address_of_machine();
+    if (!config_.advertised.empty()) head_endpoint_ = advertised();
+  }
   return {};
+}
+
+wire::Endpoint Daemon::advertised() const {
+  Result<wire::Endpoint> whole = wire::Endpoint::parse(config_.advertised);
+  return whole ? std::move(*whole) : wire::Endpoint{config_.advertised, endpoint_.port};
+}
+
+// The way of its own node to it: also where the others come through something that is not there yet.
+wire::Endpoint Daemon::head_for_me() const {
+  if (!config_.has_head) return head_endpoint_;
+  return is_any_address(endpoint_.host) ? wire::Endpoint{endpoint_.host == "::" ? "::1" : "127.0.0.1", endpoint_.port}
+                                        : endpoint_;
+}
+
+std::string Daemon::address_for_others() const {
+  if (!config_.advertised.empty()) return advertised().text();
+  if (config_.has_head) return head_endpoint_.text();
+  if (is_any_address(endpoint_.host)) return ':' + std::to_string(endpoint_.port);  // the head sees from where it comes
+  return endpoint_.text();
 }
 
 void Daemon::on_link(std::unique_ptr<wire::Link> link) {
   const std::span<const std::byte> hello = link->peer_hello();
   const std::string_view text(reinterpret_cast<const char*>(hello.data()), hello.size());
-  if (text != kSiteHello) {
-    log("a link from " + link->peer().text() + " wants what this version does not have");
-    return link->close("rayx: this node does not know what the link is for; use the same version of rayx everywhere");
+  if (text == kSiteHello && config_.is_node) {
+    auto server = std::make_shared<SiteServer>(*this, std::move(link));
+    servers_.emplace(server.get(), server);
+    return server->open();
   }
-  auto server = std::make_shared<SiteServer>(*this, std::move(link));
-  servers_.emplace(server.get(), server);
-  server->open();
+  if (text == head::kMemberHello || text == kStatusHello) {
+    if (head_server_ == nullptr)
+      return link->close("rayx: this is a node; the head of its cluster is at " + head_endpoint_.text() +
+                         ": use that address");
+    if (text == head::kMemberHello) return head_server_->take(std::move(link));
+    return send_report(head_server_->state(), std::move(link));
+  }
+  log("a link from " + link->peer().text() + " wants what this version does not have");
+  link->close("rayx: this node does not know what the link is for; use the same version of rayx everywhere");
 }
 
-void Daemon::forget(SiteServer* server) { servers_.erase(server); }
+void Daemon::forget(SiteServer* server) {
+  servers_.erase(server);
+  look_whether_drained();
+}
+
+void Daemon::end_all_jobs(const std::string& why) {
+  while (!servers_.empty()) {
+    const std::shared_ptr<SiteServer> server = servers_.begin()->second;
+    server->end(why);
+  }
+}
 
 Daemon::~Daemon() {
+  leave();
   network_->call([this] {
     listener_.reset();
-    while (!servers_.empty()) {
-      const std::shared_ptr<SiteServer> server = servers_.begin()->second;
-      server->end("the node ends");
-    }
+    is_leaving_ = true;
+    end_all_jobs("the node ends");
+    member_.reset();
+    head_server_.reset();
   });
   bench_.reset();         // the jobs have ended
   network_->call([] {});  // what all that has posted

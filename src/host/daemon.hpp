@@ -1,14 +1,18 @@
-// A node of a cluster as a process of its own: listens, and serves each job that opens a site here.
+// A node of a cluster as a process of its own: listens, is a member of the cluster, and serves each job that opens a site here. One
+// of a cluster's nodes has the head in it.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <rayx/result.hpp>
 
 #include "bundle/cache.hpp"
+#include "head/head_server.hpp"
+#include "head/member_link.hpp"
 #include "host/job.hpp"
 #include "host/network.hpp"
 #include "wire/listener.hpp"
@@ -16,46 +20,107 @@
 namespace rayx::host {
 
 struct DaemonConfig {
+  bool has_head = false;
+  bool is_node = true;      // or nothing but the head
+  std::string head_folder;  // of its durable state; empty: none
+  wire::Endpoint head;      // of another process, unless has_head
+  std::string name;         // for people; empty: the host's
+  base::Labels labels;
   std::string address = "127.0.0.1";  // that it listens on; numbers
   std::uint16_t port = 0;             // 0: any
+  std::string advertised;             // host, or host:port, by which others reach it; empty: as they see it
   wire::Token token = wire::Token::make_random();
   wire::TlsPolicy tls = wire::TlsPolicy::kOffLoopback;
   NodeResources resources;
   bundle::CacheConfig cache;
-  std::function<void(const std::string&)> log;  // one line; the loop's thread
+  std::function<void(const std::string&)> log;          // one line; the loop's thread
+  std::function<void(const std::string& why)> is_over;  // it is to end: drained, or without a head. The loop's thread
 };
 
 class SiteServer;
 
-class Daemon {
+base::NodeId random_node_id();
+std::string host_name();
+// What answered is no head of this cluster, and will not be one after a while.
+inline bool is_no_head(const Error& error) {
+  return error.code != ErrorCode::kSystemError && error.code != ErrorCode::kTimeout;
+}
+
+class Daemon final : private head::MemberHandler {
  public:
+  // Returns when the node is a member of the cluster: an error says why it could not become one within `kJoinTimeout`.
   static Result<std::unique_ptr<Daemon>> start(DaemonConfig config);
-  // Ends every job, and returns when nothing of them is left.
+  // Leaves the cluster, ends every job, and returns when nothing of them is left.
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
 
-  wire::Endpoint endpoint() const { return endpoint_; }
+  wire::Endpoint endpoint() const { return endpoint_; }  // that it listens on
+  wire::Endpoint head() const { return head_endpoint_; }
+  // Asks the head to give it no more work; is_over follows when its jobs have gone elsewhere or after the time.
+  void drain(std::chrono::nanoseconds within);
+
+  static constexpr std::chrono::seconds kJoinTimeout{10};
 
  private:
   friend class SiteServer;
+  struct Joining;
+
   explicit Daemon(DaemonConfig config, bundle::Cache cache, std::unique_ptr<Network> network)
       : config_(std::move(config)), cache_(std::move(cache)), network_(std::move(network)) {}
+
+  // daemon.cc
   Result<void> listen();
   void on_link(std::unique_ptr<wire::Link> link);
+  wire::Endpoint advertised() const;
+  wire::Endpoint head_for_me() const;
+  std::string address_for_others() const;
   void log(const std::string& line) const {
     if (config_.log) config_.log(line);
   }
+  void end_all_jobs(const std::string& why);
+
+  // daemon_member.cc: what the cluster wants of it, and what its jobs want of the cluster
+  Result<void> join();
+  void leave();
+  void over(const std::string& why);
+  void admit(base::JobId job, std::function<void(Result<void>)> answer);
   void forget(SiteServer* server);
+  SiteServer* server_of(base::JobId job);
+  void look_whether_drained();
+  void node_changed(const registry::NodeView&) override {}
+  void start_actor(const registry::PlaceActor& place) override;
+  void end_actor(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause) override;
+  void job_ended(registry::JobId job, const std::string& why) override;
+  void job_over(registry::JobId) override {}
+  void actor_changed(const registry::ActorState&) override {}
+  void published(const registry::Published&) override {}
+  void missed(const std::string&, std::optional<std::uint64_t>) override {}
+  void drain(base::TimeNs within_ns, const std::string& reason) override;
+  void left() override;
+  void start_anew(const std::string& message) override;
+  void is_over(const std::string& message) override;
+  void head_is_away(const Error& error) override;
+  void is_joined() override;
 
   const DaemonConfig config_;
   bundle::Cache cache_;
   std::unique_ptr<Network> network_;
   std::unique_ptr<Workbench> bench_ = std::make_unique<Workbench>();
   wire::Endpoint endpoint_;
+  wire::Endpoint head_endpoint_;
+  std::shared_ptr<Joining> joining_;
   // The loop's thread.
   std::unique_ptr<wire::Listener> listener_;
+  std::unique_ptr<head::HeadServer> head_server_;
+  std::unique_ptr<head::MemberLink> member_;
   std::map<SiteServer*, std::shared_ptr<SiteServer>> servers_;
+  bool is_head_away_ = false;
+  bool is_anew_ = false;  // it was given up
+  bool is_draining_ = false;
+  bool is_leaving_ = false;
+  bool is_over_told_ = false;
+  std::function<void()> has_left_;
 };
 
 }  // namespace rayx::host

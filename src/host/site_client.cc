@@ -11,8 +11,9 @@
 namespace rayx::host {
 
 void SiteClient::begin(const wire::Endpoint& endpoint, const wire::Token& token, wire::TlsPolicy tls,
-                       std::function<void(Result<void>)> answer) {
+                       std::function<void(Result<void>)> answer, std::function<void(const std::string&)> lost) {
   answer_ = std::move(answer);
+  lost_ = std::move(lost);
   name_ = endpoint.text();
   wire::LinkConfig config{token, tls, {}, {}};
   config.hello.resize(std::strlen(kSiteHello));
@@ -20,15 +21,24 @@ void SiteClient::begin(const wire::Endpoint& endpoint, const wire::Token& token,
   config.options.control_bytes_max = wire::kControlBytesCeiling;
   connector_ = std::make_unique<wire::Connector>(
       network_.loop(), endpoint, config, [self = shared_from_this()](Result<std::unique_ptr<wire::Link>> made) {
-        if (!made) return self->tell(Error{made.error().code, "rayx: init: " + made.error().message});
+        if (!made) {
+          self->tell(Error{made.error().code, made.error().message});
+          return self->network_.loop().post([self, why = made.error().message] { self->tell_lost(why); });
+        }
         self->link_ = std::move(*made);
         self->link_->open(*self);
-        self->link_->send(encode(self->about_->open));
+        OpenSite open = self->about_->open;
+        open.node = self->id_;
+        self->link_->send(encode(open));
       });
 }
 
 void SiteClient::tell(Result<void> outcome) {
   if (answer_) std::exchange(answer_, nullptr)(std::move(outcome));
+}
+
+void SiteClient::tell_lost(const std::string& why) {
+  if (lost_) std::exchange(lost_, nullptr)(why);
 }
 
 void SiteClient::on_control(std::span<const std::byte> bytes) {
@@ -51,8 +61,7 @@ void SiteClient::on_control(std::span<const std::byte> bytes) {
     return send_files();
   }
   if (const auto* failed = std::get_if<Failed>(&*message))
-    return tell(Error{ErrorCode::kSystemError,
-                      "rayx: init: the node " + name_ + " could not start the program: " + failed->why});
+    return tell(Error{ErrorCode::kSystemError, "the node " + name_ + " could not start the program: " + failed->why});
   if (std::holds_alternative<Opened>(*message)) {
     peer_ = std::make_shared<NetworkPeer>(network_.loop(), *link_);
     peer_id_ = relay_.add_peer("the node " + name_, peer_);
@@ -133,13 +142,18 @@ void SiteClient::on_closed(const wire::CloseReason& reason) {
     peer_->close();
     relay_.remove_peer(peer_id_, reason.message);
   }
-  tell(Error{ErrorCode::kSystemError, "rayx: init: the link to the node " + name_ + " ended: " + reason.message});
+  tell(Error{ErrorCode::kSystemError, "the link to the node " + name_ + " ended: " + reason.message});
   if (left_) std::exchange(left_, nullptr)();
-  network_.loop().post([self = shared_from_this()] { self->link_.reset(); });
+  network_.loop().post([self = shared_from_this(), why = reason.message] {
+    self->link_.reset();
+    self->tell_lost(why);
+  });
 }
 
 void SiteClient::end() {
   connector_.reset();
+  answer_ = nullptr;
+  lost_ = nullptr;
   if (peer_ != nullptr) {
     peer_->close();
     relay_.remove_peer(peer_id_, "the driver ends");

@@ -22,12 +22,13 @@ class SiteClient final : public wire::LinkHandler, public std::enable_shared_fro
     OpenSite open;
     bundle::RunningProgram program;
   };
-  SiteClient(Network& network, relay::Site& mine, std::shared_ptr<const About> about)
-      : network_(network), node_(mine.node()), relay_(mine.relay()), about_(std::move(about)) {}
+  SiteClient(Network& network, relay::Site& mine, std::shared_ptr<const About> about, base::NodeId id)
+      : network_(network), node_(mine.node()), relay_(mine.relay()), about_(std::move(about)), id_(id) {}
 
-  // Answers once: the site is open, or what went wrong. Later losses go to the relay.
+  // Answers once: the site is open, or what went wrong. `lost` says once that the link is closed, however far it had come; the relay
+  // has heard of it then. Neither is called after end().
   void begin(const wire::Endpoint& endpoint, const wire::Token& token, wire::TlsPolicy tls,
-             std::function<void(Result<void>)> answer);
+             std::function<void(Result<void>)> answer, std::function<void(const std::string&)> lost);
   // Asks the node to end the job's processes, and answers when they have ended and what they printed was taken.
   void leave(std::function<void()> left);
   void end();
@@ -46,15 +47,18 @@ class SiteClient final : public wire::LinkHandler, public std::enable_shared_fro
   bool show_output(std::span<const std::byte> frame);
   void send_files();
   void tell(Result<void> outcome);
+  void tell_lost(const std::string& why);
 
   Network& network_;
   node::Node& node_;
   relay::Relay& relay_;
   std::shared_ptr<const About> about_;
+  const base::NodeId id_;
   std::unique_ptr<wire::Connector> connector_;
   std::unique_ptr<wire::Link> link_;
   std::string name_;
   std::function<void(Result<void>)> answer_;
+  std::function<void(const std::string&)> lost_;
   std::function<void()> left_;
   std::shared_ptr<NetworkPeer> peer_;
   relay::PeerId peer_id_ = 0;

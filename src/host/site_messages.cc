@@ -27,7 +27,8 @@ struct Write {
   Writer& out;
   void operator()(const OpenSite& open) const {
     out.number(static_cast<std::uint64_t>(Kind::kOpen));
-    out.number(open.job);
+    out.number(open.node.value);
+    out.number(open.job.value);
     out.number(open.submit_timeout_ns);
     out.number(open.pending_max);
     out.run(open.name.data(), open.name.size());
@@ -63,10 +64,13 @@ bool read(relay::FrameReader& reader, SiteMessage& message) {
   switch (kind) {
     case Kind::kOpen: {
       OpenSite open;
-      if (!reader.take(open.job) || !reader.take(open.submit_timeout_ns) || !reader.take(open.pending_max) ||
-          !take_text(reader, open.name) || !take_text(reader, open.modules) || !take_run(reader, run))
+      std::uint64_t job = 0;
+      if (!reader.take(open.node.value) || !reader.take(job) || !reader.take(open.submit_timeout_ns) ||
+          !reader.take(open.pending_max) || !take_text(reader, open.name) || !take_text(reader, open.modules) ||
+          !take_run(reader, run))
         return false;
-      if (open.job == 0) return reader.fail("the job has no number");
+      if (job == 0 || job > UINT32_MAX) return reader.fail("the job has no number");
+      open.job = {static_cast<std::uint32_t>(job)};
       open.manifest.assign(run.begin(), run.end());
       message = std::move(open);
       return true;

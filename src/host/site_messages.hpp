@@ -17,10 +17,13 @@
 
 #include <rayx/result.hpp>
 
+#include "base/cluster_ids.hpp"
+
 namespace rayx::host {
 
 struct OpenSite {
-  std::uint64_t job = 0;  // random, never 0
+  base::NodeId node;  // that is meant; another one may have its address by now
+  base::JobId job;
   std::uint64_t submit_timeout_ns = 0;
   std::uint64_t pending_max = 0;
   std::string name;                 // of the program, for people

@@ -33,9 +33,23 @@ void SiteServer::handle(const SiteMessage& message) {
 }
 
 void SiteServer::begin(OpenSite open) {
-  state_ = State::kStaging;
+  state_ = State::kAsking;
+  // The one that is meant is gone, and the head will say so.
+  if (open.node != daemon_.member_->member().identity().node)
+    return link_->close("rayx: another node has this address now");
+  if (daemon_.server_of(open.job) != nullptr)
+    return fail("rayx: job " + base::to_text(open.job) + " has a site on this node already");
   job_ = std::make_shared<Job>(std::move(open), daemon_.config_.resources, daemon_.cache_, *daemon_.network_,
                                *daemon_.bench_);
+  daemon_.admit(job(), [self = shared_from_this()](Result<void> admitted) {
+    if (self->state_ != State::kAsking) return;
+    if (!admitted) return self->fail(admitted.error().message);
+    self->stage();
+  });
+}
+
+void SiteServer::stage() {
+  state_ = State::kStaging;
   job_->stage([self = shared_from_this()](Result<Missing> missing) {
     if (self->state_ != State::kStaging) return;
     if (!missing) return self->fail(missing.error().message);

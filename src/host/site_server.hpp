@@ -18,9 +18,10 @@ class SiteServer final : public wire::LinkHandler, public std::enable_shared_fro
   SiteServer(Daemon& daemon, std::unique_ptr<wire::Link> link) : daemon_(daemon), link_(std::move(link)) {}
   void open() { link_->open(*this); }
   void end(const std::string& why);
+  base::JobId job() const { return job_ == nullptr ? base::JobId{} : job_->about().job; }
 
  private:
-  enum class State : std::uint8_t { kNew, kStaging, kReceiving, kStarting, kOpen, kEnding, kEnded };
+  enum class State : std::uint8_t { kNew, kAsking, kStaging, kReceiving, kStarting, kOpen, kEnding, kEnded };
   static constexpr int kChunksOnTheirWayMax = 16;
 
   void on_control(std::span<const std::byte> bytes) override;
@@ -31,6 +32,7 @@ class SiteServer final : public wire::LinkHandler, public std::enable_shared_fro
 
   void handle(const SiteMessage& message);
   void begin(OpenSite open);
+  void stage();
   void start();
   bool forward_output(bool is_err);
   void read_output(bool is_err);

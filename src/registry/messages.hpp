@@ -39,6 +39,12 @@ enum class EndCause : std::uint8_t {
   kJobEnded,
 };
 
+// For who reads them from bytes.
+constexpr MemberKind last_of(MemberKind) { return MemberKind::kClient; }
+constexpr NodeState last_of(NodeState) { return NodeState::kDead; }
+constexpr ActorPhase last_of(ActorPhase) { return ActorPhase::kDead; }
+constexpr EndCause last_of(EndCause) { return EndCause::kJobEnded; }
+
 struct JobInfo {
   JobId job;
   NodeId driver;
@@ -219,6 +225,7 @@ struct Joined {
   TimeNs lease_ns = 0;
 };
 enum class RefusedWhy : std::uint8_t { kProtocol, kDeclaredDead, kUnknown, kFull };
+constexpr RefusedWhy last_of(RefusedWhy) { return RefusedWhy::kFull; }
 struct Refused {
   RefusedWhy why = RefusedWhy::kUnknown;
   std::string message;
@@ -298,6 +305,7 @@ enum class Status : std::uint8_t {
   kJobEnded,  // the job is over or was never there
   kLost,      // the member was given up by the head, or left, before the answer came. Whether it was done is not known
 };
+constexpr Status last_of(Status) { return Status::kLost; }
 struct Listed {
   std::vector<std::string> names;
   bool is_cut = false;  // more lie behind the last one

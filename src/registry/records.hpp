@@ -62,12 +62,30 @@ struct ActorStateRecord {
   std::uint64_t dead_order = 0;
 };
 
-#define RAYX_FIELDS(Type, ...)                                 \
-  template <class Archive, class Record>                       \
-    requires std::is_same_v<std::remove_const_t<Record>, Type> \
-  void fields(Archive& archive, Record& it) {                  \
-    archive(__VA_ARGS__);                                      \
-  }
+// Sums of all that a cluster may have stay far from the ends of the type.
+inline constexpr std::int64_t kAmountMax = std::int64_t{1} << 52;
+inline bool is_sound(const Reader&, const Resources& it) {
+  const auto is_in_range = [](std::int64_t amount) { return amount >= -kAmountMax && amount <= kAmountMax; };
+  bool is_good = is_in_range(it.cpus) && is_in_range(it.memory_bytes);
+  for (std::size_t i = 0; i < it.others.size(); ++i)
+    is_good = is_good && is_in_range(it.others[i].second) && it.others[i].second != 0 &&
+              (i == 0 || it.others[i - 1].first < it.others[i].first);
+  return is_good;
+}
+// What somebody has or wants, in contrast to what is left.
+inline bool is_amount(const Resources& it) {
+  bool is_good = it.cpus >= 0 && it.memory_bytes >= 0;
+  for (const auto& [name, units] : it.others) is_good = is_good && units > 0;
+  return is_good;
+}
+inline bool are_sorted(const Labels& labels) {
+  for (std::size_t i = 1; i < labels.size(); ++i)
+    if (labels[i - 1].first >= labels[i].first) return false;
+  return true;
+}
+inline bool is_sound(const Reader&, const NodeRecord& it) { return is_amount(it.resources) && are_sorted(it.labels); }
+inline bool is_sound(const Reader&, const CreateActor& it) { return is_amount(it.resources); }
+
 RAYX_FIELDS(Resources, it.cpus, it.memory_bytes, it.others)
 RAYX_FIELDS(ClusterRecord, it.format, it.cluster, it.epoch, it.last_job)
 RAYX_FIELDS(LabelSelector, it.key, it.is_negated, it.values)
@@ -82,29 +100,7 @@ RAYX_FIELDS(ActorSpec, it.creation, it.owner)
 RAYX_FIELDS(ActorStateRecord, it.phase, it.incarnation, it.restarts, it.failed_starts, it.node, it.to_kill, it.cause,
             it.message, it.dead_order)
 RAYX_FIELDS(Listed, it.names, it.is_cut)
-#undef RAYX_FIELDS
-
-// Only what answers to changes hold: no list.
-template <class Archive, class Record>
-  requires std::is_same_v<std::remove_const_t<Record>, Answer>
-void fields(Archive& archive, Record& it) {
-  archive(it.number, it.status, it.message);
-  JobInfo job;
-  ActorId actor;
-  if constexpr (!Archive::kReads) {
-    if (const auto* info = std::get_if<JobInfo>(&it.body)) job = *info;
-    if (const auto* id = std::get_if<ActorId>(&it.body)) actor = *id;
-  }
-  archive(job, actor);
-  if constexpr (Archive::kReads) {
-    if (job.job) {
-      it.body = job;
-    } else if (actor) {
-      it.body = actor;
-    }
-  }
-}
-
+RAYX_FIELDS(Answer, it.number, it.status, it.message, it.body)
 inline const std::string kClusterKey = "cluster";
 inline std::string node_key(NodeId id) { return "node/" + base::to_text(id); }
 inline std::string dead_key(NodeId id) { return "dead/" + base::to_text(id); }

@@ -84,6 +84,15 @@ PeerId Relay::add_peer(std::string name, std::shared_ptr<PeerLink> link, base::N
   return id;
 }
 
+void Relay::expect_peers(bool may_come, const std::string& why) {
+  {
+    const Lock lock(mutex_);
+    may_get_peers_ = may_come;
+    if (!may_come) had_peers_ = true, last_loss_ = why;
+  }
+  wake();
+}
+
 PeerId Relay::add_peer_locked(std::string name, std::shared_ptr<PeerLink> link, base::NodeId node) {
   const PeerId id = next_peer_++;
   auto peer = std::make_unique<Peer>();

@@ -52,6 +52,9 @@ class Relay final : public worker::Client, public PlaceEvents {
   // A link to another relay of the job is open. Any thread; what follows about this peer, one thread at a time. `node`: which
   // node it is, if that is known; else its first frame says it.
   PeerId add_peer(std::string name, std::shared_ptr<PeerLink> link, base::NodeId node = {});
+  // Peers may come at any time: what is queued waits for them. Until this is said it fails when the last peer is gone; `why` for when
+  // none will come any more. Any thread.
+  void expect_peers(bool may_come, const std::string& why = {});
   // A frame has come. A damaged frame is an error, and the caller closes the link.
   Result<void> receive(PeerId peer, std::span<const std::byte> frame);
   // A chunk of a value's stream: where its bytes go until `value_arrived`; nothing, if they are not wanted.
@@ -219,6 +222,7 @@ class Relay final : public worker::Client, public PlaceEvents {
   TaskNumber number_of(const SentRow& row) const;
   void pull();
   bool take_turn();
+  bool is_left_alone() const;
   bool fail_queued();
   Peer* choose_peer(const LaneServed& lane, base::TimeNs now);
   void hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, Peer& peer, base::TimeNs now);
@@ -296,6 +300,7 @@ class Relay final : public worker::Client, public PlaceEvents {
   std::atomic<std::uint32_t> peers_count_{0};
   PeerId next_peer_ = 1;
   bool had_peers_ = false;
+  bool may_get_peers_ = false;
   std::string last_loss_;  // what became of the peer that went last
   std::vector<SentRow> sent_;
   std::vector<std::uint32_t> free_sent_;

@@ -90,8 +90,7 @@ void Relay::sleep_until_work(shm::ProcessSlot& slot) {
     puller_.refresh_all();
     slot.run_word.store(1, std::memory_order_seq_cst);
     for (const LaneServed& lane : lanes_served_) {
-      const bool must_fail = had_peers_ && peers_count_.load(std::memory_order_relaxed) == 0 && cpu_units_ == 0;
-      if (choose_peer(lane, now) == nullptr && !must_fail) continue;  // who makes room wakes
+      if (choose_peer(lane, now) == nullptr && !is_left_alone()) continue;  // who makes room wakes
       puller_.announce_sleep(lane.lane);
       announced.push_back(lane.lane);
       stays_awake = stays_awake || puller_.has_work(lane.lane);
@@ -133,10 +132,14 @@ Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
   return best;
 }
 
+bool Relay::is_left_alone() const {
+  return had_peers_ && !may_get_peers_ && peers_count_.load(std::memory_order_relaxed) == 0 && cpu_units_ == 0;
+}
+
 // What is queued while no node is left. It would wait for ever.
 bool Relay::fail_queued() {
   const Lock lock(mutex_);
-  if (!had_peers_ || peers_count_.load(std::memory_order_relaxed) != 0 || cpu_units_ != 0) return false;
+  if (!is_left_alone()) return false;
   bool any = false;
   shm::LanePuller::Task task;
   for (const LaneServed& lane : lanes_served_) {

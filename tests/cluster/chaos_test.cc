@@ -66,14 +66,10 @@ class Chaos : public Nodes {
 };
 
 void Chaos::start_in(Place& place) {
-  const std::string address = start_node();
+  if (place.proxy == nullptr) place.proxy = std::make_unique<Proxy>("127.0.0.1:1");
+  place.proxy->set_target(start_node({.advertise = place.proxy->address()}));
   place.node = nodes_.back().get();
   place.descriptors = kit::count_descriptors(place.node->pid());
-  if (place.proxy == nullptr) {
-    place.proxy = std::make_unique<Proxy>(address);
-  } else {
-    place.proxy->set_target(address);
-  }
 }
 
 // Or the fork server, with whom all workers of the job there end.
@@ -125,15 +121,13 @@ void Chaos::do_something(std::mt19937_64& random) {
 
 // One program on five new nodes.
 void Chaos::live(std::mt19937_64& random, int seconds) {
-  std::vector<std::string> addresses;
   places_.clear();
   places_.resize(kNodes);
   for (Place& place : places_) {
     start_in(place);
-    addresses.push_back(place.proxy->address());
   }
   kit::Program program(variable("RAYX_CHAOS_PROGRAM"),
-                       with(cluster_of(addresses), {std::to_string(seconds), std::to_string(random())}));
+                       with_cluster({std::to_string(seconds), std::to_string(random())}));
   ASSERT_TRUE(program.read_until("under way")) << program.out() << program.err();
   const base::Deadline deadline{std::chrono::seconds(seconds)};
   while (!deadline.has_passed()) {

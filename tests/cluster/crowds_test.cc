@@ -32,7 +32,7 @@ TEST_F(Hostile, ManyThatSayNothingTakeNoPlaceOfAnybody) {
   std::vector<RawSocket> silent;
   for (std::size_t i = 0; i < kMany; ++i) silent.emplace_back(address_);
   expect_refused_with("have not finished their handshake");
-  kit::Program next(variable("RAYX_LINKS_PROGRAM"), with(address_, {"count"}));
+  kit::Program next(variable("RAYX_LINKS_PROGRAM"), with_cluster({"count"}));
   ASSERT_TRUE(next.wait().has_value());
   EXPECT_EQ(next.out(), "node a\n") << next.err();
   EXPECT_LE(kit::count_descriptors(node().pid()), descriptors + wire::kHandshakesMax);
@@ -49,7 +49,7 @@ TEST_F(Hostile, ANodeWithoutDescriptorsGoesOn) {
     for (int i = 0; i < 150; ++i) crowd.emplace_back(address_);
     expect_refused_with("cannot be taken");
   }
-  kit::Program next(variable("RAYX_LINKS_PROGRAM"), with(address_, {"count"}));
+  kit::Program next(variable("RAYX_LINKS_PROGRAM"), with_cluster({"count"}));
   ASSERT_TRUE(next.wait().has_value());
   EXPECT_EQ(next.out(), "node a\n") << next.err() << node().err();
   expect_unharmed();
@@ -86,7 +86,7 @@ TEST_F(Hostile, AFloodOfHandshakesKeepsNobodyOutAndLeavesNothing) {
 
   int joined = 0;
   const std::uint64_t handshakes = flood_until([&, deadline = base::Deadline(std::chrono::seconds(seconds))] {
-    kit::Program next(variable("RAYX_LINKS_PROGRAM"), with(address_, {"count"}));
+    kit::Program next(variable("RAYX_LINKS_PROGRAM"), with_cluster({"count"}));
     EXPECT_TRUE(next.wait().has_value());
     EXPECT_EQ(next.out(), "node a\n") << next.err();
     joined += next.out() == "node a\n";

@@ -24,7 +24,7 @@ class Hostile : public Nodes {
     address_ = start_node({.name = "a", .before = before});
     stop_file_ = folder_ / ("stop-" + std::to_string(nodes_.size()));
     caller_ = std::make_unique<kit::Program>(variable("RAYX_LINKS_PROGRAM"),
-                                             with(address_, {"call-until", stop_file_.string()}));
+                                             with_cluster({"call-until", stop_file_.string()}));
     EXPECT_TRUE(caller_->read_until("calling")) << caller_->out() << caller_->err();
   }
   // All of the program's tasks were right until now, and the node is as it was. What it said, for the figures in it.

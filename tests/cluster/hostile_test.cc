@@ -177,6 +177,7 @@ TEST_F(Hostile, AProgramRefusesANodeWithAnotherToken) {
 TEST_F(Hostile, FromAnotherHostOnlyTlsComesIn) {
   Result<std::unique_ptr<kit::TestHosts>> hosts = kit::TestHosts::make(2);
   if (!hosts) GTEST_SKIP() << hosts.error().message;
+  start_head({.listen = (*hosts)->address(0), .network = (*hosts)->network(0)});
   const std::string address = start_node({.listen = (*hosts)->address(0), .network = (*hosts)->network(0)});
   std::thread([&] {
     kit::NetworkNamespace::enter((*hosts)->network(1));
@@ -241,7 +242,7 @@ TEST_F(Hostile, AMemberThatFallsSilentInTheMiddleOfAFrameHoldsNobodyUp) {
   Bytes half = kit::frame(FrameKind::kControl, Bytes(100'000));
   half.resize(half.size() / 2);
   peer.send(half);
-  kit::Program next(variable("RAYX_LINKS_PROGRAM"), with(address_, {"count"}));
+  kit::Program next(variable("RAYX_LINKS_PROGRAM"), with_cluster({"count"}));
   ASSERT_TRUE(next.wait().has_value());
   EXPECT_EQ(next.out(), "node a\n") << next.err();
   expect_unharmed();

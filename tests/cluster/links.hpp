@@ -24,20 +24,31 @@ class Links : public Nodes {
  protected:
   // On loopback, a behind a proxy.
   void start_behind_a_proxy() {
-    proxy_ = std::make_unique<kit::Proxy>(start_node({.name = "a"}));
-    cluster_ = cluster_of({proxy_->address(), start_node({.name = "b"})});
+    start_a_behind_a_proxy({});
+    start_node({.name = "b"});
+  }
+  void start_a_behind_a_proxy(const kit::Proxy::Options& options, NodeSpec spec = {}) {
+    proxy_ = std::make_unique<kit::Proxy>("127.0.0.1:1", options);  // until it is known where the node listens
+    spec.name = "a";
+    spec.advertise = proxy_->address();
+    proxy_->set_target(start_node(spec));
   }
   // Each on a host, the program on a third.
-  bool start_on_hosts() {
+  bool make_hosts() {
     Result<std::unique_ptr<kit::TestHosts>> made = kit::TestHosts::make(4);
     if (!made) {
       why_not_ = made.error().message;
       return false;
     }
     hosts_ = std::move(*made);
-    addresses_ = {start_on_host(0, "a"), start_on_host(1, "b")};
-    cluster_ = cluster_of(addresses_);
+    start_head({.listen = hosts_->address(3), .network = hosts_->network(3)});
     network_ = hosts_->network(2);
+    return true;
+  }
+  bool start_on_hosts() {
+    if (!make_hosts()) return false;
+    start_on_host(0, "a");
+    start_on_host(1, "b");
     return true;
   }
   std::string start_on_host(int host, const std::string& name) {
@@ -45,7 +56,7 @@ class Links : public Nodes {
   }
 
   std::unique_ptr<kit::Program> run(const char* program, std::vector<std::string> arguments) const {
-    kit::Program::Options options = with(cluster_, std::move(arguments));
+    kit::Program::Options options = with_cluster(std::move(arguments));
     options.network = network_;
     return std::make_unique<kit::Program>(variable(program), options);
   }
@@ -82,8 +93,6 @@ class Links : public Nodes {
 
   std::unique_ptr<kit::TestHosts> hosts_;
   std::unique_ptr<kit::Proxy> proxy_;
-  std::vector<std::string> addresses_;
-  std::string cluster_;
   std::string why_not_;
   int network_ = -1;
 };

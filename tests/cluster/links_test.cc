@@ -23,6 +23,7 @@ TEST_F(Links, ACableThatIsPulledMovesTheTasksAndIsPluggedInAgain) {
   expect_all_done_on_b(*program);
   hosts_->mend(0);
   EXPECT_TRUE(nodes_[0]->is_alone()) << "the job lives on";
+  ASSERT_TRUE(nodes_[0]->read_errors_until("a member again")) << nodes_[0]->err();
   expect_both_work();
 }
 

@@ -27,6 +27,7 @@ struct NodeSpec {
   std::string name = {};                 // for its tasks: RAYX_TEST_NODE
   std::string listen = {};               // empty: the default
   int network = -1;                      // of a kit::TestHosts
+  std::string advertise = {};            // by which others reach it, if it is behind something
   std::vector<std::string> before = {};  // a program, with its arguments, that becomes the node's in the end
 };
 
@@ -38,20 +39,36 @@ class Nodes : public testing::Test {
     folder_ = pattern;
   }
   ~Nodes() override {
-    for (const auto& node : nodes_) node->kill(SIGTERM);
+    for (const auto& node : nodes_) node->kill(SIGINT);
     nodes_.clear();
+    head_.reset();
     std::filesystem::remove_all(folder_);
   }
 
   std::string token_file() const { return (folder_ / "token").string(); }
 
-  // A node that listens; its address.
+  // The head of the cluster, a process of its own; its address. Once: a node that is started first starts it by itself.
+  std::string start_head(const NodeSpec& spec = {}, const std::vector<std::string>& more = {}) {
+    std::vector<std::string> arguments{"start", "--head-only", "--token-file", token_file()};
+    if (!spec.listen.empty()) arguments.insert(arguments.end(), {"--listen", spec.listen});
+    arguments.insert(arguments.end(),
+                     {"--port", head_address_.empty() ? "0" : head_address_.substr(head_address_.rfind(':') + 1)});
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    head_ = std::make_unique<kit::Program>(
+        variable("RAYX_CLI"), kit::Program::Options{.arguments = std::move(arguments), .network = spec.network});
+    if (!head_->read_until("./program")) throw std::runtime_error("no head: " + head_->err());
+    return head_address_ = word_after(head_->out(), "listens on ");
+  }
+  // A node that is part of the cluster; the address that it listens on.
   std::string start_node(const NodeSpec& spec = {}) {
+    if (head_ == nullptr) start_head();
     std::vector<std::string> arguments(spec.before);
     if (!arguments.empty()) arguments.push_back(variable("RAYX_CLI"));
-    arguments.insert(arguments.end(), {"start", "--port", "0", "--num-cpus", "2", "--token-file", token_file(),
-                                       "--cache", (folder_ / "cache").string()});
+    arguments.insert(arguments.end(), {"start", "--address", head_address_, "--num-cpus", "2", "--token-file",
+                                       token_file(), "--cache", (folder_ / "cache").string()});
+    if (!spec.name.empty()) arguments.insert(arguments.end(), {"--name", spec.name});
     if (!spec.listen.empty()) arguments.insert(arguments.end(), {"--listen", spec.listen});
+    if (!spec.advertise.empty()) arguments.insert(arguments.end(), {"--advertise", spec.advertise});
     std::string program = variable("RAYX_CLI");
     if (!spec.before.empty()) {
       program = arguments.front();
@@ -63,23 +80,26 @@ class Nodes : public testing::Test {
                      .environment = {"EXECUTIONS=" + (folder_ / "executions").string(), "RAYX_TEST_NODE=" + spec.name},
                      .network = spec.network}));
     if (!nodes_.back()->read_until("./program")) throw std::runtime_error("no node: " + nodes_.back()->err());
-    const std::string& out = nodes_.back()->out();
-    const std::size_t at = out.find("RAYX_ADDRESS=") + 13;
-    return out.substr(at, out.find(' ', at) - at);
+    return word_after(nodes_.back()->out(), "listens on ");
   }
-  // What a program is told that shall use the nodes which are reached at these addresses.
-  static std::string cluster_of(const std::vector<std::string>& addresses) {
-    std::string all;
-    for (const std::string& address : addresses) all += (all.empty() ? "" : ",") + address;
-    return all;
-  }
+  // For a program that uses the cluster.
+  const std::string& cluster() const { return head_address_; }
   // For a program that uses them.
-  kit::Program::Options with(const std::string& cluster, std::vector<std::string> arguments = {}) const {
+  kit::Program::Options with_cluster(std::vector<std::string> arguments = {}) const {
+    return with(head_address_, std::move(arguments));
+  }
+  kit::Program::Options with(const std::string& address, std::vector<std::string> arguments = {}) const {
     return {.arguments = std::move(arguments),
-            .environment = {"RAYX_ADDRESS=" + cluster, "RAYX_TOKEN_FILE=" + token_file()}};
+            .environment = {"RAYX_ADDRESS=" + address, "RAYX_TOKEN_FILE=" + token_file()}};
+  }
+  static std::string word_after(const std::string& text, const std::string& words) {
+    const std::size_t at = text.find(words) + words.size();
+    return text.substr(at, text.find_first_of(" ;\n", at) - at);
   }
 
   std::filesystem::path folder_;
+  std::unique_ptr<kit::Program> head_;
+  std::string head_address_;
   std::vector<std::unique_ptr<kit::Program>> nodes_;
 };
 

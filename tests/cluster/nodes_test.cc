@@ -20,8 +20,8 @@ using rayx::cluster_test::variable;
 
 TEST_F(Nodes, TwoProgramsOneOfThemAGoogleTestRunOnOneNode) {
   const std::string address = start_node();
-  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"squares"}));
-  auto options = with(address, {"--gtest_filter=Inside.Tasks"});
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with_cluster({"squares"}));
+  auto options = with_cluster({"--gtest_filter=Inside.Tasks"});
   options.environment.push_back("EXECUTIONS=" + (folder_ / "executions").string());
   rayx::kit::Program host(variable("RAYX_GTEST_HOST"), options);
   ASSERT_TRUE(visitor.wait().has_value());
@@ -39,7 +39,7 @@ TEST_F(Nodes, ANodeThatHasNoneOfTheProgramsLibrariesGetsThem) {
   const std::string library = variable("RAYX_VISITOR_LIBRARY_FOLDER");
   const std::string address = start_node({.before = {"/usr/bin/unshare", "--mount", "--propagation", "private", "sh",
                                                      "-c", "mount -t tmpfs none \"$0\" && exec \"$@\"", library}});
-  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"squares"}));
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with_cluster({"squares"}));
   const auto ended = visitor.wait();
   ASSERT_TRUE(ended.has_value());
   EXPECT_TRUE(ended->exited_with(0)) << visitor.out() << visitor.err() << nodes_[0]->err();
@@ -48,19 +48,19 @@ TEST_F(Nodes, ANodeThatHasNoneOfTheProgramsLibrariesGetsThem) {
 
 TEST_F(Nodes, ADriverThatIsKilledLeavesNothingOnTheNode) {
   const std::string address = start_node();
-  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"wait"}));
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with_cluster({"wait"}));
   ASSERT_TRUE(visitor.read_until("waiting")) << visitor.err();
   visitor.kill(SIGKILL);
   ASSERT_TRUE(visitor.wait().has_value());
   EXPECT_TRUE(nodes_[0]->is_alone());
-  rayx::kit::Program next(variable("RAYX_VISITOR"), with(address, {"squares"}));
+  rayx::kit::Program next(variable("RAYX_VISITOR"), with_cluster({"squares"}));
   ASSERT_TRUE(next.wait().has_value());
   EXPECT_THAT(next.out(), HasSubstr("squares 332833500\n"));
 }
 
 TEST_F(Nodes, ANodeThatIsKilledIsNamedInTheErrorsOfItsTasks) {
   const std::string address = start_node();
-  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"wait"}));
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with_cluster({"wait"}));
   ASSERT_TRUE(visitor.read_until("waiting")) << visitor.err();
   nodes_[0]->kill(SIGKILL);
   const auto ended = visitor.wait();
@@ -72,15 +72,15 @@ TEST_F(Nodes, ANodeThatIsKilledIsNamedInTheErrorsOfItsTasks) {
 }
 
 TEST_F(Nodes, SeveralNodesShareTheTasks) {
-  const std::string addresses = cluster_of({start_node(), start_node(), start_node()});
-  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(addresses, {"nodes"}));
+  for (int i = 0; i < 3; ++i) start_node();
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with_cluster({"nodes"}));
   ASSERT_TRUE(visitor.wait().has_value());
   EXPECT_THAT(visitor.out(), HasSubstr("nodes 3\n")) << visitor.err();
 }
 
 TEST_F(Nodes, WhenNodesAreKilledTheOthersDoWhatWasThere) {
-  const std::string addresses = cluster_of({start_node(), start_node(), start_node()});
-  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(addresses, {"survive"}));
+  for (int i = 0; i < 3; ++i) start_node();
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with_cluster({"survive"}));
   ASSERT_TRUE(visitor.read_until("under way")) << visitor.out() << visitor.err();
   nodes_[0]->kill(SIGKILL);
   nodes_[2]->kill(SIGKILL);
@@ -90,9 +90,9 @@ TEST_F(Nodes, WhenNodesAreKilledTheOthersDoWhatWasThere) {
 
 TEST_F(Nodes, ANodeThatIsAskedToEndLeavesNothing) {
   const std::string address = start_node();
-  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"wait"}));
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with_cluster({"wait"}));
   ASSERT_TRUE(visitor.read_until("waiting")) << visitor.err();
-  nodes_[0]->kill(SIGTERM);
+  nodes_[0]->kill(SIGINT);
   const auto ended = nodes_[0]->wait();
   ASSERT_TRUE(ended.has_value());
   EXPECT_TRUE(ended->exited_with(0)) << nodes_[0]->err();
@@ -103,7 +103,7 @@ TEST_F(Nodes, ANodeThatIsAskedToEndLeavesNothing) {
 
 TEST_F(Nodes, EveryByteThatAWorkerPrintsThereAppearsHere) {
   const std::string address = start_node();
-  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"print"}));
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with_cluster({"print"}));
   const auto ended = visitor.wait();
   ASSERT_TRUE(ended.has_value());
   EXPECT_TRUE(ended->exited_with(0)) << visitor.err();
@@ -122,14 +122,14 @@ TEST_F(Nodes, EveryByteThatAWorkerPrintsThereAppearsHere) {
 
 TEST_F(Nodes, ACrashThereIsToldWithItsSignalHere) {
   const std::string address = start_node();
-  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"crash"}));
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with_cluster({"crash"}));
   ASSERT_TRUE(visitor.wait().has_value());
   EXPECT_THAT(visitor.out(), AllOf(HasSubstr("died: "), HasSubstr("SIGKILL"), HasSubstr("die_once"))) << visitor.err();
 }
 
 TEST_F(Nodes, AReferenceInsideAValueIsReadThere) {
   const std::string address = start_node();
-  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with(address, {"references"}));
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with_cluster({"references"}));
   const auto ended = visitor.wait();
   ASSERT_TRUE(ended.has_value());
   EXPECT_TRUE(ended->exited_with(7)) << visitor.out() << visitor.err();
@@ -142,7 +142,7 @@ TEST_F(Nodes, AWrongTokenIsRefusedAtBothEnds) {
       {.arguments = {}, .environment = {"RAYX_ADDRESS=" + address, "RAYX_TOKEN=" + std::string(64, 'a')}});
   ASSERT_TRUE(visitor.wait().has_value());
   EXPECT_THAT(visitor.out(), AllOf(HasSubstr("error: rayx: "), HasSubstr("token"), HasSubstr("RAYX_TOKEN_FILE")));
-  rayx::kit::Program next(variable("RAYX_VISITOR"), with(address, {"squares"}));
+  rayx::kit::Program next(variable("RAYX_VISITOR"), with_cluster({"squares"}));
   ASSERT_TRUE(next.wait().has_value());
   EXPECT_THAT(next.out(), HasSubstr("squares 332833500\n"));
   nodes_[0]->kill(SIGTERM);

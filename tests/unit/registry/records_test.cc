@@ -9,7 +9,7 @@ TEST(Records, AreReadAsTheyWereWritten) {
   ActorSpec spec;
   spec.creation.actor = {UINT64_MAX};
   spec.creation.job = {3};
-  spec.creation.resources.cpus = -1;
+  spec.creation.resources.cpus = 1;
   spec.creation.resources.set("gpu", base::kUnitsOfOne);
   spec.creation.selectors = {{"zone", true, {"a", ""}}};
   spec.creation.creation = std::string("\0\xff", 2);
