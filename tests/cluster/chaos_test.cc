@@ -1,5 +1,5 @@
-// Chaos: five nodes behind proxies and a program with a mix of work, while nodes and workers are killed and links are cut and mended, all at
-// random from the seed. Every result must be right, everything ends, and nothing is left. RAYX_CHAOS_SECONDS makes it longer.
+// Chaos: a head, five nodes behind proxies and a program with a mix of work, while all of them but the program are killed and begin anew, and
+// links are cut and mended, at random from the seed. Every result must be right, everything ends, and nothing is left. RAYX_CHAOS_SECONDS makes it longer.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -9,6 +9,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/deadline.hpp"
@@ -29,51 +30,65 @@ using testing::HasSubstr;
 constexpr std::size_t kNodes = 5;
 constexpr int kSecondsOfOneLife = 5;  // of a program and its nodes; then all of it begins anew
 
-// What a cluster can do today. Programs learn of nodes at their start only, so one node is spared, or nobody could do the rest.
-constexpr bool kTakesNewNodes = false;
-
 enum class Act : std::size_t {
   kKillWorker,
   kKillNode,
   kReplaceNode,
-  kCut,      // reset
-  kSilence,  // mended later, before or after it is noticed
+  kKillHead,
+  kReviveHead,  // with what it had written down
+  kCut,         // reset
+  kSilence,     // mended later, before or after it is noticed
   kHalfOpen,
   kWeather,  // slow, jittery, in pieces
   kMend,
   kCount,
 };
 constexpr std::array<const char*, static_cast<std::size_t>(Act::kCount)> kNames = {
-    "workers killed", "nodes killed",    "nodes replaced", "links reset",
-    "links silent",   "links half open", "links slow",     "links mended"};
+    "workers killed", "nodes killed", "nodes replaced",  "heads killed", "heads started again",
+    "links reset",    "links silent", "links half open", "links slow",   "links mended"};
 
 class Chaos : public Nodes {
  protected:
   struct Place {
     kit::Program* node = nullptr;  // of nodes_; nullptr: it was killed
-    std::unique_ptr<Proxy> proxy;  // in front of it, for as long as the place is
-    std::size_t descriptors = 0;   // of the node without a job
+    // For as long as the place is: before the node, and between it and the head.
+    std::unique_ptr<Proxy> proxy = std::make_unique<Proxy>(kNowhere);
+    std::unique_ptr<Proxy> to_head = std::make_unique<Proxy>(kNowhere);
+    std::size_t descriptors = 0;  // of the node without a job
   };
+  static constexpr const char* kNowhere = "127.0.0.1:1";
 
   void live(std::mt19937_64& random, int seconds);
   void do_something(std::mt19937_64& random);
   void start_in(Place& place);
+  void revive_head();
+  void end(Place& place);
   void kill_worker(std::mt19937_64& random, const Place& place);
   void count(Act act) { ++counts_[static_cast<std::size_t>(act)]; }
 
   std::vector<Place> places_;
+  int lives_ = 0;
+  bool has_head_ = false;
   std::array<int, static_cast<std::size_t>(Act::kCount)> counts_{};
 };
 
 void Chaos::start_in(Place& place) {
-  if (place.proxy == nullptr) place.proxy = std::make_unique<Proxy>("127.0.0.1:1");
-  place.proxy->set_target(start_node({.advertise = place.proxy->address()}));
+  place.proxy->mend();
+  place.to_head->mend();
+  place.to_head->set_target(cluster());
+  place.proxy->set_target(start_node({.advertise = place.proxy->address(), .head = place.to_head->address()}));
   place.node = nodes_.back().get();
   place.descriptors = kit::count_descriptors(place.node->pid());
 }
 
+void Chaos::revive_head() {
+  if (std::exchange(has_head_, true)) return;
+  start_head({}, {"--state", (folder_ / ("state-" + std::to_string(lives_))).string()});
+}
+
 // Or the fork server, with whom all workers of the job there end.
 void Chaos::kill_worker(std::mt19937_64& random, const Place& place) {
+  if (place.node == nullptr) return;
   const std::vector<pid_t> processes = place.node->descendants();
   if (processes.empty()) return;
   if (::kill(processes[random() % processes.size()], SIGKILL) == 0) count(Act::kKillWorker);
@@ -83,49 +98,74 @@ void Chaos::do_something(std::mt19937_64& random) {
   // Workers are the most mortal.
   const auto act =
       random() % 3 == 0 ? Act::kKillWorker : static_cast<Act>(random() % static_cast<std::size_t>(Act::kCount));
-  Place& any = places_[random() % kNodes];
-  // The first place is spared what a program cannot survive without new nodes; its workers and its weather are not.
-  Place& mortal = kTakesNewNodes ? any : places_[1 + random() % (kNodes - 1)];
+  Place& place = places_[random() % kNodes];
+  Proxy& link = random() % 4 == 0 ? *place.to_head : *place.proxy;
   switch (act) {
-    case Act::kKillWorker: kill_worker(random, any.node == nullptr ? places_[0] : any); return;
+    case Act::kKillWorker: return kill_worker(random, place);
     case Act::kKillNode:
-      if (mortal.node == nullptr || random() % 2 == 0) return;
-      mortal.node->kill(SIGKILL);
-      EXPECT_TRUE(mortal.node->wait().has_value());
-      mortal.node = nullptr;
+      if (place.node == nullptr || random() % 2 == 0) return;
+      place.node->kill(SIGKILL);
+      EXPECT_TRUE(place.node->wait().has_value());
+      place.node = nullptr;
       break;
     case Act::kReplaceNode:
-      if (!kTakesNewNodes || mortal.node != nullptr) return;
-      start_in(mortal);
+      if (place.node != nullptr || !has_head_) return;
+      start_in(place);
+      break;
+    case Act::kKillHead:
+      if (!has_head_ || random() % 2 == 0) return;
+      head_->kill(SIGKILL);
+      EXPECT_TRUE(head_->wait().has_value());
+      has_head_ = false;
+      break;
+    case Act::kReviveHead:
+      if (has_head_) return;
+      revive_head();
       break;
     case Act::kCut:
       if (random() % 2 == 0) return;
-      mortal.proxy->cut();
+      link.cut();
       break;
-    case Act::kSilence: mortal.proxy->set({.is_silent = true}); break;
+    case Act::kSilence: link.set({.is_silent = true}); break;
     case Act::kHalfOpen:
       if (random() % 3 != 0) return;
-      mortal.proxy->leave_half_open(random() % 2 == 0 ? Proxy::Way::kThere : Proxy::Way::kBack);
+      link.leave_half_open(random() % 2 == 0 ? Proxy::Way::kThere : Proxy::Way::kBack);
       break;
     case Act::kWeather:
-      any.proxy->set({.delay = std::chrono::microseconds(random() % 3'000),
-                      .jitter = std::chrono::microseconds(random() % 10'000),
-                      .bytes_per_s = random() % 2 == 0 ? 0 : 5'000'000 + random() % 50'000'000,
-                      .piece_bytes_max = random() % 2 == 0 ? 0 : 1 + random() % 10'000});
+      link.set({.delay = std::chrono::microseconds(random() % 3'000),
+                .jitter = std::chrono::microseconds(random() % 10'000),
+                .bytes_per_s = random() % 2 == 0 ? 0 : 5'000'000 + random() % 50'000'000,
+                .piece_bytes_max = random() % 2 == 0 ? 0 : 1 + random() % 10'000});
       break;
-    case Act::kMend: any.proxy->mend(); break;
+    case Act::kMend: link.mend(); break;
     case Act::kCount: return;
   }
   count(act);
 }
 
-// One program on five new nodes.
+// A node that is there at the end has nothing left of the program, and ends when it is told to.
+void Chaos::end(Place& place) {
+  if (place.node == nullptr) return;
+  // What was half open is ended now, for its other end will never say a word.
+  place.proxy->cut();
+  place.to_head->cut();
+  EXPECT_TRUE(place.node->is_alone()) << "a job has left processes";
+  EXPECT_TRUE(kit::eventually([&] { return kit::count_descriptors(place.node->pid()) <= place.descriptors; }))
+      << kit::count_descriptors(place.node->pid()) << " descriptors instead of " << place.descriptors << '\n'
+      << place.node->err();
+  place.node->kill(SIGTERM);
+  const auto end = place.node->wait();
+  EXPECT_TRUE(end.has_value() && end->exited_with(0)) << (end ? end->text() : "it does not end") << place.node->err();
+}
+
+// One program on a new head and five new nodes.
 void Chaos::live(std::mt19937_64& random, int seconds) {
+  ++lives_;
+  head_address_.clear();
+  revive_head();
   places_.clear();
   places_.resize(kNodes);
-  for (Place& place : places_) {
-    start_in(place);
-  }
+  for (Place& place : places_) start_in(place);
   kit::Program program(variable("RAYX_CHAOS_PROGRAM"),
                        with_cluster({std::to_string(seconds), std::to_string(random())}));
   ASSERT_TRUE(program.read_until("under way")) << program.out() << program.err();
@@ -135,26 +175,24 @@ void Chaos::live(std::mt19937_64& random, int seconds) {
     program.read_what_is_there();
     ::poll(nullptr, 0, static_cast<int>(random() % 150));
   }
-  for (const Place& place : places_) place.proxy->mend();
+  // From here on nothing stands in the way of what is left to do.
+  revive_head();
+  for (Place& place : places_) {
+    place.proxy->mend();
+    place.to_head->mend();
+    if (place.node == nullptr) start_in(place);
+  }
   const auto ended = program.wait();
-  ASSERT_TRUE(ended.has_value()) << "it hangs";
+  ASSERT_TRUE(ended.has_value()) << "it hangs: " << program.out() << program.err();
   EXPECT_TRUE(ended->exited_with(0)) << program.out() << program.err();
   EXPECT_THAT(program.out(), HasSubstr("all right"));
   std::fputs(program.out().substr(program.out().find("all right")).c_str(), stdout);
 
-  for (const Place& place : places_) {
-    if (place.node == nullptr) continue;
-    // What was half open is ended now, for its other end will never say a word.
-    place.proxy->cut();
-    EXPECT_TRUE(place.node->is_alone()) << "a job has left processes";
-    EXPECT_TRUE(kit::eventually([&] { return kit::count_descriptors(place.node->pid()) <= place.descriptors; }))
-        << kit::count_descriptors(place.node->pid()) << " descriptors instead of " << place.descriptors;
-    place.node->kill(SIGTERM);
-    const auto end = place.node->wait();
-    EXPECT_TRUE(end.has_value() && end->exited_with(0)) << place.node->err();
-  }
+  for (Place& place : places_) end(place);
   EXPECT_TRUE(program.is_alone());
   nodes_.clear();
+  head_.reset();
+  has_head_ = false;
 }
 
 TEST_F(Chaos, EveryResultIsRightAndNothingIsLeft) {

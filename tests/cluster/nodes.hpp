@@ -28,6 +28,7 @@ struct NodeSpec {
   std::string listen = {};               // empty: the default
   int network = -1;                      // of a kit::TestHosts
   std::string advertise = {};            // by which others reach it, if it is behind something
+  std::string head = {};                 // by which it reaches the head, if something is between
   std::vector<std::string> before = {};  // a program, with its arguments, that becomes the node's in the end
 };
 
@@ -64,8 +65,9 @@ class Nodes : public testing::Test {
     if (head_ == nullptr) start_head();
     std::vector<std::string> arguments(spec.before);
     if (!arguments.empty()) arguments.push_back(variable("RAYX_CLI"));
-    arguments.insert(arguments.end(), {"start", "--address", head_address_, "--num-cpus", "2", "--token-file",
-                                       token_file(), "--cache", (folder_ / "cache").string()});
+    arguments.insert(arguments.end(),
+                     {"start", "--address", spec.head.empty() ? head_address_ : spec.head, "--num-cpus", "2",
+                      "--token-file", token_file(), "--cache", (folder_ / "cache").string()});
     if (!spec.name.empty()) arguments.insert(arguments.end(), {"--name", spec.name});
     if (!spec.listen.empty()) arguments.insert(arguments.end(), {"--listen", spec.listen});
     if (!spec.advertise.empty()) arguments.insert(arguments.end(), {"--advertise", spec.advertise});
