@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "node/relay_news.hpp"
 #include "registry/messages.hpp"
 #include "relay/peer.hpp"
@@ -29,6 +30,9 @@ struct RemoteActor {
   bool is_sending_stream = false;   // a call's frame waits for a stream: later calls must not overtake it
   bool has_asked_for_peer = false;  // and has no answer
   std::uint32_t proxies = 0;        // of its handle
+  // The head did not know it yet: its handle came here sooner than its creation came there.
+  int unknown_times = 0;
+  base::TimeNs watch_at_ns = base::kNever;
   // Made on this node:
   bool is_made_here = false;
   bool is_begun = false;          // its constructor was taken from the lane

@@ -17,6 +17,9 @@ namespace {
 
 constexpr std::size_t kCallsMax = 1024;  // of one actor that are there and not answered
 constexpr int kCallsPerTurn = 128;
+// Within this time its maker's node has told the head, or is no member any more.
+constexpr base::TimeNs kWatchAgainPause_ns = 100'000'000;
+constexpr int kWatchTimesMax = 30;
 constexpr std::size_t kPartInlineMax_bytes = 4096;  // of a constructor's; larger ones are fetched by whoever starts it
 constexpr std::size_t kCreationMax_bytes = 128 << 10;  // of its parts that lie in it
 
@@ -403,7 +406,12 @@ void Relay::actor_changed(const registry::ActorState& state) {
     const auto found = remote_actors_.find(state.actor);
     if (found == remote_actors_.end() || found->second.phase == ActorPhase::kDead) return;
     RemoteActor& actor = found->second;
-    if (state.phase == ActorPhase::kDead) {
+    const bool is_unknown =
+        state.phase == ActorPhase::kDead && state.incarnation == 0 && state.cause == registry::EndCause::kNone;
+    if (is_unknown && !actor.is_made_here && ++actor.unknown_times <= kWatchTimesMax) {
+      actor.watch_at_ns = clock_.now_ns() + kWatchAgainPause_ns;
+      watch_again_ns_ = std::min(watch_again_ns_, actor.watch_at_ns);
+    } else if (state.phase == ActorPhase::kDead) {
       actor_is_dead(actor, text_of_end(state));
     } else {
       actor.phase = state.phase == ActorPhase::kAlive ? ActorPhase::kAlive : ActorPhase::kPending;
@@ -442,6 +450,21 @@ void Relay::forget_actors_of(const Peer& peer, const std::string& how) {
     }
     places_->kill_actor(it->first);
     it = releasing_.erase(it);
+  }
+}
+
+// Pull's thread: actors that the head did not know.
+void Relay::watch_again() {
+  const base::TimeNs now = clock_.now_ns();
+  if (now < watch_again_ns_) return;
+  watch_again_ns_ = base::kNever;
+  for (auto& [id, actor] : remote_actors_) {
+    if (actor.watch_at_ns > now) {
+      watch_again_ns_ = std::min(watch_again_ns_, actor.watch_at_ns);
+      continue;
+    }
+    actor.watch_at_ns = base::kNever;
+    places_->watch_actor(id);
   }
 }
 

@@ -200,6 +200,7 @@ class Relay final : public worker::Client, public PlaceEvents {
                       std::string& problem);
   NameEntry name_in_creation(RemoteActor& actor, const Named& named);
   void forget_creation(RemoteActor& actor);
+  void watch_again();
   void actors_without_way(base::NodeId node, const std::string& why);
   void forget_actors_of(const Peer& peer, const std::string& how);
 
@@ -312,6 +313,7 @@ class Relay final : public worker::Client, public PlaceEvents {
   std::map<RemoteKey, std::uint64_t> proxy_of_;                      // to the tag; those that are not cut off
   std::uint64_t next_tag_ = 1;
   base::TimeNs fetch_again_ns_ = base::kNever;
+  base::TimeNs watch_again_ns_ = base::kNever;
   std::atomic<bool> has_sent_{false};  // Life::sent or streamed has something
   std::map<base::ActorId, RemoteActor> remote_actors_;
   std::vector<base::ActorId> remote_of_lane_;

@@ -103,8 +103,8 @@ void Relay::sleep_until_work(shm::ProcessSlot& slot) {
     }
     for (const auto& [id, peer] : peers_)
       if (peer->closed_until_ns > now) sleep_ns = std::min(sleep_ns, peer->closed_until_ns - now);
-    if (fetch_again_ns_ != base::kNever)
-      sleep_ns = std::min(sleep_ns, std::max<base::TimeNs>(fetch_again_ns_ - now, 0));
+    const base::TimeNs again_ns = std::min(fetch_again_ns_, watch_again_ns_);
+    if (again_ns != base::kNever) sleep_ns = std::min(sleep_ns, std::max<base::TimeNs>(again_ns - now, 0));
   }
   stays_awake = stays_awake || has_sent_.load(std::memory_order_seq_cst) || has_news_.load(std::memory_order_seq_cst) ||
                 (loopback_ != nullptr && loopback_->has_frames());
@@ -172,6 +172,7 @@ bool Relay::take_turn() {
     any = true;
   }
   fetch_again();
+  watch_again();
   any = pull_calls() || any;
   const base::TimeNs now = clock_.now_ns();
   for (const LaneServed& lane : lanes_served_) {

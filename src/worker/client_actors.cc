@@ -321,7 +321,11 @@ void Client::forget_actor(Entry& actor) {
     use.lane.shared.remove_submitter(me_);
     retired_queues_.push_back({use.lane.queue_extent, use.lane.lane, use.lane.generation});
   }
-  if (actor.kind == EntryKind::kActor) node_.tell(NodeQuestion::kReleaseActor, use.lane.lane, use.lane.generation);
+  if (actor.kind == EntryKind::kActor) {
+    node_.tell(NodeQuestion::kReleaseActor, use.lane.lane, use.lane.generation);
+    // A relay lets go of a handle whose constructor may not have been told of: the next life of the entry is another's.
+    actor.cell.backend_word[1] = 0;
+  }
   if (actor_of_lane_[use.lane.lane] == &use) actor_of_lane_[use.lane.lane] = nullptr;
   actors_.erase(found);
 }

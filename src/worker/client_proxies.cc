@@ -14,6 +14,7 @@ Index Client::make_proxy(std::uint64_t tag, Failure& failure) {
   Record& record = records_.at(e->index);
   e->body.generation = record.generation;
   e->cell.backend_word[0] = tag;
+  e->cell.backend_word[1] = 0;
   e->need_extra().is_adopted = true;
   record.queued_at.store(0, std::memory_order_relaxed);
   record.state.store(detail::kRecordPending | detail::kRecordIsProxy, std::memory_order_release);

@@ -153,7 +153,7 @@ struct Sites::Parts {
     const auto pipe = [this] {
       return std::make_shared<Pipe>(options.delay_seed == 0 ? 0 : options.delay_seed + ++pipes);
     };
-    Link& link = links.emplace_back(from, to, pipe(), pipe());
+    Link& link = links.emplace_back(Link{from, to, pipe(), pipe()});
     const PeerId there = sites[from]->relay().add_peer(name(to), link.there, sites[to]->relay().node());
     const PeerId here = sites[to]->relay().add_peer(name(from), link.back);
     link.there->deliver_to(sites[to]->relay(), here);
