@@ -39,9 +39,10 @@ void Head::begin(TimeNs now_ns) {
 }
 
 void Head::finish() {
+  if (!viewless_.empty()) send_full_views();
   if (news_due_ns_ <= now_ns_) send_news_to_all();
   if (may_place_) place_waiting();
-  if (loads_due_ns() <= now_ns_) send_loads_to_all();
+  if (loads_due_ns() <= now_ns_) send_loads();
   let_out();
   deadline_ns_ = std::min({news_due_ns_, loads_due_ns(), earliest_ns_});
   // Without a pulse it would not notice that it stood still between two deadlines.
@@ -66,6 +67,7 @@ void Head::on_closed(ConnectionId connection, TimeNs now_ns) {
   if (found != joined_.end()) {
     Member& member = members_.at(found->second);
     channels_.drop(found->second);
+    landed(member);
     member.connection = 0;
     member.deadline_ns = std::max(now_ns + options_.reconnect_ns, lenient_until_ns_);
     expect(member.deadline_ns);
@@ -224,6 +226,7 @@ std::map<NodeId, Load> Head::loads() const {
 
 bool Head::is_valid() const {
   std::size_t connected = 0;
+  std::size_t in_flight = 0;
   std::size_t ranked = 0;
   std::size_t loads = 0;
   for (const auto& [node, member] : members_) {
@@ -236,12 +239,14 @@ bool Head::is_valid() const {
     if (sum != member.given) return false;
     if (member.deadline_ns < earliest_ns_ || member.drain_ns < earliest_ns_) return false;
     if (member.rank && !places_.contains({*member.rank, node})) return false;
+    in_flight += member.named_in_flight;
     ranked += member.rank.has_value();
     loads += member.load_changed != 0;
     if (member.news != 0 && !news_.contains(member.news)) return false;
     if (member.load_changed != 0 && !loads_.contains(member.load_changed)) return false;
   }
   if (ranked != places_.size() || loads != loads_.size()) return false;
+  if (in_flight != named_in_flight_) return false;
   for (const auto& [job, node] : serving_)
     if (!jobs_.contains(job) || !members_.contains(node) || !members_.at(node).jobs.contains(job)) return false;
   std::size_t named = 0;

@@ -62,6 +62,9 @@ struct HeadOptions {
   TimeNs lease_ns = kLease_ns;
   TimeNs news_pause_of_member_ns = kNewsPauseOfMember_ns;
   std::size_t view_nodes_max = kNodesOfOneView;
+  std::size_t named_in_flight_max = kNamedInFlightMax;
+  std::size_t large_view = kLargeView;
+  std::size_t loads_told_each_pause = kLoadsTold_per_second / (kSecond_ns / kViewPause_ns);
   std::size_t unseen_max = kUnseenMax;
   std::size_t publish_queue_max = kPublishQueueMax;
   std::size_t dead_actors_kept = kDeadActorsKept;
@@ -124,6 +127,8 @@ class Head {
     std::uint64_t news_told = 0;
     std::uint64_t view_sent = 0;  // the last message; 0: it needs a full view
     int views_unseen = 0;
+    std::size_t named_in_flight = 0;  // in a large view, until it has seen that
+    std::uint64_t large_view = 0;     // its version
     std::set<ActorId> watched;
     std::set<JobId> jobs;  // that are not over and that it knows of
     std::map<RequestNumber, Answer> answers;
@@ -176,11 +181,15 @@ class Head {
   Messages messages_of(std::vector<NodeView> nodes, bool is_full, bool is_end) const;
   std::vector<NodeView> news_since(std::uint64_t version) const;
   std::vector<NodeView> loads_since(std::uint64_t version) const;
+  void send_full_views();
   void send_full_view(Member& member);
+  bool may_send(std::size_t named) const;
+  void flies(Member& member, std::size_t named);
+  void landed(Member& member);
   void send_news(Member& member, const Messages& messages);
   void show(NodeId named, Member& to);
   void send_news_to_all();
-  void send_loads_to_all();
+  void send_loads();
 
   // head_requests.cc
   void request(NodeId node, const Request& request);
@@ -243,13 +252,10 @@ class Head {
   std::deque<std::pair<std::uint64_t, NodeView>> gone_;  // the dead, by version, until all members have been told
   std::uint64_t last_news_ = 0;                          // version of the newest news, or death
   TimeNs news_due_ns_ = base::kNever;
-  std::uint64_t news_told_ = 0;  // version when all were told
+  std::set<std::uint64_t> news_rounds_ = {0};  // versions at which news were told since all had been told
   TimeNs news_sent_ns_ = 0;
-  std::uint64_t loads_told_ = 0;
-  TimeNs loads_sent_ns_ = 0;
-  TimeNs loads_from_ns_ =
-      base::kNever;                // when the first of those changed that are not told to all; never: there is none
-  std::size_t loads_waiting_ = 0;  // how many have
+  TimeNs loads_from_ns_ = base::kNever;  // since when somebody is to be told of loads
+  NodeId loads_turn_;                    // whose turn it is
   // What who joins next need not be made again for: a full view but for its end, which is the news since.
   struct FullView {
     std::uint64_t version = 0;  // 0: there is none
@@ -258,6 +264,8 @@ class Head {
     Messages messages;
   };
   FullView full_view_;
+  std::deque<NodeId> viewless_;  // who waits for a full view; also some that do no more
+  std::size_t named_in_flight_ = 0;
 
   std::map<JobId, JobRecord> jobs_;
   std::map<ActorId, Actor> actors_;

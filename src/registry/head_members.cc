@@ -42,6 +42,7 @@ void Head::join(ConnectionId connection, const Join& join) {
   member.session = join.session;
   member.deadline_ns = now_ns_ + options_.silence_ns;
   expect(member.deadline_ns);
+  landed(member);
   if (!RAYX_PLANTED_BUG(432)) member.view_sent = 0;
   member.views_unseen = 0;
   if (!RAYX_PLANTED_BUG(436)) {
@@ -64,8 +65,8 @@ void Head::join(ConnectionId connection, const Join& join) {
   }
   send(connection,
        Joined{cluster_.cluster, cluster_.epoch, options_.heartbeat_ns, options_.silence_ns, options_.lease_ns});
-  // Before anything that names a node.
-  if (member.view_sent == 0 && !RAYX_PLANTED_BUG(440)) send_full_view(member);
+  if (member.view_sent == 0 && !RAYX_PLANTED_BUG(440)) viewless_.push_back(join.node);
+  send_full_views();
   resume_actors(join.node, member, join.resume);
   for (const JobId job : join.resume.jobs) {
     const JobRecord* record = find_job(job);
@@ -92,6 +93,7 @@ void Head::heartbeat(NodeId node, Member& member, const Heartbeat& heartbeat) {
   if (member.load.queued.size() > kDemandsMax) member.load.queued.resize(kDemandsMax);
   if (is_changed) has_load(node, member);
   if (heartbeat.view_seen >= member.view_sent) member.views_unseen = 0;
+  if (heartbeat.view_seen >= member.large_view && !RAYX_PLANTED_BUG(453)) landed(member);
   expect_loads_for(member);
   channels_.seen(node, heartbeat.published_seen);
   has_answers_below(node, member, heartbeat.answered_below);
@@ -106,6 +108,7 @@ void Head::remove_member(NodeId node, const std::string& reason, bool is_told) {
     if (!is_told) send(member.connection, Refused{RefusedWhy::kDeclaredDead, "this process was given up: " + reason});
     close(member.connection);
   }
+  landed(member);
   unrank(node, member);
   is_gone(node, member, reason);
   members_.erase(found);

@@ -1,6 +1,8 @@
 // What each member is told of the others. News (who came, who drains, who is gone) goes to all at once; after that, for as long
-// as it took, it is gathered. Loads are told as often as the sum of what all are told allows. What goes to many is made once.
+// as it took, it is gathered. Loads are told in turn, as often as the sum of what all are told allows. What goes to many is made once.
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "base/planted_bug.hpp"
 #include "registry/head.hpp"
@@ -15,7 +17,6 @@ constexpr int kViewsUnseenMax = 8;  // deltas to one member that it has not conf
 void Head::forget_changes(const Member& member) {
   news_.erase(member.news);
   loads_.erase(member.load_changed);
-  if (member.load_changed > loads_told_) --loads_waiting_;
 }
 
 void Head::has_news(NodeId node, Member& member) {
@@ -30,7 +31,6 @@ void Head::has_news(NodeId node, Member& member) {
 
 void Head::has_load(NodeId node, Member& member) {
   loads_.erase(member.load_changed);
-  if (member.load_changed <= loads_told_) ++loads_waiting_;
   member.load_changed = ++version_;
   loads_[member.load_changed] = node;
   loads_from_ns_ = std::min(loads_from_ns_, now_ns_);
@@ -53,18 +53,12 @@ void Head::expect_news() {
   news_due_ns_ = std::min(news_due_ns_, std::max(now_ns_, news_sent_ns_ + pause_ns));
 }
 
-// It was left out when all were told, or was told of what was when others had joined.
 void Head::expect_loads_for(const Member& member) {
-  if (member.loads_told < loads_told_ && loads_.upper_bound(member.loads_told) != loads_.end())
-    loads_from_ns_ = std::min(loads_from_ns_, now_ns_);
+  if (loads_.upper_bound(member.loads_told) != loads_.end()) loads_from_ns_ = std::min(loads_from_ns_, now_ns_);
 }
 
 TimeNs Head::loads_due_ns() const {
-  if (loads_from_ns_ == base::kNever) return base::kNever;
-  constexpr double kNsOfSecond = 1e9;
-  const double told = static_cast<double>(members_.size()) * static_cast<double>(loads_waiting_);
-  const auto pause_ns = static_cast<TimeNs>(told * kNsOfSecond / static_cast<double>(kLoadsTold_per_second));
-  return std::max(loads_from_ns_ + kViewPause_ns, loads_sent_ns_ + pause_ns);
+  return loads_from_ns_ == base::kNever ? base::kNever : loads_from_ns_ + kViewPause_ns;
 }
 
 // ---- What is told
@@ -113,6 +107,28 @@ std::vector<NodeView> Head::loads_since(std::uint64_t version) const {
   return nodes;
 }
 
+// When all come at once, the link has more to carry than the silence allows: only so much is on its way at a time.
+bool Head::may_send(std::size_t named) const {
+  return named_in_flight_ == 0 || named_in_flight_ + named <= options_.named_in_flight_max;
+}
+
+void Head::flies(Member& member, std::size_t named) {
+  member.large_view = version_;
+  member.named_in_flight += named;
+  named_in_flight_ += named;
+}
+
+void Head::landed(Member& member) { named_in_flight_ -= std::exchange(member.named_in_flight, 0); }
+
+void Head::send_full_views() {
+  while (!viewless_.empty() && may_send(members_.size())) {
+    const auto found = members_.find(viewless_.front());
+    viewless_.pop_front();
+    if (found != members_.end() && found->second.connection != 0 && found->second.view_sent == 0)
+      send_full_view(found->second);
+  }
+}
+
 // In a large cluster most of it is shared by those who join within a short time; its end is what has come since.
 void Head::send_full_view(Member& member) {
   const auto all = [this] {
@@ -135,6 +151,7 @@ void Head::send_full_view(Member& member) {
     send_news(member, messages_of(RAYX_PLANTED_BUG(451) ? std::vector<NodeView>{} : news_since(version), true, true));
   }
   member.loads_told = version;
+  flies(member, members_.size());
   expect_loads_for(member);
 }
 
@@ -147,47 +164,78 @@ void Head::send_news(Member& member, const Messages& messages) {
 // The member is told of the node before anything else names it.
 void Head::show(NodeId named, Member& to) {
   const auto found = members_.find(named);
-  if (found == members_.end() || found->second.news <= to.news_told || to.view_sent == 0) return;
-  send_news(to, messages_of(news_since(to.news_told), false, true));
+  if (found == members_.end()) return;
+  if (to.view_sent == 0) {  // its full view waits; this is no part of it
+    for (const SharedMessage& message : messages_of({view_of(named, found->second)}, false, false))
+      send_shared(to.connection, message);
+  } else if (found->second.news > to.news_told) {
+    send_news(to, messages_of(news_since(to.news_told), false, true));
+  }
 }
 
 void Head::send_news_to_all() {
-  std::map<std::uint64_t, Messages> made;  // for who knows all up to a version
+  struct Made {
+    std::size_t named = 0;
+    Messages messages;  // when the first may have them
+  };
+  std::map<std::uint64_t, Made> made;
+  bool is_left = false;
   for (auto& [node, member] : members_) {
-    if (member.connection == 0) continue;  // it gets a full one when it comes back
-    if (member.view_sent == 0) {
-      send_full_view(member);
-    } else if (member.news_told < last_news_) {
-      // Who has joined since may hear again what it knows; one message is made for all.
-      const std::uint64_t from = std::min(member.news_told, news_told_);
-      const auto [it, is_new] = made.try_emplace(from);
-      if (is_new) it->second = messages_of(news_since(from), false, true);
-      send_news(member, it->second);
+    if (member.connection == 0 || member.view_sent == 0) continue;  // it gets a full one
+    if (member.news_told >= last_news_) {
+      member.news_told = version_;  // there was nothing else
+      continue;
     }
+    // Who has joined after a round may hear again what it knows: one message is made for all since that round.
+    const std::uint64_t from = *std::prev(news_rounds_.upper_bound(member.news_told));
+    const auto [it, is_new] = made.try_emplace(from);
+    auto& [named, messages] = it->second;
+    if (is_new) named = static_cast<std::size_t>(std::distance(news_.upper_bound(from), news_.end())) + gone_.size();
+    const bool is_large = named > options_.large_view;
+    if (is_large && !may_send(named)) {
+      is_left = true;
+      continue;
+    }
+    if (messages.empty()) messages = messages_of(news_since(from), false, true);
+    send_news(member, messages);
+    if (is_large) flies(member, named);
   }
-  gone_.clear();
-  news_told_ = version_;
-  news_due_ns_ = base::kNever;
+  if (!is_left) {
+    gone_.clear();
+    news_rounds_ = {0};
+  }
+  news_rounds_.insert(version_);
+  news_due_ns_ = is_left ? now_ns_ + kNewsRetry_ns : base::kNever;
   news_sent_ns_ = now_ns_;
 }
 
-void Head::send_loads_to_all() {
+// To those whose turn it is, as far as a pause's share goes: not all at once, or everything else would wait behind it.
+void Head::send_loads() {
+  std::size_t rest = options_.loads_told_each_pause;
+  bool is_left = false;
   std::map<std::uint64_t, Messages> made;
-  for (auto& [node, member] : members_) {
+  auto at = members_.lower_bound(loads_turn_);
+  for (std::size_t i = 0; i < members_.size() && !is_left; ++i, ++at) {
+    if (at == members_.end()) at = members_.begin();
+    Member& member = at->second;
     if (member.connection == 0 || member.view_sent == 0) continue;
     if (member.views_unseen >= kViewsUnseenMax) continue;  // its next heartbeat brings it back here
-    const std::uint64_t from = std::min(member.loads_told, loads_told_);
-    const auto [it, is_new] = made.try_emplace(from);
-    if (is_new && loads_.upper_bound(from) != loads_.end()) it->second = messages_of(loads_since(from), false, true);
-    if (it->second.empty()) continue;
-    for (const SharedMessage& message : it->second) send_shared(member.connection, message);
+    const auto first = loads_.upper_bound(member.loads_told);
+    if (first == loads_.end()) continue;
+    const auto [it, is_new] = made.try_emplace(first->first);
+    if (is_new) it->second = messages_of(loads_since(member.loads_told), false, true);
+    std::size_t named = 0;
+    for (const SharedMessage& message : it->second) {
+      named += std::get<View>(*message).nodes.size();
+      send_shared(member.connection, message);
+    }
     member.loads_told = member.view_sent = version_;
     ++member.views_unseen;
+    is_left = named >= rest;
+    rest -= std::min(rest, named);
+    loads_turn_ = {at->first.value + 1};
   }
-  loads_told_ = version_;
-  loads_sent_ns_ = now_ns_;
-  loads_from_ns_ = base::kNever;
-  loads_waiting_ = 0;
+  loads_from_ns_ = is_left ? now_ns_ : base::kNever;
 }
 
 }  // namespace rayx::registry

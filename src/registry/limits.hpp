@@ -11,6 +11,7 @@ namespace rayx::registry {
 inline constexpr std::uint16_t kProtocolVersion = 1;
 
 inline constexpr base::TimeNs kMillisecond_ns = 1'000'000;
+inline constexpr base::TimeNs kSecond_ns = 1'000'000'000;
 
 // Members and their link to the head.
 inline constexpr base::TimeNs kHeartbeat_ns = 500 * kMillisecond_ns;
@@ -25,13 +26,18 @@ inline constexpr base::TimeNs kStrangerTimeout_ns =
     5'000 * kMillisecond_ns;                                          // a connection that has not joined is closed
 inline constexpr base::TimeNs kPulse_ns = 500 * kMillisecond_ns;      // the head is called at least so often
 inline constexpr base::TimeNs kLateHead_ns = 500 * kMillisecond_ns;   // above this the head itself was away
-inline constexpr base::TimeNs kViewPause_ns = 100 * kMillisecond_ns;  // at least, between deltas of loads
+inline constexpr base::TimeNs kViewPause_ns = 100 * kMillisecond_ns;  // between deltas of loads
 // Of loads in views, to all members together. What all say to all is not to grow with the square of their number: where more
-// nodes have changed than this allows, the pauses grow.
+// nodes have changed than this allows, not everybody is told each time.
 inline constexpr std::size_t kLoadsTold_per_second = 500'000;
 // Between deltas of who came, who drains and who is gone, for each member: 0.25 s of 5,000.
 inline constexpr base::TimeNs kNewsPauseOfMember_ns = 50'000;
-inline constexpr std::size_t kNodesOfOneView = 500;  // in one message; a larger view is sent in several
+// Nodes named in large views that are on their way to all members, about 90 MB: less than the silence at 1 Gbit/s. Who is to be told
+// more waits, or the answers to all heartbeats would wait behind it. A member confirms a large view at once.
+inline constexpr std::size_t kNamedInFlightMax = 1'000'000;
+inline constexpr std::size_t kLargeView = 100;
+inline constexpr base::TimeNs kNewsRetry_ns = 50 * kMillisecond_ns;  // when not all could be told
+inline constexpr std::size_t kNodesOfOneView = 500;                  // in one message; a larger view is sent in several
 inline constexpr std::size_t kMembersMax = 10'000;
 inline constexpr std::size_t kStrangersMax = 1'000;  // connections that have not joined; more are closed
 inline constexpr std::size_t kDeadRemembered =

@@ -101,6 +101,7 @@ void Member::on_connected(std::uint64_t session, ConnectionId connection, TimeNs
   connection_ = connection;
   heard_ns_ = now_ns;
   published_ = 0;
+  view_version_ = 0;  // another head counts anew
   named_.clear();
   heartbeat_due_ns_ = now_ns + heartbeat_ns_;
   send_join();
@@ -222,6 +223,9 @@ void Member::take(const View& view) {
     known = node;
     effects_.node_changed(node);
   }
+  // The head waits for this before it sends others theirs.
+  const bool is_large = view.is_full || view.nodes.size() > kLargeView;
+  if (is_large && view.is_last && link_ == Link::kJoined) send_heartbeat();
 }
 
 void Member::lose_everything(const std::string& message) {

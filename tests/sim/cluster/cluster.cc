@@ -15,6 +15,9 @@ HeadOptions options_of(std::uint64_t life) {
   HeadOptions options;
   options.cluster = 0x1000 + life;  // only that of the first life counts
   options.view_nodes_max = 3;
+  options.named_in_flight_max = 25;
+  options.large_view = 1;
+  options.loads_told_each_pause = 8;
   options.news_pause_of_member_ns = 10 * kMillisecond;  // much happens in it
   options.unseen_max = 4;
   options.publish_queue_max = 6;

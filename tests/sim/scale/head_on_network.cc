@@ -4,7 +4,7 @@
 
 #include "cpu_clock.hpp"
 #include "heap.hpp"
-#include "message_sizes.hpp"
+#include "registry/message_codec.hpp"
 
 namespace rayx::sim {
 
@@ -48,20 +48,20 @@ void Disk::lose() {
 
 // ---- The head
 
-HeadOnNetwork::HeadOnNetwork(Events& events, Network& network, Disk& disk, Traffic& traffic, TimeNs call_ns,
+HeadOnNetwork::HeadOnNetwork(Events& events, Network& network, Disk& disk, Traffic& traffic, const Plan& plan,
                              HandedOut handed_out)
     : events_(events),
       network_(network),
       disk_(disk),
       traffic_(traffic),
-      call_ns_(call_ns),
+      plan_(plan),
       handed_out_(std::move(handed_out)),
       head_(new registry::Head({.cluster = 1}, *this)) {}
 
-TimeNs HeadOnNetwork::charged(const std::function<void()>& call) {
-  if (call_ns_ != 0) {
+TimeNs HeadOnNetwork::charged(const std::function<void()>& call, TimeNs fixed_ns) {
+  if (plan_.head_call_ns != 0) {
     call();
-    return call_ns_;
+    return fixed_ns;
   }
   const TimeNs before = thread_cpu_ns();
   call();
@@ -71,10 +71,12 @@ TimeNs HeadOnNetwork::charged(const std::function<void()>& call) {
 TimeNs HeadOnNetwork::begin(HostId host) {
   disk_.open([this](registry::BatchId batch) { push({Work::Kind::kPersisted, 0, 0, batch, {}}); });
   const std::vector<std::pair<std::string, std::string>> pairs(disk_.pairs().begin(), disk_.pairs().end());
-  const TimeNs cost = charged([&] {
-    const auto restored = head_->restore(pairs, events_.now());
-    RAYX_CHECK(restored, "a head cannot read what the one before wrote", restored.error().message);
-  });
+  const TimeNs cost = charged(
+      [&] {
+        const auto restored = head_->restore(pairs, events_.now());
+        RAYX_CHECK(restored, "a head cannot read what the one before wrote", restored.error().message);
+      },
+      plan_.head_call_ns);
   // It listens when it has read its records.
   is_busy_ = true;
   me_ = network_.attach(host, *this);
@@ -110,16 +112,20 @@ void HeadOnNetwork::next() {
   inbox_.pop_front();
   ++traffic_.calls;
   traffic_.waited_ns_max = std::max(traffic_.waited_ns_max, events_.now() - work.since);
+  TimeNs coding = 0;
   if (work.message) {
+    const std::string bytes = registry::encode(*work.message);  // as the member does
     Traffic::Sum& sum = traffic_.in[work.message->index()];
     ++sum.messages;
-    sum.bytes += encoded_bytes(*work.message);
+    sum.bytes += bytes.size();
+    coding += charged([&] { work.message = std::move(*registry::decode_to_head(bytes)); }, 0);
   }
-  const TimeNs deciding = charged([&] { decide(std::move(work)); });
-  count_said();
+  const TimeNs deciding = charged([&] { decide(std::move(work)); }, plan_.head_call_ns);
+  coding += charged([&] { count_said(); }, 0);
   traffic_.deciding_ns += deciding;
+  traffic_.coding_ns += coding;
   arm();
-  events_.after(deciding, [this, there = std::weak_ptr<bool>(is_there_)] {
+  events_.after(deciding + coding, [this, there = std::weak_ptr<bool>(is_there_)] {
     if (!there.expired()) next();
   });
 }
@@ -136,35 +142,44 @@ void HeadOnNetwork::decide(Work work) {
 }
 
 std::size_t HeadOnNetwork::bytes_of(const ToMemberPtr& message) {
-  if (message.use_count() == 1) return encoded_bytes(*message);  // nobody else is told this one
+  if (message.use_count() == 1) return registry::encode(*message).size();  // nobody else is told this one
   constexpr std::size_t kKeptMax = 64;
   if (sizes_.size() > kKeptMax) sizes_.clear();
   const auto [it, is_new] = sizes_.try_emplace(message);
-  if (is_new) it->second = encoded_bytes(*message);
+  if (is_new) it->second = registry::encode(*message).size();
   return it->second;
 }
 
 void HeadOnNetwork::count_said() {
-  for (const Said& it : said_) {
+  for (Said& it : said_) {
     if (it.message == nullptr) continue;
+    it.bytes = bytes_of(it.message);
     Traffic::Sum& sum = traffic_.out[it.message->index()];
     ++sum.messages;
-    sum.bytes += bytes_of(it.message);
+    sum.bytes += it.bytes;
     if (const auto* view = std::get_if<registry::View>(it.message.get())) traffic_.views_named += view->nodes.size();
   }
 }
 
 void HeadOnNetwork::let_out() {
   for (Said& it : std::exchange(said_, {})) {
-    if (it.message != nullptr) {
-      if (const auto* place = std::get_if<registry::PlaceActor>(it.message.get())) handed_out_(place->actor);
-      network_.send(me_, it.to, std::move(it.message));
-    } else if (it.to != 0) {
-      network_.close(me_, it.to);
-    } else {
+    if (it.to == 0) {
       disk_.write(it.batch, std::move(it.writes), traffic_);
+      continue;
     }
+    const double seconds = static_cast<double>(it.bytes) / plan_.link_bytes_per_second;
+    link_free_ = std::max(link_free_, events_.now()) + static_cast<TimeNs>(seconds * static_cast<double>(kSecond));
+    traffic_.queued_ns_max = std::max(traffic_.queued_ns_max, link_free_ - events_.now());
+    events_.at(link_free_, [this, there = std::weak_ptr<bool>(is_there_), said = std::move(it)]() mutable {
+      if (!there.expired()) leave(std::move(said));
+    });
   }
+}
+
+void HeadOnNetwork::leave(Said said) {
+  if (said.message == nullptr) return network_.close(me_, said.to);
+  if (const auto* place = std::get_if<registry::PlaceActor>(said.message.get())) handed_out_(place->actor);
+  network_.send(me_, said.to, std::move(said.message));
 }
 
 void HeadOnNetwork::arm() {

@@ -1,5 +1,6 @@
 // The head's process when its own time counts: what comes in waits until it is done with what came before, each call takes as
-// long as the head needs for it, and what it says leaves when that is over. Its disk commits all that waits at once.
+// long as the head needs for it, and what it says leaves when that is over and the link of its host has taken what was said
+// before. Its disk commits all that waits at once.
 #pragma once
 
 #include <cstdint>
@@ -46,8 +47,8 @@ class Disk {
 class HeadOnNetwork final : public EndpointOf<registry::ToHead>, private registry::HeadEffects {
  public:
   using HandedOut = std::function<void(registry::ActorId)>;
-  // `traffic` is counted on; `call_ns` as in Plan.
-  HeadOnNetwork(Events& events, Network& network, Disk& disk, Traffic& traffic, TimeNs call_ns, HandedOut handed_out);
+  // `traffic` is counted on.
+  HeadOnNetwork(Events& events, Network& network, Disk& disk, Traffic& traffic, const Plan& plan, HandedOut handed_out);
 
   // Returns the CPU time that reading its records took.
   TimeNs begin(HostId host);
@@ -71,6 +72,7 @@ class HeadOnNetwork final : public EndpointOf<registry::ToHead>, private registr
     ToMemberPtr message;  // nothing: to be closed, or a batch for the disk
     registry::BatchId batch = 0;
     std::vector<registry::Write> writes;
+    std::size_t bytes = 0;
   };
 
   // Endpoint
@@ -83,30 +85,31 @@ class HeadOnNetwork final : public EndpointOf<registry::ToHead>, private registr
   }
   // HeadEffects
   void send(ConnectionId to, registry::ToMember message) override {
-    said_.push_back({to, std::make_shared<const registry::ToMember>(std::move(message)), 0, {}});
+    said_.push_back({to, std::make_shared<const registry::ToMember>(std::move(message)), 0, {}, 0});
   }
   void send_shared(ConnectionId to, const registry::SharedMessage& message) override {
-    said_.push_back({to, message, 0, {}});
+    said_.push_back({to, message, 0, {}, 0});
   }
-  void close(ConnectionId connection) override { said_.push_back({connection, nullptr, 0, {}}); }
+  void close(ConnectionId connection) override { said_.push_back({connection, nullptr, 0, {}, 0}); }
   void persist(registry::BatchId batch, std::vector<registry::Write> writes) override {
-    said_.push_back({0, nullptr, batch, std::move(writes)});
+    said_.push_back({0, nullptr, batch, std::move(writes), 0});
   }
 
   void push(Work work);
   void next();
-  TimeNs charged(const std::function<void()>& call);
+  TimeNs charged(const std::function<void()>& call, TimeNs fixed_ns);
   void decide(Work work);
   void count_said();
   std::size_t bytes_of(const ToMemberPtr& message);
   void let_out();
+  void leave(Said said);
   void arm();
 
   Events& events_;
   Network& network_;
   Disk& disk_;
   Traffic& traffic_;
-  const TimeNs call_ns_;
+  const Plan plan_;
   const HandedOut handed_out_;
   EndpointId me_ = 0;
   std::unique_ptr<registry::Head> head_;
@@ -114,6 +117,7 @@ class HeadOnNetwork final : public EndpointOf<registry::ToHead>, private registr
   std::vector<Said> said_;
   std::map<ToMemberPtr, std::size_t> sizes_;  // of what was said to many: its bytes are made once
   bool is_busy_ = false;
+  TimeNs link_free_ = 0;  // when it has taken all that was said
   TimeNs armed_ = base::kNever;
   const std::shared_ptr<bool> is_there_ = std::make_shared<bool>(true);
 };

@@ -1,6 +1,6 @@
 // Runs clusters of the sizes that are asked for and prints what they cost their head, as tables in Markdown.
 //
-//   scale [--nodes 10,100,1000,5000] [--seconds 60] [--seed 1]
+//   scale [--nodes 10,100,1000,5000] [--seconds 60] [--seed 1] [--gbit 10]
 //
 // Status 1: something that must hold did not; it is printed to stderr.
 #include <cstdlib>
@@ -21,10 +21,13 @@ int main(int argc, char** argv) {
       sizes = value;
     } else if (name == "--seconds") {
       plan.steady_ns = std::strtoll(value.c_str(), nullptr, 10) * rayx::sim::kSecond;
+    } else if (name == "--gbit") {
+      plan.link_bytes_per_second = std::strtod(value.c_str(), nullptr) * 1e9 / 8;
     } else if (name == "--seed") {
       plan.seed = std::strtoull(value.c_str(), nullptr, 10);
     } else {
-      std::cerr << "rayx: scale does not know " << name << "; it takes --nodes N,N,…, --seconds S and --seed N\n";
+      std::cerr << "rayx: scale does not know " << name
+                << "; it takes --nodes N,N,…, --seconds S, --seed N and --gbit G\n";
       return 2;
     }
   }

@@ -97,8 +97,9 @@ std::string steady_table(const std::vector<Report>& reports) {
   table.row("of it deciding; making and reading bytes", [](const Report& it) {
     return percent(it, it.steady.deciding_ns) + "; " + percent(it, it.steady.coding_ns);
   });
-  table.row("longest wait of a message for the head, ms",
-            [](const Report& it) { return milliseconds(it.steady.waited_ns_max); });
+  table.row("longest wait for the head; for its link, ms", [](const Report& it) {
+    return milliseconds(it.steady.waited_ns_max) + "; " + milliseconds(it.steady.queued_ns_max);
+  });
   table.row("**create to handed out**, ms: p50 / p99 / max", [](const Report& it) { return text(it.handed_out); });
   table.row("**create to alive**, ms: p50 / p99 / max", [](const Report& it) { return text(it.alive); });
   table.row("commits of the disk a second; kB a second", [](const Report& it) {
@@ -110,10 +111,13 @@ std::string steady_table(const std::vector<Report>& reports) {
 std::string mass_table(const std::vector<Report>& reports) {
   Table table("all at once", reports);
   const auto costs = [&](MassEvent Report::*event) {
-    table.row("– CPU of the head, s; MB from it; longest wait for it, ms", [event](const Report& it) {
+    table.row("– CPU of the head, s; MB from it", [event](const Report& it) {
       const Traffic& traffic = (it.*event).traffic;
-      return number(static_cast<double>(traffic.busy_ns()) / kNsOfSecond) + "; " + megabytes(traffic.all_out().bytes) +
-             "; " + milliseconds(traffic.waited_ns_max);
+      return number(static_cast<double>(traffic.busy_ns()) / kNsOfSecond) + "; " + megabytes(traffic.all_out().bytes);
+    });
+    table.row("– longest wait for the head; for its link, ms", [event](const Report& it) {
+      const Traffic& traffic = (it.*event).traffic;
+      return milliseconds(traffic.waited_ns_max) + "; " + milliseconds(traffic.queued_ns_max);
     });
   };
   table.row("**all nodes join at once**: until each is a member and knows all, s",

@@ -27,6 +27,7 @@ struct Plan {
   int views_kept = 50;
 
   TimeNs one_way_ns = 200'000;            // mean; from a sixth to eleven sixths of it
+  double link_bytes_per_second = 1.25e9;  // of the head's host, to all: 10 Gbit
   TimeNs commit_ns = 1'000'000;           // of the disk, for all that waits by then
   TimeNs actor_start_ns = 5'000'000;      // its process and its constructor
   TimeNs actor_life_ns = 20'000'000'000;  // mean
@@ -64,6 +65,7 @@ struct Traffic {
   std::uint64_t commits = 0;
   std::uint64_t written_bytes = 0;
   TimeNs waited_ns_max = 0;  // of what came in, until the head came to it
+  TimeNs queued_ns_max = 0;  // of what the head said, until the link had taken it
 
   Sum all_in() const;
   Sum all_out() const;

@@ -15,6 +15,10 @@ Run::Run(const Plan& plan)
 
 Report Run::run() {
   join();
+  if (nodes_.size() < static_cast<std::size_t>(plan_.nodes) / 2 || drivers_.empty()) {
+    fail("there is no cluster: most were given up while all joined");
+    return report_;
+  }
   make_many_actors();
   steady();
   lose_rack();
@@ -40,7 +44,7 @@ void Run::steady() {
   begin_load();
   begin_churn();
   run_for(plan_.steady_ns / 2);
-  traffic_.waited_ns_max = 0;
+  traffic_.waited_ns_max = traffic_.queued_ns_max = 0;
   const Traffic before = traffic_;
   const TimeNs from = now();
   run_for(plan_.steady_ns);

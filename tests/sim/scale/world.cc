@@ -16,7 +16,7 @@ std::string service_name(std::uint64_t number) { return std::to_string(number) +
 }  // namespace
 
 void Run::start_head() {
-  head_ = std::make_unique<HeadOnNetwork>(events_, network_, disk_, traffic_, plan_.head_call_ns,
+  head_ = std::make_unique<HeadOnNetwork>(events_, network_, disk_, traffic_, plan_,
                                           [this](registry::ActorId actor) { on_handed_out(actor); });
   report_.restore_ns = head_->begin(kHeadHost);
 }
@@ -158,7 +158,7 @@ bool Run::run_until(TimeNs limit, const std::function<bool()>& is_done) {
 
 MassEvent Run::measured(const std::function<bool()>& is_done) {
   const TimeNs start = now();
-  traffic_.waited_ns_max = 0;
+  traffic_.waited_ns_max = traffic_.queued_ns_max = 0;
   const Traffic before = traffic_;
   const bool is_over = run_until(now() + kLimit, is_done);
   return {is_over ? now() - start : base::kNever, traffic_.since(before)};

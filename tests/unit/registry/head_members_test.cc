@@ -251,6 +251,42 @@ TEST_F(ManyMembers, WhoJoinTogetherShareTheirView) {
   EXPECT_EQ(named, 20u);
 }
 
+TEST_F(ManyMembers, WaitForTheirViewsWhileOthersAreOnTheirWay) {
+  options.named_in_flight_max = 2;
+  start_head();
+  join(kNodeA);
+  join(kNodeB);
+  join(kDriver);
+  EXPECT_EQ(count<View>(kNodeA), 1);
+  EXPECT_EQ(count<View>(kNodeB), 0);
+  EXPECT_EQ(count<Joined>(kNodeB), 1) << "a member it is";
+  Heartbeat seen;
+  seen.view_seen = last<View>(kNodeA)->version;
+  tell(kNodeA, seen);
+  EXPECT_EQ(last<View>(kNodeB)->is_full, true);
+  EXPECT_EQ(count<View>(kDriver), 0);
+  closes(kNodeB);  // it will never see it
+  EXPECT_EQ(last<View>(kDriver)->is_full, true);
+}
+
+TEST_F(ManyMembers, AreNotToldAgainOfAllWhenOnlyLoadsHaveChangedSince) {
+  join(kNodeA);
+  join(kNodeB);
+  pass(kSecond, {kNodeA, kNodeB});
+  Heartbeat busy;
+  busy.load.used_by_tasks = cpus(1);
+  tell(kNodeA, busy);
+  join(kDriver);
+  const JobId job = start_job();  // whose driver is shown to A before the round
+  request(kNodeA, 1, LookUpJob{job});
+  request(kNodeB, 1, LookUpJob{job});
+  tell(kNodeA, Heartbeat{});
+  pass(kSecond, {kNodeA, kNodeB, kDriver});
+  join(kNodeC);
+  EXPECT_EQ(last<View>(kNodeA)->nodes.size(), 1u);
+  EXPECT_EQ(last<View>(kNodeB)->nodes.size(), 1u);
+}
+
 TEST_F(ManyMembers, AreToldOfLoadsInOneMessageForAll) {
   for (std::uint64_t node = 1; node <= 20; ++node) join(NodeId{node});
   std::vector<NodeId> all;

@@ -105,7 +105,8 @@ TEST_F(MemberTest, JoinsAndSaysThatItLives) {
     pass(kHeartbeat_ns);
     told(HeartbeatSeen{});
   }
-  EXPECT_EQ(all<Heartbeat>().size(), 4u);
+  EXPECT_EQ(all<Heartbeat>().size(), 1u + 4u) << "the first one says that it has its view";
+  EXPECT_EQ(all<Heartbeat>().at(0).view_seen, 1u);
   EXPECT_THAT(log, IsEmpty());
 }
 
