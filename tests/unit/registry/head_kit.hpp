@@ -34,7 +34,8 @@ class HeadTest : public testing::Test, public HeadEffects {
     said.clear();
     waiting.clear();
     head.emplace(options, *this);
-    ASSERT_TRUE(head->restore({disk.begin(), disk.end()}, now));
+    const Result<void> restored = head->restore({disk.begin(), disk.end()}, now);
+    ASSERT_TRUE(restored) << restored.error().message;
     settle();
   }
 
