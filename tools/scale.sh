@@ -48,7 +48,8 @@ import sys
 block = sys.argv[1]
 with open("docs/scale.md", encoding="utf-8") as file:
     text = file.read()
-content = f"<!-- {block}: written by tools/scale.sh -->\n{os.environ['RAYX_MADE_BY']}\n{os.environ['RAYX_FAILURES']}\n{os.environ['RAYX_TABLES']}\n<!-- end -->"
+head = "\n".join(filter(None, [os.environ["RAYX_MADE_BY"], os.environ["RAYX_FAILURES"]]))
+content = f"<!-- {block}: written by tools/scale.sh -->\n{head}\n\n{os.environ['RAYX_TABLES']}\n<!-- end -->"
 text, count = re.subn(rf"<!-- {block}: .*?<!-- end -->", lambda _: content, text, flags=re.DOTALL)
 if count != 1:
     sys.exit(f"rayx: docs/scale.md has {count} blocks called \"{block}\"; it must have one")
