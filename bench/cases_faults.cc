@@ -1,7 +1,11 @@
 // What befalls another node while a program works on it: it is killed, its link is cut, strangers flood its port.
+#include <poll.h>
+#include <unistd.h>
+
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -13,7 +17,8 @@
 namespace bench {
 namespace {
 
-std::uint64_t for_ever() {
+std::uint64_t for_ever(const std::string& begun) {
+  std::ofstream(begun) << ::getpid();
   for (;;) ::pause();
 }
 
@@ -22,7 +27,13 @@ template <class Blow>
 double ms_until_noticed(Blow blow) {
   const rayx::Runtime runtime = rayx::init();
   value_of(rayx::get(rayx::remote<next_number>(std::uint64_t{0})));
-  const auto lost = rayx::remote<for_ever>(rayx::TaskOptions{.max_retries = 0});
+  // A task that has not begun there would wait for another node.
+  const std::string begun =
+      (std::filesystem::temp_directory_path() / ("rayx-bench-begun-" + std::to_string(::getpid()))).string();
+  std::filesystem::remove(begun);
+  const auto lost = rayx::remote<for_ever>(rayx::TaskOptions{.max_retries = 0}, begun);
+  while (!std::filesystem::exists(begun)) ::poll(nullptr, 0, 1);
+  std::filesystem::remove(begun);
   bool was_noticed = false;
   const double seconds = seconds_of([&] {
     blow();
