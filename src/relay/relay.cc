@@ -177,6 +177,7 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
 }
 
 std::uint64_t Relay::largest_node_units() {
+  if (cpu_units_ != 0) return 0;  // what its lanes hold it does itself
   const Lock lock(mutex_);
   std::uint64_t largest = 0;
   for (const auto& [id, peer] : peers_)

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "worker/client.hpp"
+#include "worker/cpus_text.hpp"
 
 namespace rayx::worker {
 
@@ -32,9 +33,8 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
   const double cpus = options == nullptr ? 0 : options->num_cpus;
   std::uint64_t words[3] = {};
   std::memcpy(words, name.data(), std::min(name.size(), sizeof(words)));
-  const NodeAsker::Answer answer =
-      node_.ask(NodeQuestion::kCreateActor, static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5), words[0], words[1],
-                words[2]);
+  const auto units = static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5);
+  const NodeAsker::Answer answer = node_.ask(NodeQuestion::kCreateActor, units, words[0], words[1], words[2]);
   if (answer.answer != NodeAnswer::kOk) {
     give_back_arguments(call.arguments);
     Error error{ErrorCode::kShuttingDown, "rayx: actor<" + name + ">: the runtime is shutting down"};
@@ -44,10 +44,9 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
                    " actors are alive, which is the limit of a node. Drop handles that are not needed"};
     } else if (answer.answer ==
                NodeAnswer::kInfeasible) {  // of a cluster whose nodes make no room for actors of others
-      error = {ErrorCode::kInvalidArgument, "rayx: actor<" + name + ">: it needs " + std::to_string(cpus) +
+      error = {ErrorCode::kInvalidArgument, "rayx: actor<" + name + ">: it needs " + cpus_text(units) +
                                                 " CPUs, and the node on which it would live gives " +
-                                                std::to_string(answer.value / shm::kCpuUnits) +
-                                                ". Ask for fewer (ActorOptions::num_cpus)"};
+                                                cpus_text(answer.value) + ". Ask for fewer (ActorOptions::num_cpus)"};
     }
     failure = std::make_unique<Error>(std::move(error));
     return nullptr;

@@ -4,6 +4,7 @@
 
 #include "base/clock.hpp"
 #include "worker/client.hpp"
+#include "worker/cpus_text.hpp"
 #include "worker/lent_cpu.hpp"
 
 namespace rayx::worker {
@@ -24,15 +25,6 @@ constexpr std::uint64_t kOneCpu = shm::kCpuUnits;
 constexpr std::uint64_t kNameUnit_bytes = 64;  // see kRecordIsNamed
 
 std::uint64_t units_of(double cpus) { return static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5); }
-
-// 10000: "1", 5000: "0.5".
-std::string cpus_text(std::uint64_t units) {
-  std::string text = std::to_string(units / shm::kCpuUnits);
-  if (units % shm::kCpuUnits == 0) return text;
-  std::string fraction = std::to_string(shm::kCpuUnits + units % shm::kCpuUnits).substr(1);
-  fraction.erase(fraction.find_last_not_of('0') + 1);
-  return text + '.' + fraction;
-}
 
 }  // namespace
 

@@ -87,7 +87,7 @@ class Program {
   std::vector<ObjectRef<Thing>> some(std::vector<int>& ids, std::size_t max) {
     std::vector<ObjectRef<Thing>> refs;
     for (std::size_t count = pool_.empty() ? 0 : pick(max + 1); count != 0; --count) {
-      const auto& [id, ref] = pool_[pick(pool_.size())];
+      const auto [id, ref] = pool_[pick(pool_.size())];
       ids.push_back(id);
       refs.push_back(ref);
     }
@@ -136,7 +136,7 @@ class Program {
       ASSERT_EQ(back.size(), ids.size());
       for (std::size_t i = 0; i < ids.size(); ++i) pool_.emplace_back(ids[ids.size() - 1 - i], back[i]);
     } else if (what < 70) {
-      const auto& [id, ref] = pool_[pick(pool_.size())];
+      const auto [id, ref] = pool_[pick(pool_.size())];
       std::vector<std::size_t> path;
       const int end = walk(id, path);
       const int expected = end + static_cast<int>(known_.at(end).payload);
@@ -145,7 +145,7 @@ class Program {
                                           : rayx::remote<follow>(rayx::TaskOptions{.max_retries = 0}, ref, path),
                           expected);
     } else if (what < 75) {
-      const auto& [id, ref] = pool_[pick(pool_.size())];
+      const auto [id, ref] = pool_[pick(pool_.size())];
       Thing thing;
       if (!get_into(ref, thing)) return;
       EXPECT_EQ(thing.id, id);
