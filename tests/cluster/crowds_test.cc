@@ -25,22 +25,19 @@ namespace {
 
 using kit::RawSocket;
 
-constexpr std::size_t kOfItsOwn =
-    6;  // descriptors that a node may need more at one time than at another, as for one more worker
-
 TEST_F(Hostile, ManyThatSayNothingTakeNoPlaceOfAnybody) {
   constexpr std::size_t kMany = 400;
   start();
-  const std::size_t descriptors = kit::count_descriptors(node().pid());
+  const std::size_t sockets = kit::count_sockets(node().pid());
   std::vector<RawSocket> silent;
   for (std::size_t i = 0; i < kMany; ++i) silent.emplace_back(address_);
   expect_refused_with("have not finished their handshake");
   kit::Program next(variable("RAYX_LINKS_PROGRAM"), with_cluster({"count"}));
   ASSERT_TRUE(next.wait().has_value());
   EXPECT_EQ(next.out(), "node a\n") << next.err();
-  EXPECT_LE(kit::count_descriptors(node().pid()), descriptors + wire::kHandshakesMax);
+  EXPECT_LE(kit::count_sockets(node().pid()), sockets + wire::kHandshakesMax);
   silent.clear();
-  EXPECT_TRUE(kit::eventually([&] { return kit::count_descriptors(node().pid()) <= descriptors + kOfItsOwn; }));
+  EXPECT_TRUE(kit::eventually([&] { return kit::count_sockets(node().pid()) <= sockets; }));
   EXPECT_LE(count_refusals(), 4);
   expect_unharmed();
 }
@@ -64,10 +61,8 @@ TEST_F(Hostile, AFloodOfHandshakesKeepsNobodyOutAndLeavesNothing) {
   const char* const given = ::getenv("RAYX_FLOOD_SECONDS");
   const int seconds = given == nullptr ? 2 : std::atoi(given);
   start();
-  const std::size_t descriptors = kit::count_descriptors(node().pid());
-  const auto forgets_all = [&] {
-    return kit::eventually([&] { return kit::count_descriptors(node().pid()) <= descriptors + kOfItsOwn; });
-  };
+  const std::size_t sockets = kit::count_sockets(node().pid());
+  const auto forgets_all = [&] { return kit::eventually([&] { return kit::count_sockets(node().pid()) <= sockets; }); };
   const auto greeting = wire::encode_opening({});
   const std::string opening(reinterpret_cast<const char*>(greeting.data()), greeting.size());
   std::string proof(wire::kProofBytes, '\0');

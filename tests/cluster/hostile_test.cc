@@ -95,12 +95,12 @@ TEST_F(Hostile, AStrangerIsRefusedInWords) {
 
 TEST_F(Hostile, AStrangerThatStopsHalfWayIsForgotten) {
   start();
-  const std::size_t descriptors = kit::count_descriptors(node().pid());
+  const std::size_t sockets = kit::count_sockets(node().pid());
   RawSocket peer(address_);
   peer.send("rayxwire\1");
   EXPECT_TRUE(peer.read_to_the_end().empty());
   expect_refused_with("did not finish the handshake");
-  EXPECT_TRUE(kit::eventually([&] { return kit::count_descriptors(node().pid()) <= descriptors + 2; }));
+  EXPECT_TRUE(kit::eventually([&] { return kit::count_sockets(node().pid()) <= sockets; }));
   expect_unharmed();
 }
 

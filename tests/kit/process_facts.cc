@@ -47,6 +47,8 @@ std::size_t count_descriptors(pid_t pid) {
   return count;
 }
 
+std::size_t count_sockets(pid_t pid) { return sockets_of(pid).size(); }
+
 std::size_t resident_bytes(pid_t pid) {
   std::ifstream file(folder_of(pid) + "/statm");
   std::size_t all = 0;
