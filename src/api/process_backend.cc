@@ -20,15 +20,15 @@ namespace {
 // Where a driver's tasks run: its own node, or, in a cluster, a node without CPUs and the relay that hands them to others.
 struct Home {
   std::unique_ptr<node::Node> alone;
+  std::unique_ptr<host::Cluster> cluster;  // outlives the site
   std::unique_ptr<relay::Site> site;
-  std::unique_ptr<host::Cluster> cluster;
 
   node::Node& node() const { return alone != nullptr ? *alone : site->node(); }
   void leave() noexcept {
-    cluster.reset();
     if (alone != nullptr) {
       alone->stop();
     } else {
+      cluster->leave();
       site->stop();
     }
   }
@@ -102,18 +102,26 @@ std::unique_ptr<Backend> join_cluster(const Config& config, node::NodeConfig nod
   site_config.submit_timeout = cluster_config.submit_timeout;
   site_config.pending_max = cluster_config.pending_max;
   Home home;
+  Result<std::unique_ptr<host::Cluster>> cluster = host::Cluster::create(cluster_config);
+  if (!cluster) {
+    failure = std::make_unique<Error>(std::move(cluster).error());
+    return nullptr;
+  }
+  home.cluster = std::move(*cluster);
+  site_config.node_id = home.cluster->node_id();
+  site_config.places = &home.cluster->places();
   Result<std::unique_ptr<relay::Site>> site = relay::Site::start(std::move(site_config));
   if (!site) {
     failure = std::make_unique<Error>(std::move(site).error());
     return nullptr;
   }
   home.site = std::move(*site);
-  Result<std::unique_ptr<host::Cluster>> cluster = host::Cluster::join(*home.site, cluster_config);
-  if (!cluster) {
-    failure = std::make_unique<Error>(std::move(cluster).error());
+  Result<void> joined = home.cluster->join(*home.site);
+  if (!joined) {
+    home.leave();
+    failure = std::make_unique<Error>(std::move(joined).error());
     return nullptr;
   }
-  home.cluster = std::move(*cluster);
   return std::make_unique<DriverBackend>(std::move(home), std::move(numbers), config);
 }
 

@@ -47,15 +47,17 @@ struct Cluster::Beginning {
   }
 };
 
-Cluster::Cluster(relay::Site& mine, std::unique_ptr<Network> network, std::shared_ptr<SiteClient::About> about,
+Cluster::Cluster(wire::Endpoint head, std::unique_ptr<Network> network, std::shared_ptr<SiteClient::About> about,
                  wire::Token token)
-    : mine_(mine),
+    : head_(std::move(head)),
       network_(std::move(network)),
+      node_id_(random_node_id()),
+      places_(network_->loop(), *this),
       about_(std::move(about)),
       token_(std::move(token)),
       beginning_(std::make_shared<Beginning>()) {}
 
-Result<std::unique_ptr<Cluster>> Cluster::join(relay::Site& mine, const ClusterConfig& config) {
+Result<std::unique_ptr<Cluster>> Cluster::create(const ClusterConfig& config) {
   Result<wire::Endpoint> head = wire::Endpoint::parse(config.address);
   if (!head)
     return Error{
@@ -82,37 +84,39 @@ Result<std::unique_ptr<Cluster>> Cluster::join(relay::Site& mine, const ClusterC
 
   Result<std::unique_ptr<Network>> network = Network::start();
   if (!network) return std::move(network).error();
-  std::unique_ptr<Cluster> cluster(new Cluster(mine, std::move(*network), std::move(about), std::move(**token)));
-  std::future<Result<void>> outcome = cluster->beginning_->outcome.get_future();
-  cluster->network_->call([&] { cluster->start(*head); });
+  return std::unique_ptr<Cluster>(
+      new Cluster(std::move(*head), std::move(*network), std::move(about), std::move(**token)));
+}
+
+Result<void> Cluster::join(relay::Site& mine) {
+  mine_ = &mine;
+  std::future<Result<void>> outcome = beginning_->outcome.get_future();
+  network_->call([this] { start(); });
   // The program may have to be sent first, which takes as long as it takes; silence of a node ends its part of it.
   const auto give_up_after = [&](std::chrono::seconds time, bool (*is_hopeless)(const Cluster&)) {
     if (outcome.wait_for(time) == std::future_status::ready) return;
-    cluster->network_->call([&] {
-      if (!is_hopeless(*cluster)) return;
-      cluster->beginning_->tell(Error{ErrorCode::kTimeout, "rayx: init: no head was found at " + head->text() +
-                                                               " within " + std::to_string(time.count()) +
-                                                               " s. Is `rayx start --head` running there? " +
-                                                               cluster->beginning_->problem});
+    network_->call([&] {
+      if (!is_hopeless(*this)) return;
+      beginning_->tell(Error{ErrorCode::kTimeout, "rayx: init: no head was found at " + head_.text() + " within " +
+                                                      std::to_string(time.count()) +
+                                                      " s. Is `rayx start --head` running there? " + beginning_->problem});
     });
   };
   give_up_after(kNobodyTimeout,
                 [](const Cluster& it) { return !it.beginning_->is_view_complete && !it.beginning_->problem.empty(); });
   give_up_after(kJoinTimeout - kNobodyTimeout,
                 [](const Cluster& it) { return !it.has_job_ || !it.beginning_->is_view_complete; });
-  Result<void> begun = outcome.get();
-  if (!begun) return std::move(begun).error();
-  return cluster;
+  return outcome.get();
 }
 
-void Cluster::start(const wire::Endpoint& head) {
+void Cluster::start() {
   registry::Identity identity;
-  identity.node = random_node_id();
+  identity.node = node_id_;
   identity.kind = registry::MemberKind::kDriver;
   identity.name = host_name();
   identity.pid = static_cast<std::uint32_t>(::getpid());
   head::MemberHandler& handler = *this;
-  member_ = std::make_unique<head::MemberLink>(network_->loop(), head,
+  member_ = std::make_unique<head::MemberLink>(network_->loop(), head_,
                                                wire::LinkConfig{token_, wire::TlsPolicy::kOffLoopback, {}, {}},
                                                std::move(identity), handler);
   member_->start();
@@ -136,7 +140,8 @@ void Cluster::start_job() {
           Error{ErrorCode::kSystemError, "rayx: init: the head does not take the job: " + answer.message});
     has_job_ = true;
     about_->open.job = job->job;
-    mine_.relay().expect_peers(true);
+    mine_->relay().expect_peers(true);
+    places_.open(job->job, mine_->relay());
     for (const auto& [id, node] : nodes_) open_site(id);
     look_whether_begun();
   });
@@ -149,7 +154,7 @@ void Cluster::is_over(const std::string& message) {
   if (is_ending_) return;
   warn("this program is not part of the cluster any more: " + message);
   drop_all(message);
-  mine_.relay().expect_peers(false, message);
+  if (mine_ != nullptr) mine_->relay().expect_peers(false, message);
 }
 
 void Cluster::head_is_away(const Error& error) {
@@ -176,7 +181,7 @@ void Cluster::open_site(registry::NodeId id) {
     return warn("node " + node.view.name + " has the address \"" + node.view.address +
                 "\": " + endpoint.error().message);
   if (!beginning_->is_told) beginning_->open.insert(id);
-  node.client = std::make_shared<SiteClient>(*network_, mine_, about_, id);
+  node.client = std::make_shared<SiteClient>(*network_, *mine_, about_, id);
   const SiteClient* const client = node.client.get();
   node.client->begin(
       *endpoint, token_, wire::TlsPolicy::kOffLoopback,
@@ -212,12 +217,13 @@ void Cluster::try_later(Node& node, registry::NodeId id) {
   node.timer = network_->loop().call_after(node.pause, [this, id] { open_site(id); });
 }
 
-void Cluster::drop_node(registry::NodeId id, const std::string&) {
+void Cluster::drop_node(registry::NodeId id, const std::string& why) {
   const auto found = nodes_.find(id);
   if (found == nodes_.end()) return;
   network_->loop().cancel(found->second.timer);
   if (found->second.client != nullptr) found->second.client->end();
   nodes_.erase(found);
+  if (mine_ != nullptr) mine_->relay().peer_failed(id, why);
   if (nodes_.empty() && beginning_->is_told && !is_ending_ && member_->member().is_joined())
     warn("the cluster has no node at present: tasks wait for one");
   if (beginning_->open.erase(id) > 0) look_whether_begun();
@@ -225,6 +231,17 @@ void Cluster::drop_node(registry::NodeId id, const std::string&) {
 
 void Cluster::drop_all(const std::string& why) {
   while (!nodes_.empty()) drop_node(nodes_.begin()->first, why);
+}
+
+// A driver has links to all nodes, or is about to have them.
+void Cluster::need_peer(base::JobId, base::NodeId node) {
+  if (!nodes_.contains(node) && mine_ != nullptr) mine_->relay().peer_failed(node, "the cluster has no such node");
+}
+
+void Cluster::actor_changed(const registry::ActorState& state) {
+  if (!places_.watches(state.actor) || mine_ == nullptr) return;
+  if (state.phase == registry::ActorPhase::kDead) places_.forget(state.actor);
+  mine_->relay().actor_changed(state);
 }
 
 void Cluster::look_whether_begun() {
@@ -245,7 +262,8 @@ void Cluster::left() {
   if (has_left_) std::exchange(has_left_, nullptr)();
 }
 
-Cluster::~Cluster() {
+void Cluster::leave() {
+  if (mine_ == nullptr) return;
   // Nodes end the job's processes, and what those printed arrives. A node that does not answer is left to the head.
   constexpr std::chrono::seconds kSitesTimeout{5};
   constexpr std::chrono::seconds kHeadTimeout{1};
@@ -272,6 +290,8 @@ Cluster::~Cluster() {
     for (auto& [id, node] : nodes_)
       if (node.client != nullptr) node.client->end();
     nodes_.clear();
+    places_.close();
+    mine_ = nullptr;
     if (member_ == nullptr || !member_->member().is_joined()) return farewell->set_value();
     has_left_ = [farewell] { farewell->set_value(); };
     member_->member().leave("the program has ended");
@@ -280,5 +300,7 @@ Cluster::~Cluster() {
   network_->call([this] { member_.reset(); });
   network_->call([] {});  // what the ends have posted
 }
+
+Cluster::~Cluster() { leave(); }
 
 }  // namespace rayx::host

@@ -13,6 +13,7 @@
 #include "head/member_link.hpp"
 #include "host/network.hpp"
 #include "host/site_client.hpp"
+#include "host/site_places.hpp"
 #include "relay/site.hpp"
 
 namespace rayx::host {
@@ -24,13 +25,19 @@ struct ClusterConfig {
   std::size_t pending_max = 1'000'000;
 };
 
-class Cluster final : private head::MemberHandler {
+class Cluster final : private head::MemberHandler, private SitePlaces::Host {
  public:
-  // The program is described, sent to the nodes that lack it, and started there: some 10 ms where it has run before. The token is
-  // taken from the environment. Returns when every node that the cluster has now is ready, or has said why it will not be; an error
-  // if none is. `mine` outlives the cluster.
-  static Result<std::unique_ptr<Cluster>> join(relay::Site& mine, const ClusterConfig& config);
-  // Tasks that are elsewhere are lost to the relay of `mine`.
+  // The program is described; the token is taken from the environment. Nothing is said to anybody yet.
+  static Result<std::unique_ptr<Cluster>> create(const ClusterConfig& config);
+  // What the driver's own site is to be started with.
+  relay::Places& places() { return places_; }
+  base::NodeId node_id() const { return node_id_; }
+  // Joins the cluster, sends the program to the nodes that lack it, and starts it there: some 10 ms where it has run before. Returns when
+  // every node that the cluster has now is ready, or has said why it will not be; an error if none is.
+  Result<void> join(relay::Site& mine);
+  // Before the end of the site. Tasks that are elsewhere are lost to its relay.
+  void leave();
+  // After the end of the site.
   ~Cluster();
   Cluster(const Cluster&) = delete;
   Cluster& operator=(const Cluster&) = delete;
@@ -46,11 +53,11 @@ class Cluster final : private head::MemberHandler {
     bool is_told_of = false;  // the user has heard why there is no site
   };
 
-  Cluster(relay::Site& mine, std::unique_ptr<Network> network, std::shared_ptr<SiteClient::About> about,
+  Cluster(wire::Endpoint head, std::unique_ptr<Network> network, std::shared_ptr<SiteClient::About> about,
           wire::Token token);
 
   // Loop's thread.
-  void start(const wire::Endpoint& head);
+  void start();
   void start_job();
   void open_site(registry::NodeId id);
   void site_was_answered(registry::NodeId id, Result<void> outcome);
@@ -65,7 +72,7 @@ class Cluster final : private head::MemberHandler {
   void end_actor(registry::ActorId, registry::Incarnation, registry::EndCause) override {}
   void job_ended(registry::JobId job, const std::string& why) override;
   void job_over(registry::JobId) override {}
-  void actor_changed(const registry::ActorState&) override {}
+  void actor_changed(const registry::ActorState& state) override;
   void published(const registry::Published&) override {}
   void missed(const std::string&, std::optional<std::uint64_t>) override {}
   void drain(base::TimeNs, const std::string&) override {}
@@ -75,8 +82,15 @@ class Cluster final : private head::MemberHandler {
   void head_is_away(const Error& error) override;
   void is_joined() override;
 
-  relay::Site& mine_;
+  head::MemberLink* member() override { return member_.get(); }
+  void need_peer(base::JobId job, base::NodeId node) override;
+  void actor_was_ended(base::ActorId, registry::Incarnation) override {}
+
+  const wire::Endpoint head_;
   const std::unique_ptr<Network> network_;
+  const base::NodeId node_id_;
+  SitePlaces places_;
+  relay::Site* mine_ = nullptr;  // from join to leave
   const std::shared_ptr<SiteClient::About> about_;
   const wire::Token token_;
   std::unique_ptr<head::MemberLink> member_;

@@ -114,6 +114,13 @@ void Daemon::on_link(std::unique_ptr<wire::Link> link) {
     servers_.emplace(server.get(), server);
     return server->open();
   }
+  if (const std::optional<PeerHello> peer = decode_peer_hello(hello)) {
+    if (member_ == nullptr || peer->to != member_->member().identity().node)
+      return link->close("another node has this address now");
+    SiteServer* const server = server_of(peer->job);
+    if (server == nullptr || !server->is_open()) return link->close("the job has no site on this node yet, or any more");
+    return server->peers().answer(peer->from, std::move(link));
+  }
   if (text == head::kMemberHello || text == kStatusHello) {
     if (head_server_ == nullptr)
       return link->close("rayx: this is a node; the head of its cluster is at " + head_endpoint_.text() +

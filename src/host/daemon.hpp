@@ -15,6 +15,7 @@
 #include "head/member_link.hpp"
 #include "host/job.hpp"
 #include "host/network.hpp"
+#include "host/site_places.hpp"
 #include "wire/listener.hpp"
 
 namespace rayx::host {
@@ -46,7 +47,7 @@ inline bool is_no_head(const Error& error) {
   return error.code != ErrorCode::kSystemError && error.code != ErrorCode::kTimeout;
 }
 
-class Daemon final : private head::MemberHandler {
+class Daemon final : private head::MemberHandler, private SitePlaces::Host {
  public:
   // Returns when the node is a member of the cluster: an error says why it could not become one within `kJoinTimeout`.
   static Result<std::unique_ptr<Daemon>> start(DaemonConfig config);
@@ -80,6 +81,25 @@ class Daemon final : private head::MemberHandler {
   }
   void end_all_jobs(const std::string& why);
 
+  // daemon_actors.cc: actors of the jobs here, and their links to other nodes
+  using Placement = std::pair<registry::ActorId, registry::Incarnation>;
+  // An actor that is to live here.
+  struct Placed {
+    registry::JobId job;
+    std::unique_ptr<registry::PlaceActor> waits;  // for the site of its job; nothing: the site has it
+    wire::TimerId timer = 0;
+  };
+  void site_is_open(SiteServer& server);
+  void actors_are_lost(base::JobId job, const std::string& why);
+  void report_ended(Placement placement, registry::EndCause cause, const std::string& why);
+  const registry::NodeView* find_node(base::NodeId node) const;
+  head::MemberLink* member() override { return member_.get(); }
+  void need_peer(base::JobId job, base::NodeId node) override;
+  void actor_was_ended(base::ActorId actor, registry::Incarnation incarnation) override;
+  void start_actor(const registry::PlaceActor& place) override;
+  void end_actor(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause) override;
+  void actor_changed(const registry::ActorState& state) override;
+
   // daemon_member.cc: what the cluster wants of it, and what its jobs want of the cluster
   Result<void> join();
   void leave();
@@ -88,12 +108,9 @@ class Daemon final : private head::MemberHandler {
   void forget(SiteServer* server);
   SiteServer* server_of(base::JobId job);
   void look_whether_drained();
-  void node_changed(const registry::NodeView&) override {}
-  void start_actor(const registry::PlaceActor& place) override;
-  void end_actor(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause) override;
+  void node_changed(const registry::NodeView& node) override;
   void job_ended(registry::JobId job, const std::string& why) override;
   void job_over(registry::JobId) override {}
-  void actor_changed(const registry::ActorState&) override {}
   void published(const registry::Published&) override {}
   void missed(const std::string&, std::optional<std::uint64_t>) override {}
   void drain(base::TimeNs within_ns, const std::string& reason) override;
@@ -115,6 +132,7 @@ class Daemon final : private head::MemberHandler {
   std::unique_ptr<head::HeadServer> head_server_;
   std::unique_ptr<head::MemberLink> member_;
   std::map<SiteServer*, std::shared_ptr<SiteServer>> servers_;
+  std::map<Placement, Placed> placed_;
   bool is_head_away_ = false;
   bool is_anew_ = false;  // it was given up
   bool is_draining_ = false;

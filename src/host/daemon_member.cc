@@ -110,16 +110,6 @@ void Daemon::job_ended(registry::JobId job, const std::string& why) {
   if (SiteServer* const server = server_of(job)) server->end(why);
 }
 
-// ---- Actors
-
-void Daemon::start_actor(const registry::PlaceActor& place) {
-  member_->member().actor_ended(place.actor, place.incarnation, registry::EndCause::kNoProcess,
-                                "node " + base::to_text(member_->member().identity().node) + " has no site of job " +
-                                    base::to_text(place.job.job));
-}
-
-void Daemon::end_actor(registry::ActorId, registry::Incarnation, registry::EndCause) {}
-
 // ---- The end
 
 void Daemon::drain(base::TimeNs within_ns, const std::string& reason) {

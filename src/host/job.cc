@@ -88,6 +88,8 @@ Result<void> Job::start_site() {
   config.node.err_fd = err_[1].get();
   config.submit_timeout = std::chrono::nanoseconds(about_.submit_timeout_ns);
   config.pending_max = about_.pending_max;
+  config.node_id = about_.node;
+  config.places = &places_;
   Result<std::unique_ptr<relay::Site>> site = relay::Site::start(std::move(config));
   if (!site) return std::move(site).error();
   site_ = std::move(*site);

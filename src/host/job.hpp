@@ -12,6 +12,7 @@
 #include "bundle/cache.hpp"
 #include "host/network.hpp"
 #include "host/site_messages.hpp"
+#include "host/site_places.hpp"
 #include "relay/site.hpp"
 
 namespace rayx::host {
@@ -31,11 +32,18 @@ struct Missing {
 
 class Job : public std::enable_shared_from_this<Job> {
  public:
-  Job(OpenSite about, NodeResources resources, bundle::Cache& cache, Network& network, Workbench& bench)
-      : about_(std::move(about)), resources_(resources), cache_(cache), network_(network), bench_(bench) {}
+  Job(OpenSite about, NodeResources resources, bundle::Cache& cache, Network& network, Workbench& bench,
+      SitePlaces::Host& host)
+      : about_(std::move(about)),
+        resources_(resources),
+        cache_(cache),
+        network_(network),
+        bench_(bench),
+        places_(network.loop(), host) {}
 
   const OpenSite& about() const { return about_; }
   relay::Site* site() { return site_.get(); }
+  SitePlaces& places() { return places_; }
 
   // Answers once with the files that are missing, and takes them; then start(), if there is no error.
   void stage(std::function<void(Result<Missing>)> answer);
@@ -65,6 +73,7 @@ class Job : public std::enable_shared_from_this<Job> {
   bundle::Cache& cache_;
   Network& network_;
   Workbench& bench_;
+  SitePlaces places_;
   // The workbench's.
   std::unique_ptr<bundle::Staging> staging_;
   std::map<std::uint32_t, bundle::FileWriter> writers_;  // of the missing files

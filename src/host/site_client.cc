@@ -64,7 +64,7 @@ void SiteClient::on_control(std::span<const std::byte> bytes) {
     return tell(Error{ErrorCode::kSystemError, "the node " + name_ + " could not start the program: " + failed->why});
   if (std::holds_alternative<Opened>(*message)) {
     peer_ = std::make_shared<NetworkPeer>(network_.loop(), *link_);
-    peer_id_ = relay_.add_peer("the node " + name_, peer_);
+    peer_id_ = relay_.add_peer("the node " + name_, peer_, id_);
     return;
   }
   link_->close("rayx: the node sent a message that does not belong here");

@@ -37,10 +37,10 @@ void SiteServer::begin(OpenSite open) {
   // The one that is meant is gone, and the head will say so.
   if (open.node != daemon_.member_->member().identity().node)
     return link_->close("rayx: another node has this address now");
-  if (daemon_.server_of(open.job) != nullptr)
-    return fail("rayx: job " + base::to_text(open.job) + " has a site on this node already");
+  // Its driver has given the link of the one before up, which may be long before this end notices.
+  if (SiteServer* const before = daemon_.server_of(open.job)) before->end("its program has made another link");
   job_ = std::make_shared<Job>(std::move(open), daemon_.config_.resources, daemon_.cache_, *daemon_.network_,
-                               *daemon_.bench_);
+                               *daemon_.bench_, static_cast<SitePlaces::Host&>(daemon_));
   daemon_.admit(job(), [self = shared_from_this()](Result<void> admitted) {
     if (self->state_ != State::kAsking) return;
     if (!admitted) return self->fail(admitted.error().message);
@@ -93,7 +93,8 @@ void SiteServer::start() {
     self->state_ = State::kOpen;
     self->link_->send(encode(Opened{}));
     self->peer_ = std::make_shared<NetworkPeer>(self->daemon_.network_->loop(), *self->link_);
-    self->peer_id_ = self->job_->site()->relay().add_peer("the driver at " + self->link_->peer().text(), self->peer_);
+    self->peer_id_ = self->relay().add_peer("the driver at " + self->link_->peer().text(), self->peer_);
+    self->open_places();
     for (const bool is_err : {false, true}) {
       wire::Watch& watch = is_err ? self->err_watch_ : self->out_watch_;
       const int fd = is_err ? self->job_->err() : self->job_->out();
@@ -103,6 +104,21 @@ void SiteServer::start() {
     }
     self->daemon_.log("job " + self->job_->about().name + " from " + self->link_->peer().text() + " began");
   });
+}
+
+void SiteServer::open_places() {
+  const base::NodeId me = job_->about().node;
+  peers_ = std::make_unique<SitePeers>(
+      daemon_.network_->loop(), relay(), wire::LinkConfig{daemon_.config_.token, daemon_.config_.tls, {}, {}}, me, job(),
+      [&daemon = daemon_](base::NodeId node) { return daemon.find_node(node); });
+  places().open(job(), relay());
+  daemon_.site_is_open(*this);
+}
+
+void SiteServer::close_places(const std::string& why) {
+  peers_.reset();
+  places().close();
+  daemon_.actors_are_lost(job(), why);
 }
 
 // False: there is nothing at present, or there never will be.
@@ -136,7 +152,8 @@ void SiteServer::output_was_seen(std::uint64_t bytes) {
 void SiteServer::end_job() {
   state_ = State::kEnding;
   stop_reading();
-  job_->site()->relay().remove_peer(peer_id_, "the driver has ended");
+  close_places("the program has ended");
+  relay().remove_peer(peer_id_, "the driver has ended");
   job_->end([self = shared_from_this()] {
     if (self->state_ != State::kEnding) return;
     self->out_watch_.end();
@@ -179,6 +196,7 @@ void SiteServer::end(const std::string& why) {
   err_watch_.end();
   if (peer_ != nullptr) peer_->close();
   if (before == State::kOpen) {
+    close_places(why);
     job_->site()->relay().remove_peer(peer_id_, why);
     daemon_.log("job " + job_->about().name + " from " + link_->peer().text() + " ended: " + why);
   }

@@ -9,6 +9,7 @@
 
 #include "host/daemon.hpp"
 #include "host/network_peer.hpp"
+#include "host/site_peers.hpp"
 #include "wire/link.hpp"
 
 namespace rayx::host {
@@ -18,6 +19,10 @@ class SiteServer final : public wire::LinkHandler, public std::enable_shared_fro
   SiteServer(Daemon& daemon, std::unique_ptr<wire::Link> link) : daemon_(daemon), link_(std::move(link)) {}
   void open() { link_->open(*this); }
   void end(const std::string& why);
+  bool is_open() const { return state_ == State::kOpen; }
+  relay::Relay& relay() { return job_->site()->relay(); }  // while it is open
+  SitePlaces& places() { return job_->places(); }
+  SitePeers& peers() { return *peers_; }
   base::JobId job() const { return job_ == nullptr ? base::JobId{} : job_->about().job; }
 
  private:
@@ -39,6 +44,8 @@ class SiteServer final : public wire::LinkHandler, public std::enable_shared_fro
   void output_was_seen(std::uint64_t bytes);
   void end_job();
   void stop_reading();
+  void open_places();
+  void close_places(const std::string& why);
   void fail(const std::string& why);
 
   Daemon& daemon_;
@@ -47,6 +54,7 @@ class SiteServer final : public wire::LinkHandler, public std::enable_shared_fro
   std::shared_ptr<Job> job_;
   std::shared_ptr<NetworkPeer> peer_;
   relay::PeerId peer_id_ = 0;
+  std::unique_ptr<SitePeers> peers_;  // while it is open
   std::vector<std::byte> chunk_;
   std::optional<std::uint64_t> reading_;  // the stream of the chunk that is being read
   int chunks_on_their_way_ = 0;

@@ -135,6 +135,23 @@ TEST_F(Nodes, AReferenceInsideAValueIsReadThere) {
   EXPECT_TRUE(ended->exited_with(7)) << visitor.out() << visitor.err();
 }
 
+TEST_F(Nodes, ActorsLiveThereAndAreCalledFromEverywhere) {
+  for (const char* name : {"a", "b", "c", "d"}) start_node({.name = name});
+  rayx::kit::Program visitor(variable("RAYX_VISITOR"), with_cluster({"actors"}));
+  const auto ended = visitor.wait();
+  ASSERT_TRUE(ended.has_value());
+  EXPECT_TRUE(ended->exited_with(0)) << visitor.out() << visitor.err();
+  std::istringstream lines(visitor.out());
+  int actors = 0;
+  std::set<std::string> nodes;
+  for (std::string line; std::getline(lines, line); ++actors) {
+    EXPECT_THAT(line, HasSubstr(": 250"));
+    nodes.insert(line.substr(9, 1));
+  }
+  EXPECT_EQ(actors, 4) << visitor.out() << visitor.err();
+  EXPECT_GT(nodes.size(), 1u) << visitor.out();
+}
+
 TEST_F(Nodes, AWrongTokenIsRefusedAtBothEnds) {
   const std::string address = start_node();
   rayx::kit::Program visitor(

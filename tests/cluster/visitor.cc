@@ -3,10 +3,12 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <iostream>
 #include <numeric>
 #include <rayx/rayx.hpp>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -37,6 +39,38 @@ int use_references() {
   const std::vector<rayx::ObjectRef<int>> refs = {rayx::put(7)};
   return rayx::get(rayx::remote<first_of>(refs));
 }
+struct Counter {
+  long total = 0;
+  long add(int x) { return total += x; }
+  std::string where() const {
+    const char* const name = std::getenv("RAYX_TEST_NODE");
+    return name == nullptr ? "" : name;
+  }
+};
+// From any node: as many calls as `times`, in order.
+long add_all(rayx::ActorHandle<Counter> counter, int times) {
+  long last = 0;
+  for (int i = 1; i <= times; ++i) {
+    const long now = rayx::get(counter.call<&Counter::add>(1));
+    if (now <= last) throw std::runtime_error("a call overtook another one");
+    last = now;
+  }
+  return last;
+}
+// Actors on the nodes, called from here and from tasks on other nodes.
+int use_actors() {
+  constexpr int kActors = 4;
+  std::vector<rayx::ActorHandle<Counter>> counters;
+  for (int i = 0; i < kActors; ++i) counters.push_back(rayx::actor<Counter>(rayx::ActorOptions{.num_cpus = 1}));
+  std::vector<rayx::ObjectRef<long>> sums;
+  for (int i = 0; i < 40; ++i) sums.push_back(rayx::remote<add_all>(counters[static_cast<std::size_t>(i % kActors)], 25));
+  for (const auto& sum : sums) rayx::get(sum);
+  for (const auto& counter : counters)
+    std::cout << "actor on " << rayx::get(counter.call<&Counter::where>()) << ": "
+              << rayx::get(counter.call<&Counter::add>(0)) << '\n';
+  return 0;
+}
+
 int where() { return ::getppid(); }
 int busy(int x) {
   for (int i = 0; i < 50'000; ++i) std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -107,6 +141,7 @@ int main(int argc, char** argv) {
     if (what == "wait") return wait_until_killed();
     if (what == "crash") return crash();
     if (what == "references") return use_references();
+    if (what == "actors") return use_actors();
     if (what == "survive") return survive(20'000);
     if (what == "nodes") return count_nodes();
     if (what == "print") return rayx::get(rayx::remote<print_lines>(30'000)) == 30'000 ? 0 : 1;

@@ -1,0 +1,83 @@
+#include "host/site_peers.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "wire/endpoint.hpp"
+
+namespace rayx::host {
+namespace {
+
+// The driver may still be sending the program there.
+constexpr std::chrono::seconds kPatience{30};
+constexpr std::chrono::milliseconds kPauseMin{10};
+constexpr std::chrono::milliseconds kPauseMax{1'000};
+
+}  // namespace
+
+SitePeers::~SitePeers() {
+  for (auto& [node, other] : others_) {
+    loop_.cancel(other.timer);
+    if (other.session != nullptr) other.session->end("the site of the job ends");
+  }
+}
+
+void SitePeers::need(base::NodeId node) {
+  const auto [other, is_new] = others_.try_emplace(node);
+  if (!is_new) return;
+  other->second.until_ns = loop_.now_ns() + std::chrono::nanoseconds(kPatience).count();
+  ask(node);
+}
+
+void SitePeers::ask(base::NodeId node) {
+  Other& other = others_.at(node);
+  other.timer = 0;
+  const registry::NodeView* const view = find_(node);
+  if (view == nullptr) return drop(node, "the cluster has no such node");
+  const Result<wire::Endpoint> endpoint = wire::Endpoint::parse(view->address);
+  if (!endpoint) return drop(node, endpoint.error().message);
+  wire::LinkConfig config = config_;
+  config.hello = encode(PeerHello{node, job_, me_});
+  other.session = std::make_shared<PeerSession>(loop_, relay_, node,
+                                                [this, node](const std::string& why) { was_closed(node, why); });
+  other.session->ask(*endpoint, config);
+}
+
+// Two that ask each other at the same time: the question of the one with the lower number counts.
+void SitePeers::answer(base::NodeId from, std::unique_ptr<wire::Link> link) {
+  Other& other = others_[from];
+  if (other.session != nullptr) {
+    if (other.session->is_open() || from.value > me_.value) return link->close("there is another link already");
+    other.session->end("the other node asks itself");
+  }
+  loop_.cancel(std::exchange(other.timer, 0));
+  other.session = std::make_shared<PeerSession>(loop_, relay_, from,
+                                                [this, from](const std::string& why) { was_closed(from, why); });
+  other.session->answer(std::move(link));
+}
+
+void SitePeers::was_closed(base::NodeId node, const std::string& why) {
+  Other& other = others_.at(node);
+  const bool is_hopeless = other.until_ns == 0 || loop_.now_ns() >= other.until_ns || find_(node) == nullptr;
+  if (other.session->has_been_open()) return drop(node, why);  // who still needs it asks again
+  other.session.reset();
+  if (is_hopeless) return drop(node, why);
+  other.pause = std::clamp(2 * other.pause, kPauseMin, kPauseMax);
+  other.timer = loop_.call_after(other.pause, [this, node] { ask(node); });
+}
+
+void SitePeers::node_is_gone(base::NodeId node, const std::string& why) {
+  if (others_.contains(node)) drop(node, why);
+}
+
+void SitePeers::drop(base::NodeId node, const std::string& why) {
+  const auto found = others_.find(node);
+  loop_.cancel(found->second.timer);
+  const std::shared_ptr<PeerSession> session = std::move(found->second.session);
+  const bool was_open = session != nullptr && session->has_been_open();
+  others_.erase(found);
+  if (session != nullptr) session->end(why);
+  if (!was_open) relay_.peer_failed(node, why);
+}
+
+}  // namespace rayx::host

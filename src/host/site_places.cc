@@ -1,0 +1,62 @@
+#include "host/site_places.hpp"
+
+#include <utility>
+
+namespace rayx::host {
+
+void SitePlaces::with_member(std::function<void(const std::shared_ptr<State>&, head::MemberLink&)> work) {
+  loop_.post([state = state_, work = std::move(work)] {
+    if (state->events == nullptr) return;
+    if (head::MemberLink* const member = state->host.member()) work(state, *member);
+  });
+}
+
+void SitePlaces::create_actor(registry::CreateActor request) {
+  with_member([request = std::move(request)](const std::shared_ptr<State>& state, head::MemberLink& member) mutable {
+    const base::ActorId actor = request.actor;
+    request.job = state->job;
+    member.request(std::move(request), [state, actor](const registry::Answer& answer) {
+      if (state->events != nullptr) state->events->creation_answered(actor, answer);
+    });
+  });
+}
+
+void SitePlaces::kill_actor(registry::ActorId actor) {
+  with_member([actor](const std::shared_ptr<State>&, head::MemberLink& member) {
+    member.request(registry::KillActor{actor, true}, [](const registry::Answer&) {});
+  });
+}
+
+void SitePlaces::watch_actor(registry::ActorId actor) {
+  with_member([actor](const std::shared_ptr<State>& state, head::MemberLink& member) {
+    state->watched.insert(actor);
+    member.member().watch(actor);
+  });
+}
+
+void SitePlaces::unwatch_actor(registry::ActorId actor) {
+  with_member([actor](const std::shared_ptr<State>& state, head::MemberLink& member) {
+    if (state->watched.erase(actor) > 0) member.member().unwatch(actor);
+  });
+}
+
+void SitePlaces::actor_alive(registry::ActorId actor, registry::Incarnation incarnation) {
+  with_member([actor, incarnation](const std::shared_ptr<State>&, head::MemberLink& member) {
+    member.member().actor_alive(actor, incarnation);
+  });
+}
+
+void SitePlaces::actor_ended(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause,
+                             std::string message) {
+  with_member([actor, incarnation, cause, message = std::move(message)](const std::shared_ptr<State>& state,
+                                                                        head::MemberLink& member) {
+    state->host.actor_was_ended(actor, incarnation);
+    member.member().actor_ended(actor, incarnation, cause, message);
+  });
+}
+
+void SitePlaces::need_peer(registry::NodeId node) {
+  with_member([node](const std::shared_ptr<State>& state, head::MemberLink&) { state->host.need_peer(state->job, node); });
+}
+
+}  // namespace rayx::host

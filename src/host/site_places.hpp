@@ -1,0 +1,68 @@
+// What the relay of a site needs of its cluster, over this process's membership: places for actors, and links to other nodes.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "head/member_link.hpp"
+#include "host/network.hpp"
+#include "relay/places.hpp"
+
+namespace rayx::host {
+
+class SitePlaces final : public relay::Places {
+ public:
+  // Who has the membership and makes links. Loop's thread.
+  class Host {
+   public:
+    virtual head::MemberLink* member() = 0;  // nullptr: no member any more
+    virtual void need_peer(base::JobId job, base::NodeId node) = 0;
+    virtual void actor_was_ended(base::ActorId actor, registry::Incarnation incarnation) = 0;
+
+   protected:
+    ~Host() = default;
+  };
+
+  SitePlaces(wire::Loop& loop, Host& host) : loop_(loop), state_(std::make_shared<State>(host)) {}
+  ~SitePlaces() override { close(); }
+
+  // Loop's thread. Between the two the relay hears of things, and `events` lives.
+  void open(base::JobId job, relay::PlaceEvents& events) {
+    state_->job = job;
+    state_->events = &events;
+  }
+  void close() {
+    state_->events = nullptr;
+    state_->watched.clear();
+  }
+  bool watches(base::ActorId actor) const { return state_->watched.contains(actor); }
+  void forget(base::ActorId actor) { state_->watched.erase(actor); }
+
+  void create_actor(registry::CreateActor request) override;
+  void kill_actor(registry::ActorId actor) override;
+  void watch_actor(registry::ActorId actor) override;
+  void unwatch_actor(registry::ActorId actor) override;
+  void actor_alive(registry::ActorId actor, registry::Incarnation incarnation) override;
+  void actor_ended(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause,
+                   std::string message) override;
+  void need_peer(registry::NodeId node) override;
+
+ private:
+  // Touched on the loop's thread only.
+  struct State {
+    explicit State(Host& whose) : host(whose) {}
+    Host& host;
+    base::JobId job;
+    relay::PlaceEvents* events = nullptr;
+    std::set<base::ActorId> watched;
+  };
+  // On the loop's thread, if the site is still open and this process a member.
+  void with_member(std::function<void(const std::shared_ptr<State>&, head::MemberLink&)> work);
+
+  wire::Loop& loop_;
+  const std::shared_ptr<State> state_;
+};
+
+}  // namespace rayx::host
