@@ -170,6 +170,7 @@ void Cluster::node_changed(const registry::NodeView& view) {
   const auto [node, is_new] = nodes_.try_emplace(view.node);
   node->second.view = view;
   if (is_new && has_job_) open_site(view.node);
+  if (view.state == registry::NodeState::kDraining && node->second.client != nullptr) node->second.client->drain();
 }
 
 void Cluster::open_site(registry::NodeId id) {

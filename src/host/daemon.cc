@@ -128,8 +128,18 @@ void Daemon::on_link(std::unique_ptr<wire::Link> link) {
     if (text == head::kMemberHello) return head_server_->take(std::move(link));
     return send_report(head_server_->state(), std::move(link));
   }
-  log("a link from " + link->peer().text() + " wants what this version does not have");
+  log_refusal(link->peer(), "it wants what this version does not have, and this node does not know what the link is for");
   link->close("rayx: this node does not know what the link is for; use the same version of rayx everywhere");
+}
+
+void Daemon::log_refusal(const wire::Endpoint& peer, const std::string& why) {
+  const base::TimeNs now_ns = network_->loop().now_ns();
+  const base::TimeNs pause_ns = std::chrono::nanoseconds(wire::kRefusalReportInterval).count();
+  ++refusals_unsaid_;
+  if (refusal_at_ns_ >= 0 && now_ns < refusal_at_ns_ + pause_ns) return;
+  refusal_at_ns_ = now_ns;
+  const std::uint64_t count = std::exchange(refusals_unsaid_, 0);
+  log("a link from " + peer.text() + " was closed: " + why + (count > 1 ? " (" + std::to_string(count) + " of this kind)" : ""));
 }
 
 void Daemon::forget(SiteServer* server) {

@@ -79,6 +79,8 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
   void log(const std::string& line) const {
     if (config_.log) config_.log(line);
   }
+  // A peer that has the token and does what no rayx does: one line of a kind in a while, with how many there were.
+  void log_refusal(const wire::Endpoint& peer, const std::string& why);
   void end_all_jobs(const std::string& why);
 
   // daemon_actors.cc: actors of the jobs here, and their links to other nodes
@@ -133,6 +135,8 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
   std::unique_ptr<head::MemberLink> member_;
   std::map<SiteServer*, std::shared_ptr<SiteServer>> servers_;
   std::map<Placement, Placed> placed_;
+  base::TimeNs refusal_at_ns_ = -1;  // of the last line; -1: none yet
+  std::uint64_t refusals_unsaid_ = 0;
   bool is_head_away_ = false;
   bool is_anew_ = false;  // it was given up
   bool is_draining_ = false;

@@ -138,6 +138,7 @@ void SiteClient::on_writable() {
 }
 
 void SiteClient::on_closed(const wire::CloseReason& reason) {
+  network_.loop().cancel(std::exchange(drain_timer_, 0));
   if (peer_ != nullptr) {
     peer_->close();
     relay_.remove_peer(peer_id_, reason.message);
@@ -150,7 +151,22 @@ void SiteClient::on_closed(const wire::CloseReason& reason) {
   });
 }
 
+void SiteClient::drain() {
+  if (peer_ == nullptr || drain_timer_ != 0) return;
+  relay_.retire_peer(peer_id_);
+  leave_when_idle();
+}
+
+void SiteClient::leave_when_idle() {
+  constexpr std::chrono::milliseconds kLook{50};
+  drain_timer_ = 0;
+  if (peer_ == nullptr) return;
+  if (relay_.is_peer_idle(peer_id_)) return leave([] {});
+  drain_timer_ = network_.loop().call_after(kLook, [this] { leave_when_idle(); });
+}
+
 void SiteClient::end() {
+  network_.loop().cancel(std::exchange(drain_timer_, 0));
   connector_.reset();
   answer_ = nullptr;
   lost_ = nullptr;

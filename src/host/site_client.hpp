@@ -31,6 +31,8 @@ class SiteClient final : public wire::LinkHandler, public std::enable_shared_fro
              std::function<void(Result<void>)> answer, std::function<void(const std::string&)> lost);
   // Asks the node to end the job's processes, and answers when they have ended and what they printed was taken.
   void leave(std::function<void()> left);
+  // The node is being drained: it gets no further task, and is left when it has none.
+  void drain();
   void end();
 
  private:
@@ -47,6 +49,7 @@ class SiteClient final : public wire::LinkHandler, public std::enable_shared_fro
   bool show_output(std::span<const std::byte> frame);
   void send_files();
   void tell(Result<void> outcome);
+  void leave_when_idle();
   void tell_lost(const std::string& why);
 
   Network& network_;
@@ -62,6 +65,7 @@ class SiteClient final : public wire::LinkHandler, public std::enable_shared_fro
   std::function<void()> left_;
   std::shared_ptr<NetworkPeer> peer_;
   relay::PeerId peer_id_ = 0;
+  wire::TimerId drain_timer_ = 0;
   // Files that the node asked for and that are being sent.
   std::vector<std::uint32_t> wanted_;
   std::size_t next_ = 0;

@@ -180,12 +180,15 @@ void SiteServer::stop_reading() {
 }
 
 void SiteServer::fail(const std::string& why) {
-  daemon_.log(why);
+  daemon_.log_refusal(link_->peer(), why);
   if (state_ != State::kOpen) link_->send(encode(Failed{why}));
   link_->close(why);
 }
 
-void SiteServer::on_closed(const wire::CloseReason& reason) { end(reason.message); }
+void SiteServer::on_closed(const wire::CloseReason& reason) {
+  if (reason.kind == wire::CloseKind::kBroken && state_ != State::kOpen) daemon_.log_refusal(link_->peer(), reason.message);
+  end(reason.message);
+}
 
 void SiteServer::end(const std::string& why) {
   const State before = std::exchange(state_, State::kEnded);

@@ -42,6 +42,8 @@ Result<void> Node::open() {
   if (!made) return std::move(made).error();
   arena_ = std::make_shared<shm::Arena>(std::move(*made));
   control_ = shm::Control::create(arena_->segment(), kProcesses, kLanes);
+  for (std::uint32_t slot = 0; slot < kProcesses; ++slot)
+    control_.slot(slot).generation.store(config_.first_generation, std::memory_order_relaxed);
   control_.header().arena_mark = static_cast<std::uint32_t>(process::random_word()) & shm::kArenaMarkMask;
   notes_ = shm::DeathNotes(arena_->segment(), kProcesses, kLanes);
   driver_ = *control_.add_process();

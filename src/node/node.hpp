@@ -48,6 +48,9 @@ struct NodeConfig {
   bool has_relay = false;
   std::function<void(RelayNews)> tell_relay;
   std::function<std::uint64_t()> largest_elsewhere;
+  // Where the generations of its process slots begin, and so of the names of its objects: a node's second site of a job is to give
+  // none of the names of its first one again.
+  std::uint32_t first_generation = 0;
   bool has_places = false;  // actors that are made here get their place from the relay
   // The bytes that a worker in this process slot starts with, given where `modules` lies.
   std::function<std::string(std::uint32_t slot, shm::Offset modules, std::uint64_t bytes)> worker_config;

@@ -84,6 +84,21 @@ PeerId Relay::add_peer(std::string name, std::shared_ptr<PeerLink> link, base::N
   return id;
 }
 
+void Relay::retire_peer(PeerId id) {
+  const Lock lock(mutex_);
+  if (const auto found = peers_.find(id); found != peers_.end()) found->second->is_retiring = true;
+}
+
+bool Relay::is_peer_idle(PeerId id) {
+  const Lock lock(mutex_);
+  const auto found = peers_.find(id);
+  if (found == peers_.end()) return true;
+  return found->second->handed_out.empty() &&
+         std::none_of(remote_actors_.begin(), remote_actors_.end(), [&](const auto& actor) {
+           return actor.second.phase == registry::ActorPhase::kAlive && actor.second.node == found->second->node;
+         });
+}
+
 void Relay::expect_peers(bool may_come, const std::string& why) {
   {
     const Lock lock(mutex_);

@@ -62,6 +62,9 @@ class Relay final : public worker::Client, public PlaceEvents {
   void value_arrived(PeerId peer, std::uint64_t stream, std::uint64_t bytes);
   // The link of a peer is not congested any more.
   void peer_is_writable(PeerId peer);
+  // Its node is being drained: it gets no further task; what it has goes on. Idle: it has none, and no actor that was called from here.
+  void retire_peer(PeerId peer);
+  bool is_peer_idle(PeerId peer);
   // The link is closed: what was there is lost, as with a worker that died; what is here for it is dropped.
   void remove_peer(PeerId peer, const std::string& how);
 

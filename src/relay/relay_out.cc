@@ -121,7 +121,7 @@ Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
   if (cpu_units_ != 0) return nullptr;
   double best_load = 2;
   for (auto& [id, peer] : peers_) {
-    if (peer->closed_until_ns > now || peer->node == node_ || peer->link->is_congested()) continue;
+    if (peer->is_retiring || peer->closed_until_ns > now || peer->node == node_ || peer->link->is_congested()) continue;
     const sched::Window& window = peer->windows[lane.lane];
     if (window.room() == 0) continue;
     const double load = static_cast<double>(window.outstanding()) / window.slots();

@@ -70,6 +70,20 @@ TEST_F(Head, ThatIsKilledAndStartedAgainIsFoundByNodesAndPrograms) {
   EXPECT_EQ(nodes_of(next), "node a\nnode b\n");
 }
 
+// SIGTERM is what a supervisor sends. Its tasks go on elsewhere, none is lost.
+TEST_F(Head, ANodeThatIsDrainedHandsItsWorkOverAndEnds) {
+  start_node({.name = "a"});
+  start_node({.name = "b"});
+  ASSERT_NO_FATAL_FAILURE(start_caller());
+  nodes_[0]->kill(SIGTERM);
+  const auto ended = nodes_[0]->wait();
+  ASSERT_TRUE(ended.has_value());
+  EXPECT_TRUE(ended->exited_with(0)) << nodes_[0]->err();
+  EXPECT_THAT(nodes_[0]->out(), HasSubstr("it has left the cluster, and has no job"));
+  EXPECT_TRUE(nodes_[0]->everything_is_gone());
+  expect_all_right();
+}
+
 TEST_F(Head, WithoutItsStateIsTheHeadOfAnotherCluster) {
   start_node({.name = "a"});
   ASSERT_NO_FATAL_FAILURE(start_caller());

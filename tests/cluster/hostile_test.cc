@@ -222,17 +222,17 @@ TEST_F(Hostile, AMemberThatBreaksTheRulesIsClosedInWords) {
       {"unknown kind", bytes_of(site), bytes_of({"\xff\0\0\0\0\0\0\0", 8}), "unknown kind 0xff"},
       {"garbage message", bytes_of(site), kit::frame(FrameKind::kControl, garbage), "rayx: "},
   };
-  start();
   for (const Case& one : cases) {
     SCOPED_TRACE(one.name);
+    start();  // anew, for one such line is written in ten seconds
     RawSocket peer = kit::become_member(address_, token());
     peer.send(kit::frame(FrameKind::kHello, one.hello));
     peer.send(one.then);
     EXPECT_THAT(text_of(peer.read_to_the_end()), HasSubstr(one.words));
+    expect_refused_with("was closed: ");
+    expect_refused_with(one.words);
+    expect_unharmed();
   }
-  expect_refused_with("wants what this version does not have");
-  expect_refused_with("a message about a job's site");
-  expect_unharmed();
 }
 
 TEST_F(Hostile, AMemberThatFallsSilentInTheMiddleOfAFrameHoldsNobodyUp) {
