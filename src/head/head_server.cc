@@ -128,6 +128,15 @@ void HeadServer::send(registry::ConnectionId to, registry::ToMember message) {
   if (found != connections_.end()) found->second->send(registry::encode(message));
 }
 
+void HeadServer::send_shared(registry::ConnectionId to, const registry::SharedMessage& message) {
+  if (message != shared_) {
+    shared_bytes_ = registry::encode(*message);
+    shared_ = message;
+  }
+  const auto found = connections_.find(to);
+  if (found != connections_.end()) found->second->send(shared_bytes_);
+}
+
 void HeadServer::close(registry::ConnectionId connection) {
   const auto found = connections_.find(connection);
   if (found != connections_.end()) found->second->close("the head has no further use for this link");

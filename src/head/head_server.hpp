@@ -44,6 +44,7 @@ class HeadServer final : private registry::HeadEffects {
   HeadServer(wire::Loop& loop, HeadConfig config);
   Result<void> restore();
   void send(registry::ConnectionId to, registry::ToMember message) override;
+  void send_shared(registry::ConnectionId to, const registry::SharedMessage& message) override;
   void close(registry::ConnectionId connection) override;
   void persist(registry::BatchId batch, std::vector<registry::Write> writes) override;
   void is_durable(registry::BatchId batch);
@@ -53,6 +54,9 @@ class HeadServer final : private registry::HeadEffects {
   const HeadConfig config_;
   registry::Head head_;
   std::map<registry::ConnectionId, std::unique_ptr<Connection>> connections_;
+  // What went to many the last time, as bytes: each of them is told the same message, one after the other.
+  registry::SharedMessage shared_;
+  std::string shared_bytes_;
   registry::ConnectionId last_connection_ = 0;
   wire::TimerId timer_ = 0;
   base::TimeNs timer_at_ns_ = base::kNever;
