@@ -99,7 +99,8 @@ Result<void> Cluster::join(relay::Site& mine) {
       if (!is_hopeless(*this)) return;
       beginning_->tell(Error{ErrorCode::kTimeout, "rayx: init: no head was found at " + head_.text() + " within " +
                                                       std::to_string(time.count()) +
-                                                      " s. Is `rayx start --head` running there? " + beginning_->problem});
+                                                      " s. Is `rayx start --head` running there? " +
+                                                      beginning_->problem});
     });
   };
   give_up_after(kNobodyTimeout,
@@ -140,6 +141,7 @@ void Cluster::start_job() {
           Error{ErrorCode::kSystemError, "rayx: init: the head does not take the job: " + answer.message});
     has_job_ = true;
     about_->open.job = job->job;
+    about_->open.driver = node_id_;
     mine_->relay().expect_peers(true);
     places_.open(job->job, mine_->relay());
     for (const auto& [id, node] : nodes_) open_site(id);

@@ -36,6 +36,7 @@ void Daemon::start_actor(const registry::PlaceActor& place) {
   placed.job = place.job.job;
   SiteServer* const server = server_of(place.job.job);
   if (server != nullptr && server->is_open()) return server->relay().start_actor(place);
+  log("an actor waits for the program of job " + base::to_text(place.job.job) + ", which is not on this node at present");
   placed.waits = std::make_unique<registry::PlaceActor>(place);
   placed.timer = network_->loop().call_after(kSitePatience, [this, placement] {
     report_ended(placement, registry::EndCause::kNoProcess, "the program of its job did not come to this node");

@@ -28,6 +28,7 @@ struct Write {
   void operator()(const OpenSite& open) const {
     out.number(static_cast<std::uint64_t>(Kind::kOpen));
     out.number(open.node.value);
+    out.number(open.driver.value);
     out.number(open.job.value);
     out.number(open.submit_timeout_ns);
     out.number(open.pending_max);
@@ -65,9 +66,9 @@ bool read(relay::FrameReader& reader, SiteMessage& message) {
     case Kind::kOpen: {
       OpenSite open;
       std::uint64_t job = 0;
-      if (!reader.take(open.node.value) || !reader.take(job) || !reader.take(open.submit_timeout_ns) ||
-          !reader.take(open.pending_max) || !take_text(reader, open.name) || !take_text(reader, open.modules) ||
-          !take_run(reader, run))
+      if (!reader.take(open.node.value) || !reader.take(open.driver.value) || !reader.take(job) ||
+          !reader.take(open.submit_timeout_ns) || !reader.take(open.pending_max) || !take_text(reader, open.name) ||
+          !take_text(reader, open.modules) || !take_run(reader, run))
         return false;
       if (job == 0 || job > UINT32_MAX) return reader.fail("the job has no number");
       open.job = {static_cast<std::uint32_t>(job)};

@@ -23,6 +23,7 @@ namespace rayx::host {
 
 struct OpenSite {
   base::NodeId node;  // that is meant; another one may have its address by now
+  base::NodeId driver;
   base::JobId job;
   std::uint64_t submit_timeout_ns = 0;
   std::uint64_t pending_max = 0;

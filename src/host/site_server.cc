@@ -93,7 +93,8 @@ void SiteServer::start() {
     self->state_ = State::kOpen;
     self->link_->send(encode(Opened{}));
     self->peer_ = std::make_shared<NetworkPeer>(self->daemon_.network_->loop(), *self->link_);
-    self->peer_id_ = self->relay().add_peer("the driver at " + self->link_->peer().text(), self->peer_);
+    self->peer_id_ =
+        self->relay().add_peer("the driver at " + self->link_->peer().text(), self->peer_, self->job_->about().driver);
     self->open_places();
     for (const bool is_err : {false, true}) {
       wire::Watch& watch = is_err ? self->err_watch_ : self->out_watch_;
@@ -108,9 +109,9 @@ void SiteServer::start() {
 
 void SiteServer::open_places() {
   const base::NodeId me = job_->about().node;
-  peers_ = std::make_unique<SitePeers>(
-      daemon_.network_->loop(), relay(), wire::LinkConfig{daemon_.config_.token, daemon_.config_.tls, {}, {}}, me, job(),
-      [&daemon = daemon_](base::NodeId node) { return daemon.find_node(node); });
+  peers_ = std::make_unique<SitePeers>(daemon_.network_->loop(), relay(),
+                                       wire::LinkConfig{daemon_.config_.token, daemon_.config_.tls, {}, {}}, me, job(),
+                                       [&daemon = daemon_](base::NodeId node) { return daemon.find_node(node); });
   places().open(job(), relay());
   daemon_.site_is_open(*this);
 }
@@ -186,7 +187,8 @@ void SiteServer::fail(const std::string& why) {
 }
 
 void SiteServer::on_closed(const wire::CloseReason& reason) {
-  if (reason.kind == wire::CloseKind::kBroken && state_ != State::kOpen) daemon_.log_refusal(link_->peer(), reason.message);
+  if (reason.kind == wire::CloseKind::kBroken && state_ != State::kOpen)
+    daemon_.log_refusal(link_->peer(), reason.message);
   end(reason.message);
 }
 

@@ -42,14 +42,12 @@ Result<void> Node::open() {
   if (!made) return std::move(made).error();
   arena_ = std::make_shared<shm::Arena>(std::move(*made));
   control_ = shm::Control::create(arena_->segment(), kProcesses, kLanes);
-  for (std::uint32_t slot = 0; slot < kProcesses; ++slot)
-    control_.slot(slot).generation.store(config_.first_generation, std::memory_order_relaxed);
   control_.header().arena_mark = static_cast<std::uint32_t>(process::random_word()) & shm::kArenaMarkMask;
   notes_ = shm::DeathNotes(arena_->segment(), kProcesses, kLanes);
-  driver_ = *control_.add_process();
+  driver_ = *control_.add_process(config_.first_generation);
   control_.slot(driver_).pid.store(::getpid(), std::memory_order_relaxed);
   if (config_.has_relay) {
-    relay_ = *control_.add_process();
+    relay_ = *control_.add_process(config_.first_generation);
     control_.header().has_relay = 1;
     control_.slot(relay_).pid.store(::getpid(), std::memory_order_relaxed);
   }

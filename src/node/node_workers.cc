@@ -297,7 +297,7 @@ bool Node::is_asleep(sched::WorkerId worker) {
 
 std::optional<sched::WorkerId> Node::start_worker() {
   if (stopping_.load(std::memory_order_acquire)) return std::nullopt;
-  const std::optional<std::uint32_t> slot = control_.add_process();
+  const std::optional<std::uint32_t> slot = control_.add_process(config_.first_generation);
   if (!slot) return std::nullopt;
   WorkerProcess& worker = workers_[*slot];
   worker.name = "worker";

@@ -1,6 +1,7 @@
 #include "registry/head.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.hpp"
 #include "base/planted_bug.hpp"
@@ -64,17 +65,18 @@ void Head::on_closed(ConnectionId connection, TimeNs now_ns) {
   begin(now_ns);
   strangers_.erase(connection);
   const auto found = joined_.find(connection);
-  if (found != joined_.end()) {
-    Member& member = members_.at(found->second);
-    channels_.drop(found->second);
-    landed(member);
-    member.connection = 0;
-    member.deadline_ns = std::max(now_ns + options_.reconnect_ns, lenient_until_ns_);
-    expect(member.deadline_ns);
-    unrank(found->second, member);
-    joined_.erase(found);
-  }
+  if (found != joined_.end()) is_away(found->second, members_.at(found->second));
   finish();
+}
+
+// Its connection is no more. It may come back.
+void Head::is_away(NodeId node, Member& member) {
+  channels_.drop(node);
+  landed(member);
+  joined_.erase(std::exchange(member.connection, 0));
+  member.deadline_ns = std::max(now_ns_ + options_.reconnect_ns, lenient_until_ns_);
+  expect(member.deadline_ns);
+  unrank(node, member);
 }
 
 void Head::on_message(ConnectionId connection, ToHead message, TimeNs now_ns) {
@@ -109,7 +111,8 @@ void Head::on_message(ConnectionId connection, ToHead message, TimeNs now_ns) {
   } else if (const auto* wish = std::get_if<Request>(&message)) {
     request(node, *wish);
   } else {
-    close(connection);  // a second Join
+    is_away(node, member);  // a second Join
+    close(connection);
   }
   finish();
 }

@@ -156,6 +156,7 @@ class Head {
   void send_to(NodeId node, ToMember message);
   void serves(NodeId node, Member& member, JobId job);
   void close(ConnectionId connection);
+  void is_away(NodeId node, Member& member);
   void write(std::string key, std::optional<std::string> value) { batch_[std::move(key)] = std::move(value); }
   void let_out();
   void expect(TimeNs until_ns) { earliest_ns_ = std::min(earliest_ns_, until_ns); }

@@ -111,7 +111,7 @@ Answer Head::answer_to(NodeId node, const RequestBody& body) {
           const auto found = members_.find(it.node);
           if (found == members_.end())
             return said(Status::kNotFound, "node " + base::to_text(it.node) + " is not a member");
-          start_drain(it.node, found->second, it.within_ns, it.reason);
+          start_drain(it.node, found->second, std::clamp<TimeNs>(it.within_ns, 0, kDrainMax_ns), it.reason);
           return {};
         } else {
           static_assert(is_one_of<Body, DrainDone, Leave>);

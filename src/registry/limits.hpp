@@ -15,10 +15,12 @@ inline constexpr base::TimeNs kSecond_ns = 1'000'000'000;
 
 // Members and their link to the head.
 inline constexpr base::TimeNs kHeartbeat_ns = 500 * kMillisecond_ns;
-inline constexpr base::TimeNs kSilence_ns = 2'500 * kMillisecond_ns;          // of either side: it counts as gone
-inline constexpr base::TimeNs kReconnectGrace_ns = 1'000 * kMillisecond_ns;   // after a closed connection
-inline constexpr base::TimeNs kRejoinGrace_ns = 10'000 * kMillisecond_ns;     // after a start of the head, for all
-inline constexpr base::TimeNs kLease_ns = 30'000 * kMillisecond_ns;           // without a head a member ends itself
+inline constexpr base::TimeNs kSilence_ns = 2'500 * kMillisecond_ns;         // of either side: it counts as gone
+inline constexpr base::TimeNs kReconnectGrace_ns = 1'000 * kMillisecond_ns;  // after a closed connection
+inline constexpr base::TimeNs kRejoinGrace_ns = 10'000 * kMillisecond_ns;    // after a start of the head, for all
+inline constexpr base::TimeNs kLease_ns = 30'000 * kMillisecond_ns;          // without a head a member ends itself
+inline constexpr base::TimeNs kDrainMax_ns =
+    30LL * 24 * 3'600 * 1'000 * kMillisecond_ns;                              // that a drain may take: 30 days
 inline constexpr base::TimeNs kReconnectPauseMin_ns = 100 * kMillisecond_ns;  // doubled after each attempt
 inline constexpr base::TimeNs kReconnectPauseMax_ns = 2'000 * kMillisecond_ns;
 inline constexpr base::TimeNs kConnectTimeout_ns = 3'000 * kMillisecond_ns;

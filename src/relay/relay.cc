@@ -52,7 +52,8 @@ Relay::Relay(const RelayConfig& config)
       puller_(control(), config.client.me) {
   RAYX_CHECK(node_, "a relay has no node", config.client.me);
   life_->relay = this;
-  ensure_service();  // from here on no death is buried without this process's word
+  free_entries_at_end();  // a node outlives many jobs
+  ensure_service();       // from here on no death is buried without this process's word
   thread_ = std::thread([this] { pull(); });
 }
 

@@ -31,7 +31,7 @@ Result<std::unique_ptr<Site>> Site::start(SiteConfig config) {
   const std::uint64_t cpu_units = static_cast<std::uint64_t>(config.node.cpus) * shm::kCpuUnits;
   config.node.worker_config = worker_config(config.node.cpus, config.submit_timeout, config.pending_max);
   config.node.has_relay = true;
-  config.node.first_generation = std::random_device()();
+  config.node.first_generation = std::random_device()() & 0xfff;
   // The first class is asked for by a client, and there is none before the relay is made.
   config.node.tell_relay = [self](node::RelayNews news) { self->relay_->hear(std::move(news)); };
   config.node.has_places = config.places != nullptr;

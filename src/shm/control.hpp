@@ -98,10 +98,13 @@ class Control {
   }
 
   // Node: takes a free row for a process that is about to start. Nothing if all are in use.
-  std::optional<std::uint32_t> add_process() const noexcept {
+  // `first_generation`: of a row's first process; no row that is not used is touched.
+  std::optional<std::uint32_t> add_process(std::uint32_t first_generation = 0) const noexcept {
     for (std::uint32_t i = 0; i < header_->processes; ++i) {
       if (slots_[i].life.load(std::memory_order_relaxed) != ProcessLife::kFree) continue;
       ProcessSlot& slot = slots_[i];
+      if (slot.generation.load(std::memory_order_relaxed) == 0)
+        slot.generation.store(first_generation, std::memory_order_relaxed);
       slot.generation.fetch_add(1, std::memory_order_relaxed);
       slot.deaths_handled.store(UINT64_MAX, std::memory_order_relaxed);
       slot.attendance.reset();

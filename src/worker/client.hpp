@@ -196,6 +196,9 @@ class Client : public detail::Backend {
   Entry* take_entry(EntryKind kind, detail::Failure& failure);
   void give_back_slabs();
 
+  // For a client whose references nobody outside of it has.
+  void free_entries_at_end() noexcept { owned_.free_at_end(), borrowed_.free_at_end(), aliases_.free_at_end(); }
+
   // client_foreign.cc: for a relay, whose tasks and values are other nodes'. Under the lock; none waits.
   // Not tried again when its worker dies. task_is_done follows, once.
   RefCell* submit_numbered(LaneUse& use, const NumberedCall& call, detail::Failure& failure);

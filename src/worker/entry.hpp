@@ -93,10 +93,21 @@ class EntryPool {
  public:
   Entry& at(std::size_t i) noexcept { return blocks_[i / kEntriesPerBlock][i % kEntriesPerBlock]; }
   std::size_t size() const noexcept { return blocks_.size() * kEntriesPerBlock; }
-  // The block stays when the pool goes: references may still point there.
+  // The block stays when the pool goes: references of the program may still point there.
   void grow() { blocks_.push_back(new Entry[kEntriesPerBlock]); }
+  // Nobody outside has references: the blocks go with the pool.
+  void free_at_end() noexcept { frees_blocks_ = true; }
+
+  EntryPool() = default;
+  EntryPool(const EntryPool&) = delete;
+  EntryPool& operator=(const EntryPool&) = delete;
+  ~EntryPool() {
+    if (!frees_blocks_) return;
+    for (Entry* const block : blocks_) delete[] block;
+  }
 
  private:
+  bool frees_blocks_ = false;
   std::vector<Entry*> blocks_;
 };
 

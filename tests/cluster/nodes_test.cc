@@ -7,7 +7,10 @@
 #include <sstream>
 #include <string>
 
+#include "kit/eventually.hpp"
+#include "kit/process_facts.hpp"
 #include "kit/program.hpp"
+#include "kit/sanitized.hpp"
 #include "nodes.hpp"
 
 namespace {
@@ -133,6 +136,27 @@ TEST_F(Nodes, AReferenceInsideAValueIsReadThere) {
   const auto ended = visitor.wait();
   ASSERT_TRUE(ended.has_value());
   EXPECT_TRUE(ended->exited_with(7)) << visitor.out() << visitor.err();
+}
+
+// A node lives for months.
+TEST_F(Nodes, ProgramsThatHaveEndedLeaveNoMemoryAndNoDescriptors) {
+  start_node();
+  const auto run_some = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      rayx::kit::Program visitor(variable("RAYX_VISITOR"), with_cluster({"squares"}));
+      ASSERT_TRUE(visitor.wait().has_value());
+      ASSERT_THAT(visitor.out(), HasSubstr("squares 332833500\n")) << visitor.err();
+    }
+    ASSERT_TRUE(nodes_[0]->is_alone());
+  };
+  run_some(5);  // what a node needs once is there
+  const std::size_t descriptors = rayx::kit::count_descriptors(nodes_[0]->pid());
+  const std::size_t resident = rayx::kit::resident_bytes(nodes_[0]->pid());
+  run_some(30);
+  EXPECT_TRUE(rayx::kit::eventually([&] { return rayx::kit::count_descriptors(nodes_[0]->pid()) <= descriptors; }));
+  if (!rayx::kit::kIsSanitized) {
+    EXPECT_LE(rayx::kit::resident_bytes(nodes_[0]->pid()), resident + (1u << 20));
+  }
 }
 
 TEST_F(Nodes, ActorsLiveThereAndAreCalledFromEverywhere) {

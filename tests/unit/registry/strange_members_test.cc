@@ -83,7 +83,9 @@ class Babble {
       case 11: return KvDelete{word(), word()};
       case 12: return KvKeys{word(), word(), word()};
       case 13: return Publish{word(), word()};
-      case 14: return DrainNode{node(), static_cast<TimeNs>(upto(5)) * kSecond, word()};
+      case 14:
+        return DrainNode{node(), maybe() ? static_cast<TimeNs>(random_()) : static_cast<TimeNs>(upto(5)) * kSecond,
+                         word()};
       case 15: return DrainDone{};
       case 16: return Leave{word()};
       default: {
@@ -103,8 +105,9 @@ class Babble {
     }
   }
   // Of one that has joined.
-  ToHead message() {
+  ToHead message(std::uint64_t cluster) {
     switch (upto(16)) {
+      case 0: return join(cluster);  // once more
       case 1:
         return Heartbeat{{resources(), some<Demand>([&] {
                             return Demand{job(), resources(), upto(100)};
@@ -149,7 +152,7 @@ TEST_F(StrangeMembers, SayAnythingAndTheHeadLives) {
         strange.erase(strange.begin() + static_cast<std::ptrdiff_t>(at));
       } else {
         // What the network lets through.
-        if (auto message = decode_to_head(encode(babble.message())))
+        if (auto message = decode_to_head(encode(babble.message(head->cluster()))))
           head->on_message(strange[at], std::move(*message), now);
       }
       settle();
