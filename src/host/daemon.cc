@@ -118,7 +118,8 @@ void Daemon::on_link(std::unique_ptr<wire::Link> link) {
     if (member_ == nullptr || peer->to != member_->member().identity().node)
       return link->close("another node has this address now");
     SiteServer* const server = server_of(peer->job);
-    if (server == nullptr || !server->is_open()) return link->close("the job has no site on this node yet, or any more");
+    if (server == nullptr || !server->is_open())
+      return link->close("the job has no site on this node yet, or any more");
     return server->peers().answer(peer->from, std::move(link));
   }
   if (text == head::kMemberHello || text == kStatusHello) {
@@ -128,7 +129,8 @@ void Daemon::on_link(std::unique_ptr<wire::Link> link) {
     if (text == head::kMemberHello) return head_server_->take(std::move(link));
     return send_report(head_server_->state(), std::move(link));
   }
-  log_refusal(link->peer(), "it wants what this version does not have, and this node does not know what the link is for");
+  log_refusal(link->peer(),
+              "it wants what this version does not have, and this node does not know what the link is for");
   link->close("rayx: this node does not know what the link is for; use the same version of rayx everywhere");
 }
 
@@ -139,7 +141,8 @@ void Daemon::log_refusal(const wire::Endpoint& peer, const std::string& why) {
   if (refusal_at_ns_ >= 0 && now_ns < refusal_at_ns_ + pause_ns) return;
   refusal_at_ns_ = now_ns;
   const std::uint64_t count = std::exchange(refusals_unsaid_, 0);
-  log("a link from " + peer.text() + " was closed: " + why + (count > 1 ? " (" + std::to_string(count) + " of this kind)" : ""));
+  log("a link from " + peer.text() + " was closed: " + why +
+      (count > 1 ? " (" + std::to_string(count) + " of this kind)" : ""));
 }
 
 void Daemon::forget(SiteServer* server) {

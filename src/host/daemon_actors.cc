@@ -36,7 +36,8 @@ void Daemon::start_actor(const registry::PlaceActor& place) {
   placed.job = place.job.job;
   SiteServer* const server = server_of(place.job.job);
   if (server != nullptr && server->is_open()) return server->relay().start_actor(place);
-  log("an actor waits for the program of job " + base::to_text(place.job.job) + ", which is not on this node at present");
+  log("an actor waits for the program of job " + base::to_text(place.job.job) +
+      ", which is not on this node at present");
   placed.waits = std::make_unique<registry::PlaceActor>(place);
   placed.timer = network_->loop().call_after(kSitePatience, [this, placement] {
     report_ended(placement, registry::EndCause::kNoProcess, "the program of its job did not come to this node");
@@ -68,14 +69,17 @@ void Daemon::report_ended(Placement placement, registry::EndCause cause, const s
 }
 
 // The relay says the rest itself.
-void Daemon::actor_was_ended(base::ActorId actor, registry::Incarnation incarnation) { placed_.erase({actor, incarnation}); }
+void Daemon::actor_was_ended(base::ActorId actor, registry::Incarnation incarnation) {
+  placed_.erase({actor, incarnation});
+}
 
 // The site has ended, and what it would have said of them is not heard any more.
 void Daemon::actors_are_lost(base::JobId job, const std::string& why) {
   std::vector<Placement> lost;
   for (const auto& [placement, placed] : placed_)
     if (placed.job == job && placed.waits == nullptr) lost.push_back(placement);
-  for (const Placement& placement : lost) report_ended(placement, registry::EndCause::kCrashed, "its site has ended: " + why);
+  for (const Placement& placement : lost)
+    report_ended(placement, registry::EndCause::kCrashed, "its site has ended: " + why);
 }
 
 void Daemon::actor_changed(const registry::ActorState& state) {

@@ -30,12 +30,12 @@ std::optional<PeerHello> decode_peer_hello(std::span<const std::byte> bytes) {
 
 void PeerSession::ask(const wire::Endpoint& endpoint, const wire::LinkConfig& config) {
   name_ = endpoint.text();
-  connector_ = std::make_unique<wire::Connector>(
-      loop_, endpoint, config, [self = shared_from_this()](Result<std::unique_ptr<wire::Link>> made) {
-        if (!made) return self->over(made.error().message);
-        self->link_ = std::move(*made);
-        self->link_->open(*self);
-      });
+  connector_ = std::make_unique<wire::Connector>(loop_, endpoint, config,
+                                                 [self = shared_from_this()](Result<std::unique_ptr<wire::Link>> made) {
+                                                   if (!made) return self->over(made.error().message);
+                                                   self->link_ = std::move(*made);
+                                                   self->link_->open(*self);
+                                                 });
 }
 
 void PeerSession::answer(std::unique_ptr<wire::Link> link) {

@@ -56,7 +56,8 @@ void SitePlaces::actor_ended(registry::ActorId actor, registry::Incarnation inca
 }
 
 void SitePlaces::need_peer(registry::NodeId node) {
-  with_member([node](const std::shared_ptr<State>& state, head::MemberLink&) { state->host.need_peer(state->job, node); });
+  with_member(
+      [node](const std::shared_ptr<State>& state, head::MemberLink&) { state->host.need_peer(state->job, node); });
 }
 
 }  // namespace rayx::host

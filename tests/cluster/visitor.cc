@@ -63,7 +63,8 @@ int use_actors() {
   std::vector<rayx::ActorHandle<Counter>> counters;
   for (int i = 0; i < kActors; ++i) counters.push_back(rayx::actor<Counter>(rayx::ActorOptions{.num_cpus = 1}));
   std::vector<rayx::ObjectRef<long>> sums;
-  for (int i = 0; i < 40; ++i) sums.push_back(rayx::remote<add_all>(counters[static_cast<std::size_t>(i % kActors)], 25));
+  for (int i = 0; i < 40; ++i)
+    sums.push_back(rayx::remote<add_all>(counters[static_cast<std::size_t>(i % kActors)], 25));
   for (const auto& sum : sums) rayx::get(sum);
   for (const auto& counter : counters)
     std::cout << "actor on " << rayx::get(counter.call<&Counter::where>()) << ": "
