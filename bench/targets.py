@@ -69,6 +69,8 @@ TARGETS = [
     Target("node_death_detected", "ms", "less", 200),
     Target("node_death_detected_cut", "ms", "less", 3000, part_of="node_death_detected"),
     Target("handshake_flood", "us", "less", multiple=5, own_limit=True),
+    Target("head_failover", "ms", "less", 1000),
+    Target("join_100", "s", "less", 5),
     Target("wire_round_trip", "us", "less", multiple=1.2, own_limit=True, program="wire"),
     Target("wire_round_trip_tls", "us", "less", own_limit=True, program="wire"),
     Target("wire_small_frames", "1/s", "more", 1e6, program="wire"),
