@@ -24,7 +24,11 @@ SitePeers::~SitePeers() {
 
 void SitePeers::need(base::NodeId node) {
   const auto [other, is_new] = others_.try_emplace(node);
-  if (!is_new) return;
+  if (!is_new) {
+    const auto& session = other->second.session;
+    if (session != nullptr && session->has_been_open() && !session->is_open()) other->second.is_needed_again = true;
+    return;
+  }
   other->second.until_ns = loop_.now_ns() + std::chrono::nanoseconds(kPatience).count();
   ask(node);
 }
@@ -59,7 +63,12 @@ void SitePeers::answer(base::NodeId from, std::unique_ptr<wire::Link> link) {
 void SitePeers::was_closed(base::NodeId node, const std::string& why) {
   Other& other = others_.at(node);
   const bool is_hopeless = other.until_ns == 0 || loop_.now_ns() >= other.until_ns || find_(node) == nullptr;
-  if (other.session->has_been_open()) return drop(node, why);  // who still needs it asks again
+  if (other.session->has_been_open()) {
+    const bool is_needed_again = other.is_needed_again;
+    drop(node, why);
+    if (is_needed_again) need(node);
+    return;
+  }
   other.session.reset();
   if (is_hopeless) return drop(node, why);
   other.pause = std::clamp(2 * other.pause, kPauseMin, kPauseMax);

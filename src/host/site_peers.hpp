@@ -35,6 +35,7 @@ class SitePeers {
     base::TimeNs until_ns = 0;  // for how long it is tried
     std::chrono::milliseconds pause{0};
     wire::TimerId timer = 0;
+    bool is_needed_again = false;  // the relay has asked between the end of the link and its end here
   };
   void ask(base::NodeId node);
   void was_closed(base::NodeId node, const std::string& why);
