@@ -46,7 +46,7 @@ class HeadServer::Connection final : public wire::LinkHandler {
       join->address.insert(0, host);
     }
     server_.head_.on_message(id_, std::move(*message), server_.loop_.now_ns());
-    server_.set_timer();
+    server_.timer_.set();
   }
   std::span<std::byte> on_payload(const wire::PayloadChunk&) override { return {}; }
   void on_payload_end(const wire::PayloadChunk&) override {}
@@ -57,7 +57,7 @@ class HeadServer::Connection final : public wire::LinkHandler {
     server.connections_.erase(id);  // and this
     if (is_known) return;
     server.head_.on_closed(id, server.loop_.now_ns());
-    server.set_timer();
+    server.timer_.set();
   }
 
   HeadServer& server_;
@@ -70,11 +70,12 @@ HeadServer::HeadServer(wire::Loop& loop, HeadConfig config)
     : loop_(loop),
       config_(std::move(config)),
       head_(options_of_new_cluster(), *this),
+      timer_(
+          loop, [this] { return head_.next_deadline_ns(); }, [this](base::TimeNs now_ns) { head_.tick(now_ns); }),
       self_(std::make_shared<HeadServer*>(this)) {}
 
 HeadServer::~HeadServer() {
   *self_ = nullptr;
-  loop_.cancel(timer_);
   disk_.reset();
 }
 
@@ -82,7 +83,7 @@ Result<std::unique_ptr<HeadServer>> HeadServer::create(wire::Loop& loop, HeadCon
   std::unique_ptr<HeadServer> server(new HeadServer(loop, std::move(config)));
   Result<void> restored = server->restore();
   if (!restored) return std::move(restored).error();
-  server->set_timer();
+  server->timer_.set();
   return server;
 }
 
@@ -120,7 +121,7 @@ void HeadServer::take(std::unique_ptr<wire::Link> link) {
   connection->open();
   connections_.emplace(id, std::move(connection));
   head_.on_opened(id, loop_.now_ns());
-  set_timer();
+  timer_.set();
 }
 
 void HeadServer::send(registry::ConnectionId to, registry::ToMember message) {
@@ -152,21 +153,7 @@ void HeadServer::persist(registry::BatchId batch, std::vector<registry::Write> w
 
 void HeadServer::is_durable(registry::BatchId batch) {
   head_.on_persisted(batch, loop_.now_ns());
-  set_timer();
-}
-
-void HeadServer::set_timer() {
-  const base::TimeNs at_ns = head_.next_deadline_ns();
-  if (timer_ != 0 && timer_at_ns_ <= at_ns) return;  // it looks again then
-  loop_.cancel(timer_);
-  timer_ = 0;
-  if (at_ns == base::kNever) return;
-  timer_at_ns_ = at_ns;
-  timer_ = loop_.call_at(at_ns, [this] {
-    timer_ = 0;
-    if (loop_.now_ns() >= head_.next_deadline_ns()) head_.tick(loop_.now_ns());
-    set_timer();
-  });
+  timer_.set();
 }
 
 }  // namespace rayx::head

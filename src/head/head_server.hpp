@@ -11,6 +11,7 @@
 
 #include <rayx/result.hpp>
 
+#include "head/decider_timer.hpp"
 #include "head/disk_writer.hpp"
 #include "registry/head.hpp"
 #include "wire/link.hpp"
@@ -48,18 +49,16 @@ class HeadServer final : private registry::HeadEffects {
   void close(registry::ConnectionId connection) override;
   void persist(registry::BatchId batch, std::vector<registry::Write> writes) override;
   void is_durable(registry::BatchId batch);
-  void set_timer();
 
   wire::Loop& loop_;
   const HeadConfig config_;
   registry::Head head_;
+  DeciderTimer timer_;
   std::map<registry::ConnectionId, std::unique_ptr<Connection>> connections_;
   // What went to many the last time, as bytes: each of them is told the same message, one after the other.
   registry::SharedMessage shared_;
   std::string shared_bytes_;
   registry::ConnectionId last_connection_ = 0;
-  wire::TimerId timer_ = 0;
-  base::TimeNs timer_at_ns_ = base::kNever;
   std::shared_ptr<HeadServer*> self_;  // for what is posted: nothing when it has ended
   std::unique_ptr<DiskWriter> disk_;
 };

@@ -1,6 +1,5 @@
 #include "head/member_link.hpp"
 
-#include <cstring>
 #include <utility>
 #include <variant>
 
@@ -30,7 +29,7 @@ class MemberLink::Connection final : public wire::LinkHandler {
     has_heard_ = true;
     owner_.member_.on_message(id_, *message, owner_.loop_.now_ns());
     owner_.took(*message);
-    owner_.set_timer();
+    owner_.timer_.set();
   }
   std::span<std::byte> on_payload(const wire::PayloadChunk&) override { return {}; }
   void on_payload_end(const wire::PayloadChunk&) override {}
@@ -46,7 +45,7 @@ class MemberLink::Connection final : public wire::LinkHandler {
     if (was_known) return;
     owner.member_.on_closed(id, owner.loop_.now_ns());
     owner.handler_.head_is_away({code, message});
-    owner.set_timer();
+    owner.timer_.set();
   }
 
   MemberLink& owner_;
@@ -62,22 +61,23 @@ MemberLink::MemberLink(wire::Loop& loop, wire::Endpoint head, wire::LinkConfig c
       head_(std::move(head)),
       config_(std::move(config)),
       handler_(handler),
-      member_(std::move(identity), *this) {
-  config_.hello.resize(std::strlen(kMemberHello));
-  std::memcpy(config_.hello.data(), kMemberHello, config_.hello.size());
+      member_(std::move(identity), *this),
+      timer_(
+          loop, [this] { return member_.next_deadline_ns(); }, [this](base::TimeNs now_ns) { member_.tick(now_ns); }) {
+  config_.set_hello(kMemberHello);
   config_.options.control_bytes_max = wire::kControlBytesCeiling;
 }
 
-MemberLink::~MemberLink() { loop_.cancel(timer_); }
+MemberLink::~MemberLink() = default;
 
 void MemberLink::start() {
   member_.start(loop_.now_ns());
-  set_timer();
+  timer_.set();
 }
 
 void MemberLink::rejoin(registry::NodeId node) {
   member_.rejoin(node, loop_.now_ns());
-  set_timer();
+  timer_.set();
 }
 
 void MemberLink::request(registry::RequestBody body, Answered answered) {
@@ -114,7 +114,7 @@ void MemberLink::connect(std::uint64_t session) {
         if (!made) {
           member_.on_connect_failed(session, loop_.now_ns());
           handler_.head_is_away(made.error());
-          return set_timer();
+          return timer_.set();
         }
         has_view_ = false;
         const registry::ConnectionId id = ++last_connection_;
@@ -122,7 +122,7 @@ void MemberLink::connect(std::uint64_t session) {
         connection->open();
         connections_.emplace(id, std::move(connection));
         member_.on_connected(session, id, loop_.now_ns());
-        set_timer();
+        timer_.set();
       },
       std::chrono::milliseconds(registry::kConnectTimeout_ns / registry::kMillisecond_ns));
 }
@@ -135,24 +135,6 @@ void MemberLink::send(registry::ConnectionId to, registry::ToHead message) {
 void MemberLink::close(registry::ConnectionId connection) {
   const auto found = connections_.find(connection);
   if (found != connections_.end()) found->second->close();
-}
-
-void MemberLink::tick() {
-  if (loop_.now_ns() >= member_.next_deadline_ns()) member_.tick(loop_.now_ns());
-}
-
-void MemberLink::set_timer() {
-  const base::TimeNs at_ns = member_.next_deadline_ns();
-  if (timer_ != 0 && timer_at_ns_ <= at_ns) return;
-  loop_.cancel(timer_);
-  timer_ = 0;
-  if (at_ns == base::kNever) return;
-  timer_at_ns_ = at_ns;
-  timer_ = loop_.call_at(at_ns, [this] {
-    timer_ = 0;
-    tick();
-    set_timer();
-  });
 }
 
 }  // namespace rayx::head

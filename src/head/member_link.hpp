@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "head/decider_timer.hpp"
 #include "registry/member.hpp"
 #include "wire/link.hpp"
 #include "wire/loop.hpp"
@@ -85,21 +86,18 @@ class MemberLink final : private registry::MemberEffects {
   void start_anew(const std::string& message) override { handler_.start_anew(message); }
   void end_yourself(const std::string& message) override;
   void took(const registry::ToMember& message);
-  void tick();
-  void set_timer();
 
   wire::Loop& loop_;
   const wire::Endpoint head_;
   wire::LinkConfig config_;
   MemberHandler& handler_;
   registry::Member member_;
+  DeciderTimer timer_;
   std::unique_ptr<wire::Connector> connector_;
   std::map<registry::ConnectionId, std::unique_ptr<Connection>> connections_;
   registry::ConnectionId last_connection_ = 0;
   std::map<registry::RequestNumber, Answered> waiting_;
   bool has_view_ = false;
-  wire::TimerId timer_ = 0;
-  base::TimeNs timer_at_ns_ = base::kNever;
 };
 
 }  // namespace rayx::head

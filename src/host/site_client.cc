@@ -16,8 +16,7 @@ void SiteClient::begin(const wire::Endpoint& endpoint, const wire::Token& token,
   lost_ = std::move(lost);
   name_ = endpoint.text();
   wire::LinkConfig config{token, tls, {}, {}};
-  config.hello.resize(std::strlen(kSiteHello));
-  std::memcpy(config.hello.data(), kSiteHello, config.hello.size());
+  config.set_hello(kSiteHello);
   config.options.control_bytes_max = wire::kControlBytesCeiling;
   connector_ = std::make_unique<wire::Connector>(
       network_.loop(), endpoint, config, [self = shared_from_this()](Result<std::unique_ptr<wire::Link>> made) {

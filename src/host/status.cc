@@ -95,8 +95,7 @@ Result<ClusterReport> ask_for_report(const wire::Endpoint& head, const wire::Tok
   Result<std::unique_ptr<Network>> network = Network::start();
   if (!network) return std::move(network).error();
   wire::LinkConfig config{token, tls, {}, {}};
-  config.hello.resize(std::strlen(kStatusHello));
-  std::memcpy(config.hello.data(), kStatusHello, config.hello.size());
+  config.set_hello(kStatusHello);
   config.options.control_bytes_max = wire::kControlBytesCeiling;
   Question question;
   auto answer = (*network)->call([&] { return question.begin((*network)->loop(), head, config, timeout); });

@@ -221,14 +221,7 @@ void Relay::on_call(Peer& peer, const CallHead& call, const WireValue& arguments
   detail::Failure failure;
   Arrived arrived = take_arrived(&peer, arguments);
   bool is_whole = arrived.is_whole;
-  std::vector<detail::Dependency> dependencies;
-  for (const Part& part : parts) {
-    Arrived value = take_arrived(&peer, part.value);
-    RefCell* const cell = is_whole ? keep_value(value, failure) : nullptr;
-    if (cell != nullptr) dependencies.push_back({cell, part.position});
-    is_whole = is_whole && cell != nullptr;
-    forget(value);
-  }
+  const std::vector<detail::Dependency> dependencies = take_parts(peer, parts, is_whole, failure);
   const auto here = actors_here_.find(base::ActorId{call.actor});
   const bool is_there = here != actors_here_.end() && here->second.handle != nullptr &&
                         (!here->second.is_placed || here->second.incarnation == call.incarnation);

@@ -223,10 +223,7 @@ void Relay::send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Tas
     if (problem.empty()) {
       give_back(row, detail::kRecordReturned);
     } else {
-      detail::RemoteFailure error;
-      error.code = ErrorCode::kMalformed;
-      error.message = problem;
-      complete_with_error(row, bytes_of(error));
+      complete_as_malformed(row, problem);
     }
     return forget_sent(row);
   }

@@ -235,6 +235,7 @@ class Relay final : public worker::Client, public PlaceEvents {
   void forget_sent(SentRow& row);
   void complete(const SentRow& row, Arrived& value, bool is_error);
   void complete_with_error(const SentRow& row, std::span<const std::byte> error);
+  void complete_as_malformed(const SentRow& row, const std::string& problem);
   void complete_without_memory(const SentRow& row, const std::string& why);
   void give_back(const SentRow& row, std::uint32_t flags);
   void tell_lost(const SentRow& row, std::span<const std::byte> error);
@@ -243,6 +244,10 @@ class Relay final : public worker::Client, public PlaceEvents {
   static std::vector<std::byte> bytes_of(const detail::RemoteFailure& error);
 
   // relay_in.cc: tasks of other nodes
+  // Takes all of them in any case, so that nothing is left of a task; `is_whole` is false from then on if one could not be kept. The caller
+  // drops what is returned.
+  std::vector<detail::Dependency> take_parts(Peer& peer, std::span<const Part> parts, bool& is_whole,
+                                             detail::Failure& failure);
   worker::RefCell* submit(Peer& peer, const TaskHead& task, const WireValue& arguments, std::span<const Part> parts,
                           std::uint64_t tag, ReturnReason& reason);
   // An object of the relay's own; nullptr: no memory.

@@ -55,18 +55,8 @@ worker::BlockRef Relay::take_value(Peer& peer, std::uint64_t stream) {
 
 // ---- Tasks
 
-// Puts the task into this node's lane, as a task of the relay's own that is not tried again: its owner decides about that.
-RefCell* Relay::submit(Peer& peer, const TaskHead& task, const WireValue& arguments, std::span<const Part> parts,
-                       std::uint64_t tag, ReturnReason& reason) {
-  detail::Failure failure;
-  const std::shared_ptr<worker::LaneUse> use = find_class(task.cpu_units, failure);
-  reason = ReturnReason::kStoreFull;
-  if (use == nullptr)
-    reason = failure->code == ErrorCode::kShuttingDown ? ReturnReason::kClosing : ReturnReason::kRefused;
-  Lock lock(mutex_);
-  // All values are taken in any case, so that nothing is left of the task.
-  Arrived arrived = take_arrived(&peer, arguments);
-  bool is_whole = use != nullptr && arrived.is_whole;
+std::vector<detail::Dependency> Relay::take_parts(Peer& peer, std::span<const Part> parts, bool& is_whole,
+                                                  detail::Failure& failure) {
   std::vector<detail::Dependency> dependencies;
   dependencies.reserve(parts.size());
   for (const Part& part : parts) {
@@ -76,6 +66,21 @@ RefCell* Relay::submit(Peer& peer, const TaskHead& task, const WireValue& argume
     is_whole = is_whole && cell != nullptr;
     forget(value);
   }
+  return dependencies;
+}
+
+// Puts the task into this node's lane, as a task of the relay's own that is not tried again: its owner decides about that.
+RefCell* Relay::submit(Peer& peer, const TaskHead& task, const WireValue& arguments, std::span<const Part> parts,
+                       std::uint64_t tag, ReturnReason& reason) {
+  detail::Failure failure;
+  const std::shared_ptr<worker::LaneUse> use = find_class(task.cpu_units, failure);
+  reason = ReturnReason::kStoreFull;
+  if (use == nullptr)
+    reason = failure->code == ErrorCode::kShuttingDown ? ReturnReason::kClosing : ReturnReason::kRefused;
+  Lock lock(mutex_);
+  Arrived arrived = take_arrived(&peer, arguments);
+  bool is_whole = use != nullptr && arrived.is_whole;
+  const std::vector<detail::Dependency> dependencies = take_parts(peer, parts, is_whole, failure);
   RefCell* cell = nullptr;
   if (is_whole) {
     worker::NumberedCall call;

@@ -201,10 +201,7 @@ void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, 
     if (problem.empty()) {
       give_back(row, detail::kRecordReturned);  // what it needs is not there yet
     } else {
-      detail::RemoteFailure error;
-      error.code = ErrorCode::kMalformed;
-      error.message = problem;
-      complete_with_error(row, bytes_of(error));
+      complete_as_malformed(row, problem);
     }
     return forget_sent(row);
   }
@@ -291,6 +288,13 @@ void Relay::complete(const SentRow& row, Arrived& value, bool is_error) {
   records.complete(row.record, done | detail::kRecordHasRefs);
   records.mark_completed(row.record);
   records.call_owner();
+}
+
+void Relay::complete_as_malformed(const SentRow& row, const std::string& problem) {
+  detail::RemoteFailure error;
+  error.code = ErrorCode::kMalformed;
+  error.message = problem;
+  complete_with_error(row, bytes_of(error));
 }
 
 void Relay::complete_with_error(const SentRow& row, std::span<const std::byte> error) {

@@ -12,6 +12,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "rayx/result.hpp"
@@ -46,6 +47,11 @@ struct LinkConfig {
   TlsPolicy tls = TlsPolicy::kOffLoopback;
   std::vector<std::byte> hello;  // at most kHelloBytesMax; handed to the peer's owner before the link is open
   LinkOptions options{};
+
+  void set_hello(std::string_view text) {
+    const auto bytes = std::as_bytes(std::span(text));
+    hello.assign(bytes.begin(), bytes.end());
+  }
 };
 
 enum class CloseKind : std::uint8_t {
