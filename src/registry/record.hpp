@@ -63,7 +63,7 @@ class Writer {
   template <class... Kinds>
   void put(const std::variant<Kinds...>& value) {
     put_number(value.index());
-    std::visit([this](const auto& it) { put(it); }, value);
+    std::visit([this](const auto& it) { this->put(it); }, value);  // clang 15 sees no other use of `this`
   }
   void put(const std::monostate&) {}
 

@@ -163,9 +163,7 @@ class Control {
       RAYX_KILL_POINT("control.announce_death.before_wake");
       lane.wake_all();
     }
-    const std::uint32_t used = header_->processes_used.load(std::memory_order_relaxed);
-    for (std::uint32_t i = 0; i < used; ++i)
-      if (slots_[i].life.load(std::memory_order_relaxed) == ProcessLife::kLive) call_service(i);
+    call_all_services();
   }
 
   // Wakes the service thread of process `index`, whether or not it says that it sleeps.
@@ -226,34 +224,14 @@ class Control {
     }
   }
 
-  // Node, of a dead process that owned: whether somebody who lives may still touch its memory, because he knows its queue, runs
-  // its task, holds its object, or is just telling it that he does not any more. False stays false.
-  bool is_used_by_others(std::uint32_t dead) const noexcept {
-    for (std::uint32_t i = 0; i < header_->lanes; ++i) {
-      if (slots_[dead].queue_of_lane[i].load(std::memory_order_relaxed) == kNoOffset) continue;
-      const std::uint64_t version = lanes_[i].version.load(std::memory_order_seq_cst);
-      std::uint64_t members = lanes_[i].members.load(std::memory_order_acquire);
-      for (; members != 0; members &= members - 1) {
-        const int number = std::countr_zero(members);
-        const std::uint16_t member = lanes_[i].member_slot[number].load(std::memory_order_relaxed);
-        const std::atomic<std::uint64_t>& seen =
-            number == kRelayMember ? lanes_[i].relay_version_seen : slots_[member].lane_version_seen;
-        if (seen.load(std::memory_order_seq_cst) < version) return true;
-      }
-    }
+  // Node, of a buried process that owned: whether somebody may still touch its memory, because he knows its queue, runs its task,
+  // holds its object, or is just telling it that he does not any more. The dead count as the living do until they are buried, and
+  // later as long as somebody uses their memory in turn: it may name what they held. False stays false.
+  bool is_used_by_others(std::uint32_t dead) const {
     for (;;) {
       const HoldsLooked before = holds_looked();
       std::atomic_thread_fence(std::memory_order_seq_cst);
-      for (std::uint32_t p = 0; p < before.processes; ++p) {
-        if (p == dead || slots_[p].life.load(std::memory_order_acquire) != ProcessLife::kLive) continue;
-        // An executor that runs a task of the dead below another one has not said which version of the lane it knows.
-        if (RunningStack(slots_[p]).runs_task_of(dead)) return true;
-        const HoldTable holds(segment_, slots_[p].holds);
-        bool has = false;
-        holds.for_each([&](ObjectKey key) { has = has || key.owner() == dead; });
-        const ObjectKey releasing = holds.releasing();
-        if (has || (releasing.word != 0 && releasing.owner() == dead)) return true;
-      }
+      if (has_user(dead, before.processes)) return true;
       std::atomic_thread_fence(std::memory_order_seq_cst);
       if (before == holds_looked()) return false;
     }
@@ -281,6 +259,8 @@ class Control {
     slot.lane_version_seen.store(0, std::memory_order_relaxed);
     RAYX_KILL_POINT("control.free_process.before_life");
     slot.life.store(ProcessLife::kFree, std::memory_order_release);
+    RAYX_KILL_POINT("control.free_process.before_calls_of_services");
+    call_all_services();  // they may keep memory for it
   }
 
  private:
@@ -296,6 +276,53 @@ class Control {
     for (std::uint32_t p = 0; p < looked.processes; ++p)
       looked.adds += slots_[p].holds.adds.load(std::memory_order_acquire);
     return looked;
+  }
+  void call_all_services() const noexcept {
+    const std::uint32_t used = header_->processes_used.load(std::memory_order_relaxed);
+    for (std::uint32_t i = 0; i < used; ++i)
+      if (slots_[i].life.load(std::memory_order_relaxed) == ProcessLife::kLive) call_service(i);
+  }
+  bool has_user(std::uint32_t dead, std::uint32_t processes) const {
+    std::vector<std::uint32_t> memory_of = {dead};
+    std::vector<bool> is_among(processes);
+    for (std::size_t i = 0; i < memory_of.size(); ++i) {
+      const std::uint32_t owner = memory_of[i];
+      if (is_queue_known(owner)) return true;
+      for (std::uint32_t p = 0; p < processes; ++p) {
+        const ProcessLife life = slots_[p].life.load(std::memory_order_acquire);
+        if (p == dead || is_among[p] || life == ProcessLife::kFree) continue;
+        // An executor that runs a task of the dead below another one has not said which version of the lane it knows.
+        if (life == ProcessLife::kLive && RunningStack(slots_[p]).runs_task_of(owner)) return true;
+        if (!holds_object_of(owner, p)) continue;
+        if (life == ProcessLife::kLive || !is_buried(p)) return true;
+        is_among[p] = true;
+        memory_of.push_back(p);
+      }
+    }
+    return false;
+  }
+  // An executor may find the queues of `dead` that it has seen before.
+  bool is_queue_known(std::uint32_t dead) const noexcept {
+    for (std::uint32_t i = 0; i < header_->lanes; ++i) {
+      if (slots_[dead].queue_of_lane[i].load(std::memory_order_relaxed) == kNoOffset) continue;
+      const std::uint64_t version = lanes_[i].version.load(std::memory_order_seq_cst);
+      std::uint64_t members = lanes_[i].members.load(std::memory_order_acquire);
+      for (; members != 0; members &= members - 1) {
+        const int number = std::countr_zero(members);
+        const std::uint16_t member = lanes_[i].member_slot[number].load(std::memory_order_relaxed);
+        const std::atomic<std::uint64_t>& seen =
+            number == kRelayMember ? lanes_[i].relay_version_seen : slots_[member].lane_version_seen;
+        if (seen.load(std::memory_order_seq_cst) < version) return true;
+      }
+    }
+    return false;
+  }
+  bool holds_object_of(std::uint32_t owner, std::uint32_t holder) const noexcept {
+    const HoldTable holds(segment_, slots_[holder].holds);
+    bool has = false;
+    holds.for_each([&](ObjectKey key) { has = has || key.owner() == owner; });
+    const ObjectKey releasing = holds.releasing();
+    return has || (releasing.word != 0 && releasing.owner() == owner);
   }
   void tell_owner(ObjectKey key) const noexcept {
     if (key.owner() >= header_->processes) return;

@@ -314,11 +314,15 @@ class Client : public detail::Backend {
   static detail::Failure shut_down_failure(const char* what);
   void ensure_service();
   void serve();
+  bool take_completed();
   bool drive();  // under the lock; whether there was anything to do
   bool has_work() const noexcept;
   void on_completed(Index index);
   void take_back_from(std::uint32_t dead);
+  void free_blocks_of_buried();
+  static bool is_readable(std::uint32_t word);
   void owner_has_died(Entry& e);
+  bool is_owner_gone(shm::ObjectKey key) const;
   void look_at_foreign();
   void release_adopted();
   void bump_epoch();

@@ -24,6 +24,13 @@ Failure bad_name() {
             "rayx: a reference inside a value names nothing: the bytes were damaged, or come from another runtime"});
 }
 
+Failure gone_name() {
+  return std::make_unique<Error>(Error{
+      ErrorCode::kOwnerDied,
+      "rayx: a reference inside a value names an object whose owner has died, and nobody kept it. Keep the ObjectRef "
+      "until the value was read, or put() in the driver what is to outlive a worker"});
+}
+
 }  // namespace
 
 // ---- Names
@@ -62,9 +69,17 @@ RefCell* Client::import_ref(const RefName& name, Failure& failure) {
         "rayx: a reference inside a value names an object of another node, which cannot be used here yet. Pass the "
         "ObjectRef as an argument of its own for a parameter of the value's type, or the value itself"});
   } else if (cell == nullptr) {
-    failure = is_over() ? shut_down_failure("get") : bad_name();
+    failure = is_over() ? shut_down_failure("get") : is_owner_gone(ObjectKey{name.words[0]}) ? gone_name() : bad_name();
   }
   return cell;
+}
+
+// Its process slot is free, or has another process.
+bool Client::is_owner_gone(ObjectKey key) const {
+  if (key.owner() >= control_.header().processes) return false;
+  const shm::ProcessSlot& slot = control_.slot(key.owner());
+  return slot.life.load(std::memory_order_acquire) != shm::ProcessLife::kLive ||
+         generation_base(slot.generation.load(std::memory_order_relaxed)) >> 20 != key.generation() >> 20;
 }
 
 RefCell* Client::alias_of(Entry& e) {
@@ -147,10 +162,11 @@ Entry* Client::borrow(ObjectKey key, const RefName& name) {
   e.cell.backend_word[1] = name.words[1];
   borrowed_by_key_[key.word] = index;
   ledger_.borrow(index);
+  const bool is_owner_dead = slot.life.load(std::memory_order_seq_cst) == shm::ProcessLife::kDead;
   const std::uint32_t word = record.state.load(std::memory_order_acquire);
-  if (detail::is_done(word)) {
+  if (is_owner_dead ? is_readable(word) : detail::is_done(word)) {
     ledger_.done(index, (word & detail::kRecordIsError) != 0);
-  } else if (slot.life.load(std::memory_order_seq_cst) == shm::ProcessLife::kDead) {
+  } else if (is_owner_dead) {
     owner_has_died(e);
     ledger_.done(index, true);
   }

@@ -13,9 +13,6 @@ namespace {
 
 shm::Control attach(const ClientConfig& config) { return shm::Control(config.arena->segment()); }
 
-// Keys of one process slot's lives differ: each life begins its generations elsewhere.
-constexpr std::uint32_t generation_base(std::uint32_t slot_generation) { return slot_generation << 20 | 1; }
-
 }  // namespace
 
 Client::Client(const ClientConfig& config)
@@ -75,6 +72,7 @@ void Client::serve() {
       look_at_foreign();
       look_at_actor_ends();
       release_adopted();
+      free_blocks_of_buried();
       give_back_slabs();
       after_turn();
     }
@@ -99,19 +97,28 @@ bool Client::drive() {
   if (is_over()) return false;
   if (is_in_cluster_) [[unlikely]]
     before_turn();
-  bool any = false;
-  records_.take_completed([&](std::uint32_t index) {
-    any = true;
-    on_completed(index);
-  });
+  bool any = take_completed();
   if (control_.has_deaths_for(me_)) {
     any = true;
-    control_.handle_deaths(me_, [&](std::uint32_t dead) { take_back_from(dead); });
+    control_.handle_deaths(me_, [&](std::uint32_t dead) {
+      // What it had published before: references inside its results have nobody's protection but its own until they are adopted.
+      take_completed();
+      take_back_from(dead);
+    });
     look_at_actor_ends();
   }
   flush_all();
   if (any) after_turn();
   if (any) bump_epoch();
+  return any;
+}
+
+bool Client::take_completed() {
+  bool any = false;
+  records_.take_completed([&](std::uint32_t index) {
+    any = true;
+    on_completed(index);
+  });
   return any;
 }
 
@@ -141,6 +148,11 @@ void Client::on_completed(Index index) {
     ledger_.done(index, (word & detail::kRecordIsError) != 0);
   }
   tell_if_watched(e);
+}
+
+// Of a dead owner's record. References inside a result that it had not adopted have nobody's protection any more.
+bool Client::is_readable(std::uint32_t word) {
+  return detail::is_done(word) && (word & (detail::kRecordHasRefs | detail::kRecordAdopted)) != detail::kRecordHasRefs;
 }
 
 // Nobody will complete the record of the borrowed `e` any more: its cells get one that is done, and their waiters see it.
@@ -216,7 +228,7 @@ void Client::take_back_from(std::uint32_t dead) {
   for (const Index index : lost) {
     Entry& e = entry(index);
     Record& record = record_of(e);
-    if (detail::is_done(record.state.load(std::memory_order_acquire))) {
+    if (is_readable(record.state.load(std::memory_order_acquire))) {
       shm::futex_wake(record.state, INT32_MAX);  // its executor and its owner may both have died before they could
       ledger_.done(index, (record.state.load(std::memory_order_relaxed) & detail::kRecordIsError) != 0);
       continue;
@@ -225,27 +237,30 @@ void Client::take_back_from(std::uint32_t dead) {
     ledger_.done(index, true);
     foreign_is_done(index);
   }
+  free_blocks_of_buried();  // of an earlier process in the same slot, too
   orphan_owners_[dead] = generation_base(control_.slot(dead).generation.load(std::memory_order_relaxed));
-  std::erase_if(orphan_owners_, [&](const auto& orphan) {
-    bool all = true;
-    slabs_.free_owned_by(orphan.first, [&](const shm::BlockOwner& owner, shm::Offset) {
-      if (owner.generation >> 20 != orphan.second >> 20) return false;
-      const shm::ObjectKey key = shm::ObjectKey::make(owner.slot, owner.record, owner.generation);
-      const std::uint32_t used = control_.header().processes_used.load(std::memory_order_acquire);
-      for (std::uint32_t p = 0; p < used; ++p) {
-        if (control_.slot(p).life.load(std::memory_order_acquire) != shm::ProcessLife::kLive) continue;
-        if (shm::HoldTable(control_.segment(), control_.slot(p).holds).contains(key)) return all = false;
-      }
-      return true;
-    });
-    return all;
-  });
   std::erase_if(pending_adoptions_, [&](PendingAdoption& pending) {
     if (pending.record.owner() != dead) return false;
     for (RefCell* cell : pending.cells) drop_locked(cell);
     return true;
   });
   dying_ = UINT32_MAX;
+}
+
+// Results that were made here for owners who have died stay as long as anything of such an owner is used: one of its objects may name
+// another, and nobody else's books say so.
+void Client::free_blocks_of_buried() {
+  std::erase_if(orphan_owners_, [&](const auto& orphan) {
+    const auto [owner_slot, base] = orphan;
+    const shm::ProcessSlot& slot = control_.slot(owner_slot);
+    if (slot.life.load(std::memory_order_acquire) != shm::ProcessLife::kFree &&
+        generation_base(slot.generation.load(std::memory_order_relaxed)) == base)
+      return false;
+    slabs_.free_owned_by(owner_slot, [life = base >> 20](const shm::BlockOwner& owner, shm::Offset) {
+      return owner.generation >> 20 == life;
+    });
+    return true;
+  });
 }
 
 // Other owners' objects that something here waits for.

@@ -84,6 +84,9 @@ inline constexpr std::uint64_t kWatched = 1;
 inline constexpr std::uint64_t kWatchedAndLost = 2;  // its worker died
 
 // Owned entries have the index of their record; borrowed ones have this bit.
+// Keys of one process slot's lives differ: each life begins its generations elsewhere.
+constexpr std::uint32_t generation_base(std::uint32_t slot_generation) { return slot_generation << 20 | 1; }
+
 inline constexpr Index kBorrowedBit = 1u << 31;
 inline constexpr Index kNoIndex = UINT32_MAX;
 inline constexpr std::size_t kEntriesPerBlock = 1024;

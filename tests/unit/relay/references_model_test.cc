@@ -2,6 +2,7 @@
 // At the end nobody holds anything and the memory is back.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <iostream>
 #include <map>
@@ -46,10 +47,25 @@ int follow_value(const Thing& thing, std::vector<std::size_t> path) {
   path.erase(path.begin());
   return follow(next, path);
 }
+int die() {
+  ::raise(SIGKILL);
+  return 0;
+}
 int die_with(ObjectRef<Thing> thing) {
   rayx::get(thing);
   ::raise(SIGKILL);
   return 0;
+}
+
+struct Family {
+  ObjectRef<Thing> parent;
+  int maker = 0;
+};
+// The child is made by another worker, and nobody knows of it but through the parent.
+Family make_family(int id, std::size_t payload) {
+  const ObjectRef<Thing> child = rayx::remote<return_there>(id, std::vector<ObjectRef<Thing>>{}, payload);
+  while (!child.is_ready()) std::this_thread::yield();
+  return {rayx::put(Thing{0, {child}, {}}), ::getpid()};
 }
 
 // What a thing must look like.
@@ -216,6 +232,51 @@ TEST(ReferencesModel, EveryReferenceLeadsWhereItMustAndNothingIsLeft) {
 
 TEST(ReferencesModel, WorkersAreKilled) {
   for (std::uint64_t round = 0; round < 4; ++round) run(rayx::kit::seed() + round, round % 2 == 1, 300, true, false);
+}
+
+// A worker dies right after, or while, its result that names an object of its own is looked at.
+TEST(ReferencesModel, AResultThatNamesAnObjectOfADyingWorkerLeadsThereOrIsLost) {
+  Sites sites({.others = 1, .cpus = 1});
+  constexpr int kRounds = 100;
+  int read = 0;
+  for (int round = 1; round <= kRounds; ++round) {
+    const ObjectRef<ObjectRef<Thing>> made = rayx::remote<put_there>(Thing{round, {}, std::string(round % 50, 'p')});
+    const ObjectRef<int> death = rayx::remote<die>(rayx::TaskOptions{.max_retries = 0});
+    try {
+      const ObjectRef<Thing> inner = rayx::get(made);
+      if (round % 2 == 0) {
+        EXPECT_THROW(rayx::get(death), rayx::WorkerDied);
+      }
+      const Thing thing = rayx::get(inner);
+      EXPECT_EQ(thing.id, round);
+      EXPECT_EQ(thing.payload.size(), round % 50u);
+      ++read;
+    } catch (const rayx::Exception& error) {
+      EXPECT_EQ(error.code(), rayx::ErrorCode::kOwnerDied) << error.what();
+    }
+  }
+  std::cout << read << " of " << kRounds << " were read\n";
+}
+
+// Failed when a worker freed what it had made for a dead owner as soon as no other process held it: another object of that owner
+// named it, and led to whatever came to lie in its place.
+TEST(ReferencesModel, WhatAnObjectOfADeadWorkerNamesIsNotOverwritten) {
+  Sites sites({.others = 1, .cpus = 2});
+  constexpr std::size_t kPayload = 5'000;
+  for (int round = 1; round <= 5; ++round) {
+    const Family family = rayx::get(rayx::remote<make_family>(round, kPayload));
+    ASSERT_EQ(::kill(family.maker, SIGKILL), 0);
+    while (::kill(family.maker, 0) == 0) std::this_thread::yield();
+    std::vector<ObjectRef<Thing>> others;
+    for (int batch = 0; batch < 20; ++batch) {
+      for (int i = 0; i < 50; ++i)
+        others.push_back(rayx::remote<return_there>(-1, std::vector<ObjectRef<Thing>>{}, kPayload));
+      rayx::get(others.back());
+    }
+    const Thing parent = rayx::get(family.parent);
+    ASSERT_EQ(parent.children.size(), 1u);
+    EXPECT_EQ(rayx::get(parent.children[0]).id, round);
+  }
 }
 
 TEST(ReferencesModel, ASiteIsLostAtAnyMoment) {

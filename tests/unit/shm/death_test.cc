@@ -229,5 +229,34 @@ TEST_F(Death, OfAnOwnerKeepsItsMemoryUntilWhoLetsGoHasTold) {
   EXPECT_FALSE(control_.is_used_by_others(owner));
 }
 
+// Failed when only the living counted. Process a owns an object that a result of b names, and both die: until everybody has looked at
+// what b left, and as long as somebody uses what b owned, the name must lead somewhere.
+TEST_F(Death, OfAnOwnerKeepsItsMemoryAsLongAsTheMemoryOfADeadHolderIsUsed) {
+  const std::uint32_t a = add_owner();
+  const std::uint32_t b = add_owner();
+  const std::uint32_t reader = add_owner();
+  for (const std::uint32_t holder : {a, b, reader}) ASSERT_TRUE(holds_of(holder).add_chunk(reserve(sizeof(HoldChunk))));
+  const ObjectKey of_a = ObjectKey::make(a, 12, 1);
+  const ObjectKey of_b = ObjectKey::make(b, 3, 1);
+  ASSERT_TRUE(holds_of(b).add(of_a));
+  ASSERT_TRUE(holds_of(a).add(of_b)) << "in a ring, which keeps nobody";
+  control_.announce_death(a);
+  std::vector<std::uint32_t> seen;
+  handle(b, seen);
+  handle(reader, seen);
+  ASSERT_TRUE(control_.is_buried(a));
+  EXPECT_TRUE(control_.is_used_by_others(a)) << "b lives";
+  control_.announce_death(b);
+  EXPECT_TRUE(control_.is_used_by_others(a)) << "b is not buried";
+  ASSERT_TRUE(holds_of(reader).add(of_b));
+  handle(reader, seen);
+  ASSERT_TRUE(control_.is_buried(b));
+  EXPECT_TRUE(control_.is_used_by_others(b));
+  EXPECT_TRUE(control_.is_used_by_others(a)) << "the object of b may contain a reference to that of a";
+  control_.release_hold(reader, of_b);
+  EXPECT_FALSE(control_.is_used_by_others(b));
+  EXPECT_FALSE(control_.is_used_by_others(a));
+}
+
 }  // namespace
 }  // namespace rayx::shm
