@@ -8,6 +8,7 @@ namespace rayx {
 
 namespace detail {
 void check_options(const ActorOptions& options);
+RefCell* ask_for_actor(const std::string& name);  // the answer is a handle, or an error
 
 template <class T, class... Args>
 struct ActorMaker {
@@ -112,6 +113,16 @@ ActorHandle<T> actor(const Args&... args) {
   } else {
     return detail::RefAccess::adopt<ActorHandle<T>>(Maker::make(args...));
   }
+}
+
+// The living actor that was made with that ActorOptions::name, by any process of the program. Asks the cluster's head once (well
+// below a millisecond in one process, a network round trip in a cluster). NotFound: there is none at present. A T that is not the
+// actor's class: each call ends with InvalidArgument. The handle counts as others do, but for one thing: it does not keep the
+// actor alive. That ends with the last handle that descends from the one that actor<T>() returned. Any thread, also inside a task.
+template <class T>
+ActorHandle<T> get_actor(const std::string& name) {
+  static_assert(std::is_class_v<T>, "rayx: get_actor: T is not a class");
+  return get(detail::RefAccess::adopt<ObjectRef<ActorHandle<T>>>(detail::ask_for_actor(name)));
 }
 
 // Ends the actor's process at once, whatever it does. Calls that are not done fail with ActorDied. Again: nothing happens.

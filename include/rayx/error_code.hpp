@@ -28,6 +28,7 @@ enum class ErrorCode : std::uint8_t {
   kFunctionUnknown,     // The worker does not have the function: it lives in a module it cannot load.
   kCancelled,           // Somebody cancelled the task.
   kShuttingDown,        // The runtime is shutting down.
+  kNotFound,            // Nothing is there by that name. It may be made later.
 };
 
 constexpr std::string_view to_string(ErrorCode code) noexcept {
@@ -52,6 +53,7 @@ constexpr std::string_view to_string(ErrorCode code) noexcept {
     case ErrorCode::kFunctionUnknown: return "function unknown";
     case ErrorCode::kCancelled: return "cancelled";
     case ErrorCode::kShuttingDown: return "shutting down";
+    case ErrorCode::kNotFound: return "not found";
   }
   return "unknown";
 }

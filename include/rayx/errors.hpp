@@ -122,6 +122,9 @@ class WorkerLimit final : public ExceptionOf<ErrorCode::kWorkerLimit> {
 class FunctionUnknown final : public ExceptionOf<ErrorCode::kFunctionUnknown> {
   using ExceptionOf::ExceptionOf;
 };
+class NotFound final : public ExceptionOf<ErrorCode::kNotFound> {
+  using ExceptionOf::ExceptionOf;
+};
 class Cancelled final : public ExceptionOf<ErrorCode::kCancelled> {
   using ExceptionOf::ExceptionOf;
 };

@@ -46,8 +46,18 @@ struct TaskOptions {
 
 // For one actor: the optional first argument of actor<T>().
 struct ActorOptions {
-  double num_cpus = 0;    // held while the actor lives, as for a task
-  std::string name = {};  // in errors, logs and lists; empty: the class's
+  double num_cpus = 0;  // held while the actor lives, as for a task
+  // At most 255 bytes. In errors, logs and lists; and get_actor() finds the actor by it as long as it lives, in every process of the
+  // program. So no two that live have the same. Empty: the class's name in errors, and nobody finds it.
+  std::string name = {};
+  // true: where a living actor has the name already, the handle is that one's, and the arguments are not used.
+  bool get_if_exists = false;
+  // How often it is made anew, from the same arguments, when its process or its node dies; with a cluster perhaps on another node. -1: for
+  // ever. What it had in memory is lost. Not after kill(), and not when its constructor throws. Calls wait meanwhile.
+  int max_restarts = 0;
+  // How often a call that was at the actor when that died is made again, in the order in which the calls were made. -1: for ever.
+  // A call may then have run in part, or whole, before. 0: it fails with ActorDied.
+  int max_task_retries = 0;
 };
 
 }  // namespace rayx

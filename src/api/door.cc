@@ -166,7 +166,29 @@ void check_options(const TaskOptions& options) {
   throw_error({ErrorCode::kInvalidArgument, "rayx: TaskOptions::max_retries is " + std::to_string(options.max_retries) +
                                                 "; it must be 0 or more, or -1 for ever"});
 }
-void check_options(const ActorOptions& options) { check_cpus(options.num_cpus, "ActorOptions", "actor"); }
+void check_options(const ActorOptions& options) {
+  check_cpus(options.num_cpus, "ActorOptions", "actor");
+  const auto refuse = [](const std::string& what) {
+    throw_error({ErrorCode::kInvalidArgument, "rayx: ActorOptions::" + what});
+  };
+  constexpr std::size_t kNameBytesMax = 255;
+  if (options.name.size() > kNameBytesMax)
+    refuse("name has " + std::to_string(options.name.size()) + " bytes; it may have " + std::to_string(kNameBytesMax));
+  if (options.get_if_exists && options.name.empty())
+    refuse("get_if_exists is set and name is empty: there is nothing to look for");
+  for (const auto& [value, field] :
+       {std::pair(options.max_restarts, "max_restarts"), std::pair(options.max_task_retries, "max_task_retries")})
+    if (value < -1)
+      refuse(std::string(field) + " is " + std::to_string(value) + "; it must be 0 or more, or -1 for ever");
+}
+
+RefCell* ask_for_actor(const std::string& name) {
+  Failure failure;
+  RefCell* const answer =
+      require_backend("get_actor").ask_cluster(ClusterQuestion::kFindActor, std::as_bytes(std::span(name)), failure);
+  if (answer == nullptr) throw_failure(std::move(failure), "get_actor");
+  return answer;
+}
 
 std::size_t chunk_size(std::size_t items, std::size_t chunk) {
   constexpr double kTasksForEachCpu = 4;

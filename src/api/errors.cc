@@ -52,6 +52,7 @@ void throw_error(Error error) {
     case ErrorCode::kObjectLost: throw ObjectLost(std::move(error));
     case ErrorCode::kWorkerLimit: throw WorkerLimit(std::move(error));
     case ErrorCode::kFunctionUnknown: throw FunctionUnknown(std::move(error));
+    case ErrorCode::kNotFound: throw NotFound(std::move(error));
     case ErrorCode::kCancelled: throw Cancelled(std::move(error));
     case ErrorCode::kOk:
     case ErrorCode::kTaskFailed: break;

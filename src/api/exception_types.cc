@@ -19,6 +19,7 @@
 #include <variant>
 
 #include "observe/frames.hpp"
+#include "rayx/detail/backend.hpp"
 #include "rayx/detail/remote_failure.hpp"
 #include "rayx/errors.hpp"
 
@@ -325,6 +326,16 @@ RemoteFailure describe_current_exception(std::string_view function) {
     take_what(error, failure);
   }
   return failure;
+}
+
+RemoteFailure call_of_other_class(const FunctionInfo& method, std::string_view class_of_actor) {
+  RemoteFailure error;
+  error.code = ErrorCode::kInvalidArgument;
+  error.function = method.name();
+  error.message = "rayx: " + error.function + " is a method of " + std::string(method.class_name()) +
+                  ", and the actor is a " + std::string(class_of_actor) + ". Ask for get_actor<" +
+                  std::string(class_of_actor) + ">()";
+  return error;
 }
 
 RemoteFailure actor_died_of_constructor(const RemoteFailure& cause, std::string_view class_name) {

@@ -2,12 +2,15 @@
 // bytes, the errors and the counts are those of the process backend, so what works here fails there only where processes matter.
 #include <atomic>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <new>
 #include <string>
 
 #include "api/local_nodes.hpp"
 #include "base/check.hpp"
 #include "rayx/detail/ref_count.hpp"
+#include "rayx/detail/ref_positions.hpp"
 #include "rayx/detail/remote_failure.hpp"
 
 namespace rayx::detail {
@@ -23,6 +26,7 @@ class LocalBackend final : public Backend {
   RefCell* create_actor(const TaskCall& call, const ActorOptions* options, Failure& failure) override;
   RefCell* call_actor(RefCell* actor, const TaskCall& call, Failure& failure) override;
   bool kill_actor(RefCell* actor, Failure& failure) override;
+  RefCell* ask_cluster(ClusterQuestion question, std::span<const std::byte> argument, Failure& failure) override;
 
   RefCell* put(const Encoded& value, Failure& failure) override;
   bool reserve(std::uint64_t size, Block& block, Failure& failure) override;
@@ -59,6 +63,8 @@ class LocalBackend final : public Backend {
   void fill_error(LocalNode& node, const RemoteFailure& error);
   static ValueView view_of(const LocalNode& node);
   static RefCell* pin_arguments(ExecContext& context);
+  LocalNode* find_named(std::string_view name);
+  RefCell* name_is_taken(const std::string& name);
   void end_actor(LocalActor& actor) noexcept;
   static void hide_own_call(LocalActor& actor, LocalNode& node);
   static void show_own_calls(LocalActor& actor) noexcept;
@@ -67,6 +73,8 @@ class LocalBackend final : public Backend {
   const std::uint64_t store_bytes_;
   std::atomic<std::uint64_t> used_bytes_{0};
   std::atomic<bool> stopping_{false};
+  std::mutex names_mutex_;
+  std::map<std::string, RefName, std::less<>> names_;  // of living actors
   LocalPool& pool_ = LocalPool::instance();
 };
 
@@ -293,13 +301,21 @@ RefCell* LocalBackend::submit_task(const TaskCall& call, Failure& failure) {
 
 RefCell* LocalBackend::create_actor(const TaskCall& call, const ActorOptions* options, Failure& failure) {
   if (refuse_when_stopping(call, failure)) return nullptr;
+  const bool is_named = options != nullptr && !options->name.empty();
+  if (LocalNode* const taken = is_named ? find_named(options->name) : nullptr) {
+    Block block = call.arguments.block;
+    abandon(block);
+    if (options->get_if_exists) return &taken->cell;
+    drop_ref(&taken->cell);
+    return name_is_taken(options->name);
+  }
   void* instance = nullptr;
   LocalNode* const node = run(call, instance);
   auto actor = std::make_unique<LocalActor>();
   actor->instance = instance;
   actor->destroy = call.function->destroy;
-  const bool is_named = options != nullptr && !options->name.empty();
   actor->class_name = is_named ? options->name : call.function->name();
+  actor->type = call.function->class_name();
   const ValueView view = view_of(*node);
   if (view.is_error) {
     const RemoteFailure died = actor_died_of_constructor(decode_failure({view.data, view.size}), actor->class_name);
@@ -308,7 +324,57 @@ RefCell* LocalBackend::create_actor(const TaskCall& call, const ActorOptions* op
     fill_error(*node, died);
   }
   node->actor = std::move(actor);
+  if (is_named && node->actor->died_of.empty()) {
+    node->actor->name = options->name;
+    const std::lock_guard lock(names_mutex_);
+    names_[node->actor->name] = export_ref(&node->cell);
+  }
   return &node->cell;
+}
+
+// The living actor with that name, with one more count.
+LocalNode* LocalBackend::find_named(std::string_view name) {
+  const std::lock_guard lock(names_mutex_);
+  const auto found = names_.find(name);
+  Failure gone;
+  RefCell* const cell = found == names_.end() ? nullptr : import_ref(found->second, gone);
+  return cell == nullptr ? nullptr : LocalNode::of(cell);
+}
+
+// As with processes: the actor is there, and dead.
+RefCell* LocalBackend::name_is_taken(const std::string& name) {
+  LocalNode* const node = new_node();
+  node->actor = std::make_unique<LocalActor>();
+  node->actor->class_name = name;
+  node->actor->died_of = "rayx: actor " + name + " died: an actor called \"" + name +
+                         "\" lives already: kill it, take another name, or ask for get_if_exists";
+  RemoteFailure died;
+  died.code = ErrorCode::kActorDied;
+  died.message = node->actor->died_of;
+  fill_error(*node, died);
+  return &node->cell;
+}
+
+RefCell* LocalBackend::ask_cluster(ClusterQuestion, std::span<const std::byte> argument, Failure&) {
+  const std::string_view name(reinterpret_cast<const char*>(argument.data()), argument.size());
+  LocalNode* const answer = new_node();
+  LocalNode* const found = find_named(name);
+  if (found == nullptr) {
+    RemoteFailure error;
+    error.code = ErrorCode::kNotFound;
+    error.message = "rayx: get_actor: no living actor is called \"" + std::string(name) + "\"";
+    fill_error(*answer, error);
+    return &answer->cell;
+  }
+  const RefName handle = export_ref(&found->cell);
+  RefPositions positions;
+  positions.add(0);
+  std::byte bytes[kRecordInlineBytes];
+  std::memcpy(bytes, &handle, sizeof(handle));
+  positions.write(bytes + sizeof(handle));
+  answer->contained.push_back(&found->cell);
+  fill(*answer, bytes, sizeof(handle) + positions.trailer_bytes(), {}, kRecordHasRefs | kRecordAdopted);
+  return &answer->cell;
 }
 
 RefCell* LocalBackend::call_actor(RefCell* cell, const TaskCall& call, Failure& failure) {
@@ -325,6 +391,13 @@ RefCell* LocalBackend::call_actor(RefCell* cell, const TaskCall& call, Failure& 
     died.message = actor->died_of;
     died.function = call.function->name();
     fill_error(*node, died);
+    return &node->cell;
+  }
+  if (call.function->class_name() != actor->type) {
+    Block block = call.arguments.block;
+    abandon(block);
+    LocalNode* const node = new_node();
+    fill_error(*node, call_of_other_class(*call.function, actor->type));
     return &node->cell;
   }
   ++actor->running;
@@ -367,6 +440,10 @@ bool LocalBackend::kill_actor(RefCell* cell, Failure&) {
 }
 
 void LocalBackend::end_actor(LocalActor& actor) noexcept {
+  if (!actor.name.empty()) {
+    const std::lock_guard lock(names_mutex_);
+    names_.erase(std::exchange(actor.name, {}));
+  }
   void* const instance = std::exchange(actor.instance, nullptr);
   if (instance != nullptr) actor.destroy(instance);
 }

@@ -19,7 +19,9 @@ struct LocalActor {
   std::recursive_mutex mutex;  // one call at a time; an actor may call itself
   void* instance = nullptr;
   void (*destroy)(void*) = nullptr;
-  std::string class_name;
+  std::string class_name;             // or ActorOptions::name: for errors
+  std::string name;                   // by which it is found; empty: by none
+  std::string_view type;              // FunctionInfo::class_name
   std::string died_of;                // empty: alive
   int running = 0;                    // calls on the stack, which keep the instance
   std::vector<LocalNode*> own_calls;  // that it has made of itself; one count each, until the outermost call has ended

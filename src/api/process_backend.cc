@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include "host/cluster.hpp"
+#include "host/local_places.hpp"
 #include "node/node.hpp"
+#include "process/spawn_self.hpp"
 #include "process/take_over.hpp"
 #include "rayx/detail/backend.hpp"
 #include "relay/desk_memory.hpp"
@@ -16,24 +18,21 @@
 namespace rayx::detail {
 namespace {
 
-// What the client of a driver stands on; constructed before it.
-// Where a driver's tasks run: its own node, or, in a cluster, a node without CPUs and the relay that hands them to others.
+// Where a driver's tasks run: its own site, or, in a cluster, one without CPUs whose relay hands them to others.
 struct Home {
-  std::unique_ptr<node::Node> alone;
-  std::unique_ptr<host::Cluster> cluster;  // outlives the site
+  std::unique_ptr<host::LocalPlaces> alone;  // one of the two, which outlives the site
+  std::unique_ptr<host::Cluster> cluster;
   std::unique_ptr<relay::Site> site;
 
-  node::Node& node() const { return alone != nullptr ? *alone : site->node(); }
+  node::Node& node() const { return site->node(); }
   void leave() noexcept {
-    if (alone != nullptr) {
-      alone->stop();
-    } else {
-      cluster->leave();
-      site->stop();
-    }
+    if (cluster != nullptr && !site->relay().is_in_forked_child()) cluster->leave();
+    if (alone != nullptr) alone->stop();
+    site->stop();
   }
 };
 
+// What the client of a driver stands on; constructed before it.
 struct DriverParts {
   DriverParts(Home&& started, worker::FunctionNumbers functions, const Config& config)
       : home(std::move(started)),
@@ -79,28 +78,42 @@ class DriverBackend final : private DriverParts, public worker::Client {
   // thread of his may be on its way out of here. Its memory does not stay.
   void shutdown() noexcept override {
     Client::shutdown();
+    if (is_in_forked_child()) return home.leave();  // what is shared is the parent's
     home.node().desk().close();
     DriverParts::asker.close();
     home.leave();
-    if (!is_in_forked_child()) DriverParts::arena->release_store(kept_values());
+    DriverParts::arena->release_store(kept_values());
   }
 };
 
 // A child that the user's program forks has the driver's memory but not its threads: there is no runtime in it.
 void forget_backend_in_child() { g_current_backend.store(nullptr, std::memory_order_release); }
 
-std::unique_ptr<Backend> join_cluster(const Config& config, node::NodeConfig node_config,
+std::unique_ptr<Backend> start_alone(const Config& config, relay::SiteConfig site_config,
+                                     worker::FunctionNumbers numbers, Failure& failure) {
+  Home home;
+  site_config.node_id = base::NodeId{process::random_word() | 1};
+  home.alone = std::make_unique<host::LocalPlaces>(site_config.node_id, site_config.node.cpus);
+  site_config.places = home.alone.get();
+  site_config.is_alone = true;
+  Result<std::unique_ptr<relay::Site>> site = relay::Site::start(std::move(site_config));
+  if (!site) {
+    failure = std::make_unique<Error>(std::move(site).error());
+    return nullptr;
+  }
+  home.site = std::move(*site);
+  home.alone->open(home.site->relay());
+  return std::make_unique<DriverBackend>(std::move(home), std::move(numbers), config);
+}
+
+std::unique_ptr<Backend> join_cluster(const Config& config, relay::SiteConfig site_config,
                                       worker::FunctionNumbers numbers, Failure& failure) {
   host::ClusterConfig cluster_config;
   cluster_config.address = *config.address;
-  cluster_config.modules = node_config.modules;
+  cluster_config.modules = site_config.node.modules;
   cluster_config.submit_timeout = *config.submit_timeout;
   cluster_config.pending_max = static_cast<std::size_t>(*config.max_pending_tasks);
-  relay::SiteConfig site_config;
-  site_config.node = std::move(node_config);
   site_config.node.cpus = 0;  // the cluster's are used
-  site_config.submit_timeout = cluster_config.submit_timeout;
-  site_config.pending_max = cluster_config.pending_max;
   Home home;
   Result<std::unique_ptr<host::Cluster>> cluster = host::Cluster::create(cluster_config);
   if (!cluster) {
@@ -132,21 +145,16 @@ std::unique_ptr<Backend> make_process_backend(const Config& config, Failure& fai
   [[maybe_unused]] static const int registered = ::pthread_atfork(nullptr, nullptr, &forget_backend_in_child);
   worker::OwnerMutex::allow_bias();  // before there are threads of ours
   worker::FunctionNumbers numbers(worker::loaded_modules());
-  node::NodeConfig node_config;
-  node_config.cpus = *config.num_cpus;
-  node_config.store_bytes = *config.store_bytes;
-  node_config.max_workers = *config.max_workers;
-  node_config.store_timeout = *config.store_timeout;
-  node_config.modules = numbers.encode();
-  if (!config.address->empty()) return join_cluster(config, std::move(node_config), std::move(numbers), failure);
-  node_config.worker_config = relay::worker_config(*config.num_cpus, *config.submit_timeout,
-                                                   static_cast<std::size_t>(*config.max_pending_tasks));
-  Result<std::unique_ptr<node::Node>> started = node::Node::start(std::move(node_config));
-  if (!started) {
-    failure = std::make_unique<Error>(std::move(started).error());
-    return nullptr;
-  }
-  return std::make_unique<DriverBackend>(Home{std::move(*started), nullptr, nullptr}, std::move(numbers), config);
+  relay::SiteConfig site;
+  site.node.cpus = *config.num_cpus;
+  site.node.store_bytes = *config.store_bytes;
+  site.node.max_workers = *config.max_workers;
+  site.node.store_timeout = *config.store_timeout;
+  site.node.modules = numbers.encode();
+  site.submit_timeout = *config.submit_timeout;
+  site.pending_max = static_cast<std::size_t>(*config.max_pending_tasks);
+  return config.address->empty() ? start_alone(config, std::move(site), std::move(numbers), failure)
+                                 : join_cluster(config, std::move(site), std::move(numbers), failure);
 }
 
 }  // namespace rayx::detail

@@ -91,6 +91,7 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
     std::unique_ptr<registry::PlaceActor> waits;  // for the site of its job; nothing: the site has it
     wire::TimerId timer = 0;
   };
+  void program_is_late(Placement placement, bool may_be_sent);
   void site_is_open(SiteServer& server);
   void actors_are_lost(base::JobId job, const std::string& why);
   void report_ended(Placement placement, registry::EndCause cause, const std::string& why);

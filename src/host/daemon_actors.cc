@@ -9,8 +9,9 @@
 namespace rayx::host {
 namespace {
 
-// Its driver may still be sending the program.
-constexpr std::chrono::seconds kSitePatience{30};
+// A driver has links to all nodes that it can reach. Where the cluster's head reaches one that it does not, another node is better.
+constexpr std::chrono::seconds kDriverPatience{3};
+constexpr std::chrono::seconds kProgramPatience{30};  // it is being sent
 
 }  // namespace
 
@@ -39,9 +40,19 @@ void Daemon::start_actor(const registry::PlaceActor& place) {
   log("an actor waits for the program of job " + base::to_text(place.job.job) +
       ", which is not on this node at present");
   placed.waits = std::make_unique<registry::PlaceActor>(place);
-  placed.timer = network_->loop().call_after(kSitePatience, [this, placement] {
-    report_ended(placement, registry::EndCause::kNoProcess, "the program of its job did not come to this node");
-  });
+  placed.timer = network_->loop().call_after(kDriverPatience, [this, placement] { program_is_late(placement, true); });
+}
+
+void Daemon::program_is_late(Placement placement, bool may_be_sent) {
+  const auto found = placed_.find(placement);
+  if (found == placed_.end()) return;
+  if (may_be_sent && server_of(found->second.job) != nullptr) {
+    found->second.timer =
+        network_->loop().call_after(kProgramPatience, [this, placement] { program_is_late(placement, false); });
+  } else {
+    report_ended(placement, registry::EndCause::kNoProcess,
+                 "the program of its job did not come to this node: its driver cannot reach it, or is gone");
+  }
 }
 
 void Daemon::site_is_open(SiteServer& server) {

@@ -21,6 +21,16 @@ void SitePlaces::create_actor(registry::CreateActor request) {
   });
 }
 
+void SitePlaces::look_up_actor(std::string name, std::uint64_t question) {
+  with_member(
+      [name = std::move(name), question](const std::shared_ptr<State>& state, head::MemberLink& member) mutable {
+        member.request(registry::LookUpName{{}, std::move(name), state->job},
+                       [state, question](const registry::Answer& answer) {
+                         if (state->events != nullptr) state->events->actor_looked_up(question, answer);
+                       });
+      });
+}
+
 void SitePlaces::kill_actor(registry::ActorId actor) {
   with_member([actor](const std::shared_ptr<State>&, head::MemberLink& member) {
     member.request(registry::KillActor{actor, true}, [](const registry::Answer&) {});

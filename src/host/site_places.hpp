@@ -41,6 +41,7 @@ class SitePlaces final : public relay::Places {
   void forget(base::ActorId actor) { state_->watched.erase(actor); }
 
   void create_actor(registry::CreateActor request) override;
+  void look_up_actor(std::string name, std::uint64_t question) override;
   void kill_actor(registry::ActorId actor) override;
   void watch_actor(registry::ActorId actor) override;
   void unwatch_actor(registry::ActorId actor) override;

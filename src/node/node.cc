@@ -50,6 +50,12 @@ Result<void> Node::open() {
     relay_ = *control_.add_process(config_.first_generation);
     control_.header().has_relay = 1;
     control_.slot(relay_).pid.store(::getpid(), std::memory_order_relaxed);
+    control_.lane(shm::kServiceLane).state().is_served.store(1, std::memory_order_relaxed);
+    control_.lane(shm::kServiceLane)
+        .state()
+        .cpu_units.store(UINT32_MAX, std::memory_order_relaxed);  // nobody else takes it
+    control_.lane(shm::kServiceLane).state().generation.store(1, std::memory_order_release);
+    control_.lane(shm::kServiceLane).add_relay(relay_);
   }
   desk_ = std::make_unique<MemoryDesk>(arena_->store_begin(), arena_->store_bytes(), clock_);
   sched::Effects& effects = *this;

@@ -51,7 +51,8 @@ struct NodeConfig {
   // Where the generations of its process slots begin, and so of the names of its objects: a node's second site of a job is to give
   // none of the names of its first one again.
   std::uint32_t first_generation = 0;
-  bool has_places = false;  // actors that are made here get their place from the relay
+  bool has_places = false;   // actors that are made here get their place from the relay
+  bool is_all_here = false;  // there is no other node: only those that are found by name, or made anew
   // The bytes that a worker in this process slot starts with, given where `modules` lies.
   std::function<std::string(std::uint32_t slot, shm::Offset modules, std::uint64_t bytes)> worker_config;
 };
@@ -61,6 +62,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   static constexpr std::uint32_t kProcesses = shm::kProcessesMax;
   static constexpr std::uint32_t kLanes = shm::kLanesMax;
   static constexpr std::uint32_t kClassLanes = shm::kLaneMembersMax;
+  static constexpr std::size_t kLabelBytesMax = 24;
 
   // Makes the arena, starts the fork server and the thread. An error says what is missing.
   static Result<std::unique_ptr<Node>> start(NodeConfig config);
@@ -96,6 +98,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   void reply(shm::NodeCall& call, shm::NodeAnswer answer, std::uint64_t value = 0, std::uint64_t serial = 0);
   void find_class(shm::NodeCall& call);
   void create_actor(std::uint32_t asker, shm::NodeCall& call);
+  bool read_wish(shm::Offset offset, std::uint64_t bytes, shm::ActorWish& wish, std::string& name) const;
   void release_actor(std::uint32_t lane, std::uint32_t generation);
   void leave_to_relay(std::uint32_t lane, bool is_maker_gone);
   void free_lane_of_relay(std::uint32_t lane, std::uint32_t generation);

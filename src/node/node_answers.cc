@@ -103,14 +103,14 @@ void Node::find_class(NodeCall& call) {
   if (units > largest) return reply(call, NodeAnswer::kInfeasible, largest);
   const auto known = classes_.find(units);
   if (known != classes_.end()) return reply(call, NodeAnswer::kOk, known->second);
-  if (classes_.size() == kClassLanes) return reply(call, NodeAnswer::kTooMany);
+  if (classes_.size() == shm::kServiceLane) return reply(call, NodeAnswer::kTooMany);
   const auto lane = static_cast<std::uint32_t>(classes_.size());
   classes_[units] = lane;
   control_.lane(lane).state().cpu_units.store(static_cast<std::uint32_t>(units), std::memory_order_relaxed);
   control_.lane(lane).state().generation.store(1, std::memory_order_release);
   if (config_.has_relay) {
     control_.lane(lane).add_relay(relay_);
-    config_.tell_relay({RelayNews::Kind::kClass, {lane, 1}, units, {}});
+    config_.tell_relay({RelayNews::Kind::kClass, {lane, 1}, units, {}, {}});
   }
   scheduler_->add_class(lane, static_cast<sched::Units>(units));
   reply(call, NodeAnswer::kOk, lane);
@@ -161,12 +161,28 @@ void Node::answer_leases() {
 
 // ---- Actors
 
+bool Node::read_wish(shm::Offset offset, std::uint64_t bytes, shm::ActorWish& wish, std::string& name) const {
+  if (bytes < sizeof(wish) || !arena_->contains(offset, bytes)) return false;
+  const std::byte* const block = arena_->address(offset);
+  std::memcpy(&wish, block, sizeof(wish));
+  if (wish.name_bytes > shm::kActorNameBytesMax || bytes != sizeof(wish) + wish.name_bytes) return false;
+  name.assign(reinterpret_cast<const char*>(block + sizeof(wish)), wish.name_bytes);
+  return true;
+}
+
 void Node::create_actor(std::uint32_t asker, NodeCall& call) {
   const bool is_handle = static_cast<NodeQuestion>(call.kind) == NodeQuestion::kOpenActorLane;
   const std::uint64_t units = is_handle ? 0 : call.arguments[0];
-  // What the relay asks for, the head has given to this node.
-  const bool is_elsewhere = is_handle || (config_.has_places && asker != relay_);
-  if (!is_elsewhere && units > static_cast<std::uint64_t>(scheduler_->total()))
+  shm::ActorWish wish;
+  std::string name;
+  if (!is_handle && !read_wish(call.arguments[1], call.arguments[2], wish, name))
+    return reply(call, NodeAnswer::kRefused);
+  const bool wants_head = (wish.flags & shm::ActorWish::kIsNamed) != 0 || wish.max_restarts != 0;
+  if (wants_head && !config_.has_places) return reply(call, NodeAnswer::kNoCluster);
+  // What the relay asks for, the head has given to this node. Where all is here, only what needs the head takes the way over it.
+  const bool is_elsewhere =
+      is_handle || (config_.has_places && asker != relay_ && (wants_head || !config_.is_all_here));
+  if ((!is_elsewhere || (wants_head && config_.is_all_here)) && units > static_cast<std::uint64_t>(scheduler_->total()))
     return reply(call, NodeAnswer::kInfeasible, scheduler_->total());
   for (std::uint32_t lane = kClassLanes; lane < kLanes; ++lane) {
     ActorLane& actor = actors_[lane];
@@ -179,9 +195,7 @@ void Node::create_actor(std::uint32_t asker, NodeCall& call) {
     actor.generation = state.generation.load(std::memory_order_relaxed) + 1;
     actor.creator = asker;
     actor.is_used = true;
-    char name[3 * sizeof(std::uint64_t) + 1] = {};
-    if (!is_handle) std::memcpy(name, &call.arguments[1], sizeof(name) - 1);
-    actor.name = name;
+    actor.name = name.substr(0, kLabelBytesMax);
     actor.is_elsewhere = is_elsewhere;
     state.end.store(0, std::memory_order_relaxed);
     state.executor.store(0, std::memory_order_relaxed);
@@ -190,7 +204,7 @@ void Node::create_actor(std::uint32_t asker, NodeCall& call) {
     state.generation.store(actor.generation, std::memory_order_release);
     if (is_elsewhere) {
       control_.lane(lane).add_relay(relay_);
-      if (!is_handle) config_.tell_relay({RelayNews::Kind::kActorMade, {lane, actor.generation}, units, actor.name});
+      if (!is_handle) config_.tell_relay({RelayNews::Kind::kActorMade, {lane, actor.generation}, units, name, wish});
     } else {
       scheduler_->add_actor(lane, static_cast<sched::Units>(units), clock_.now_ns());
     }

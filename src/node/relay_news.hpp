@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "shm/node_protocol.hpp"
+
 namespace rayx::node {
 
 // A lane of a node and the actor that has it: lanes are used again.
@@ -24,7 +26,8 @@ struct RelayNews {
   Kind kind = Kind::kClass;
   LaneName lane = {};
   std::uint64_t cpu_units = 0;
-  std::string name = {};  // before the lines that its process prints
+  std::string name = {};     // before the lines that its process prints, and perhaps for others to find it by
+  shm::ActorWish wish = {};  // of kActorMade
 };
 
 }  // namespace rayx::node

@@ -138,6 +138,7 @@ class Head {
     ActorSpec spec;
     ActorStateRecord state;
     std::uint64_t waits_since = 0;  // its place in waiting_, 0 if it does not wait
+    NodeId refused_by;              // could not start it when asked last: others are asked first
   };
   struct Held {
     BatchId after = 0;

@@ -98,9 +98,11 @@ void Head::died(NodeId node, ActorId id, Incarnation incarnation, EndCause cause
   if (found == actors_.end() || !is_placed(found->second.state.phase)) return;
   Actor& actor = found->second;
   if (actor.state.incarnation != incarnation && !RAYX_PLANTED_BUG(422)) return;
-  if (cause == EndCause::kConstructorFailed) return end_actor(id, actor, cause, message);
+  if (cause == EndCause::kConstructorFailed || cause == EndCause::kOwnerDied)
+    return end_actor(id, actor, cause, message);
   if (cause == EndCause::kNoProcess && actor.state.phase == ActorPhase::kStarting) {
     actor.state.message = message.substr(0, kMessageBytesMax);
+    actor.refused_by = node;
     if (++actor.state.failed_starts >= kStartsMax) return end_actor(id, actor, cause, message);
     return move(id, actor, actor.state.restarts == 0 ? ActorEvent::kReturned : ActorEvent::kReturnedAgain);
   }
@@ -211,7 +213,9 @@ ActorState Head::state_of(ActorId id) const {
   if (found == actors_.end())
     return {id, ActorPhase::kDead, 0, {}, EndCause::kNone, "the head does not know this actor"};
   const ActorStateRecord& state = found->second.state;
-  return {id, state.phase, state.incarnation, state.node, state.cause, state.message};
+  const CreateActor& creation = found->second.spec.creation;
+  return {id,          state.phase,   state.incarnation,     state.node,
+          state.cause, state.message, creation.max_restarts, creation.max_task_retries};
 }
 
 void Head::watch(NodeId node, Member& member, const Watch& watch) {

@@ -70,11 +70,19 @@ void Head::place_waiting() {
                     [&](const CreateActor* other) { return wants_the_same(*other, wanted); }))
       continue;
     Choice choice(wanted.resources, wanted.selectors);
+    const auto look_at = [&choice](NodeId node, const Member& member) {
+      const NodeRecord& record = member.record;
+      return choice.look_at({node, record.resources, member.given, member.load.used_by_tasks, record.labels});
+    };
+    const Member* refused_by = nullptr;
     for (const auto& [place, member] : places_) {
-      const NodeRecord& record = member->record;
-      if (choice.look_at({place.second, record.resources, member->given, member->load.used_by_tasks, record.labels}))
+      if (place.second == actor.refused_by) {
+        refused_by = member;
+      } else if (look_at(place.second, *member)) {
         break;
+      }
     }
+    if (!choice.node() && refused_by != nullptr) look_at(actor.refused_by, *refused_by);
     if (const auto node = choice.node()) {
       hand_out(id, actor, *node);
     } else if (in_vain.size() < kShapesMax) {

@@ -84,7 +84,8 @@ Answer Head::answer_to(NodeId node, const RequestBody& body) {
           died(node, it.actor, it.incarnation, it.cause, it.message);
           return {};
         } else if constexpr (std::is_same_v<Body, LookUpName>) {
-          const auto found = names_.find({it.name_space, it.name});
+          const JobRecord* const job = it.name_space.empty() ? find_job(it.job) : nullptr;
+          const auto found = names_.find({job == nullptr ? it.name_space : job->info.name_space, it.name});
           if (found == names_.end()) return said(Status::kNotFound, "no living actor is called \"" + it.name + "\"");
           return {0, Status::kOk, {}, found->second};
         } else if constexpr (std::is_same_v<Body, ListNames>) {

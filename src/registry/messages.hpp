@@ -146,7 +146,8 @@ struct CreateActor {
   bool get_if_exists = false;
   bool is_detached = false;
   std::uint32_t max_restarts = 0;
-  std::string creation;  // opaque to the head
+  std::uint32_t max_task_retries = 0;  // for those who call it; the head only passes it on
+  std::string creation;                // opaque to the head
 };
 struct KillActor {
   ActorId actor;
@@ -163,8 +164,9 @@ struct ActorDied {
   std::string message;
 };
 struct LookUpName {
-  std::string name_space;
+  std::string name_space;  // empty: the job's
   std::string name;
+  JobId job = {};
 };
 struct ListNames {
   std::string name_space;
@@ -280,6 +282,8 @@ struct ActorState {
   NodeId node;  // of kStarting and kAlive
   EndCause cause = EndCause::kNone;
   std::string message;
+  std::uint32_t max_restarts = 0;
+  std::uint32_t max_task_retries = 0;
 };
 struct Drain {
   TimeNs within_ns = 0;

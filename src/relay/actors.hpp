@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -10,6 +12,7 @@
 #include "node/relay_news.hpp"
 #include "registry/messages.hpp"
 #include "relay/peer.hpp"
+#include "shm/lane_puller.hpp"
 #include "worker/entry.hpp"
 
 namespace rayx::relay {
@@ -17,28 +20,43 @@ namespace rayx::relay {
 // With the lane: the tag of a constructor that runs on this node, for Client::task_is_done. Without it a tag is a TakenRow's index.
 inline constexpr std::uint64_t kConstructorTag = std::uint64_t{1} << 63;
 
+// A call that is made again if the actor dies before it is answered.
+struct KeptCall {
+  shm::LanePuller::Task task;
+  std::uint32_t tries_left = 0;
+};
+
 // An actor that processes of this node have handles of, and that lives elsewhere or may: its lane here is served by the relay.
 struct RemoteActor {
-  base::ActorId id;
+  base::ActorId id;      // of the row: this node's own number of it
+  base::ActorId target;  // the actor's number in the cluster; another one only where it was found by its name
   node::LaneName lane;
   registry::ActorPhase phase = registry::ActorPhase::kPending;  // kPending, kAlive or kDead
   registry::Incarnation incarnation = 0;
-  base::NodeId node;                // kAlive: where
-  bool has_home = false;            // it lives there for ever: it was made there, and no head knows of it
-  std::string how;                  // kDead: what happened, for the errors of its calls
-  std::set<std::uint32_t> calls;    // rows of those that are there and not answered
-  bool is_sending_stream = false;   // a call's frame waits for a stream: later calls must not overtake it
-  bool has_asked_for_peer = false;  // and has no answer
-  std::uint32_t proxies = 0;        // of its handle
+  registry::Incarnation over = 0;    // so many are over, as their node has said: they get no call
+  registry::Incarnation called = 0;  // which one has what is in `calls`
+  base::NodeId node;                 // kAlive: where
+  bool has_home = false;             // it lives there for ever: it was made there, and no head knows of it
+  std::string how;                   // kDead: what happened, for the errors of its calls
+  std::set<std::uint32_t> calls;     // rows of those that are there and not answered
+  std::uint32_t max_restarts = 0;
+  std::uint32_t max_task_retries = 0;
+  std::map<std::uint64_t, KeptCall> kept_calls;  // by order; none if they are not made again
+  std::set<std::uint64_t> again;                 // of these: to be sent before any other
+  std::optional<shm::LanePuller::Task> claimed;  // out of the lane, and not sent: there were news to be heard before
+  bool is_sending_stream = false;                // a call's frame waits for a stream: later calls must not overtake it
+  bool has_asked_for_peer = false;               // and has no answer, or asks again at `ask_at_ns`
+  int failed_ways = 0;                           // one after the other
+  base::TimeNs ask_at_ns = base::kNever;
+  std::uint32_t proxies = 0;  // of its handle
   // The head did not know it yet: its handle came here sooner than its creation came there.
   int unknown_times = 0;
   base::TimeNs watch_at_ns = base::kNever;
   // Made on this node:
   bool is_made_here = false;
-  bool is_begun = false;          // its constructor was taken from the lane
-  std::uint64_t constructor = 0;  // the number of its row, until it is done
-  std::uint64_t cpu_units = 0;
-  std::string label;                    // before the lines of its process
+  node::RelayNews made;                 // what it is to be
+  bool is_begun = false;                // its constructor was taken from the lane
+  std::uint64_t constructor = 0;        // the number of its row, until it is done
   std::vector<worker::RefCell*> named;  // inside its creation; one count each, until it cannot be started any more
   std::vector<std::uint64_t> kept;      // of these the exports, by key
 };

@@ -73,7 +73,7 @@ bool Relay::make_handle(Proxy& proxy, const NameEntry& name, Lanes& lanes) {
       fresh.phase = registry::ActorPhase::kAlive;
       fresh.node = base::NodeId{name.home};
     } else if (places_ != nullptr) {
-      places_->watch_actor(id);
+      watch(fresh);
     }
   }
   RemoteActor& actor = remote_actors_.at(id);
@@ -90,7 +90,6 @@ void Relay::handle_is_freed(const Proxy& proxy) {
   const auto found = remote_actors_.find(proxy.actor);
   if (found == remote_actors_.end() || --found->second.proxies != 0) return;
   const LaneName lane = found->second.lane;
-  if (places_ != nullptr && !found->second.has_home) places_->unwatch_actor(proxy.actor);
   forget_remote_actor(found->second);
   Client::node().tell(NodeQuestion::kReleaseActor, lane.lane, lane.generation);
 }
@@ -102,14 +101,15 @@ void Relay::name_actor(NameEntry& entry, RefCell* cell, base::NodeId peer) {
   base::ActorId id;
   if (is_proxy(cell)) {
     const Proxy& proxy = proxies_.at(proxy_tag(cell));
-    entry.actor = proxy.actor.value;
+    const auto row = remote_actors_.find(proxy.actor);
+    entry.actor = row == remote_actors_.end() ? proxy.actor.value : row->second.target.value;
     entry.home = proxy.home.value;
     if (places_ != nullptr || proxy.home == peer) return;
     id = proxy.actor;  // nobody links the others to each other: they call it here, and this node calls it for them
   }
   const LaneName lane{static_cast<std::uint32_t>(word >> 16 & 0xffff), static_cast<std::uint32_t>(word >> 32)};
   if (const RemoteActor* const actor = actor_of(lane); actor != nullptr && !id) {
-    entry.actor = actor->id.value;  // made here, and the head knows where it is
+    entry.actor = actor->target.value;  // made here, and the head knows where it is
     return;
   }
   std::uint64_t key = 0;
@@ -141,10 +141,10 @@ void Relay::start_actor(const registry::PlaceActor& place) {
   apply_frame(frame, creation);
   prepare_lanes(handles, lanes_of_start_);
 
-  std::uint64_t label[3] = {};
-  std::memcpy(label, creation.head.label, sizeof(label));
-  const worker::NodeAsker::Answer answer =
-      Client::node().ask(NodeQuestion::kCreateActor, creation.head.cpu_units, label[0], label[1], label[2]);
+  const std::string_view label(creation.head.label, ::strnlen(creation.head.label, sizeof(creation.head.label)));
+  detail::Failure no_room;
+  const worker::NodeAsker::Answer answer = open_actor_lane(creation.head.cpu_units, {}, label, no_room);
+  if (no_room != nullptr) return refuse(EndCause::kNoProcess, no_room->message);
   const Lock lock(mutex_);
   std::vector<RefCell*> held;
   bool is_whole = answer.answer == NodeAnswer::kOk;
@@ -292,7 +292,8 @@ void Relay::process_of_actor_has_ended(LaneName lane) {
   const ActorHere& here = found->second;
   const std::string how = end_of_lane(lane.lane, lane.generation).message;
   const auto end = static_cast<shm::LaneEnd>(control().lane(lane.lane).state().end.load(std::memory_order_acquire));
-  const EndCause cause = here.is_leaving || here.is_killed ? EndCause::kKilled
+  const EndCause cause = here.is_leaving                   ? EndCause::kOwnerDied
+                         : here.is_killed                  ? EndCause::kKilled
                          : end == shm::LaneEnd::kNoProcess ? EndCause::kNoProcess
                                                            : EndCause::kCrashed;
   places_->actor_ended(found->first, here.incarnation, cause, here.is_leaving ? "nobody has a handle of it" : how);

@@ -5,6 +5,7 @@
 #include <rayx/detail/remote_failure.hpp>
 
 #include "process/spawn_self.hpp"
+#include "registry/limits.hpp"
 #include "relay/loopback.hpp"
 #include "relay/relay.hpp"
 
@@ -20,6 +21,7 @@ constexpr int kCallsPerTurn = 128;
 // Within this time its maker's node has told the head, or is no member any more.
 constexpr base::TimeNs kWatchAgainPause_ns = 100'000'000;
 constexpr int kWatchTimesMax = 30;
+constexpr int kWaysMax = 100;                       // with the pause: longer than a head takes to give a silent node up
 constexpr std::size_t kPartInlineMax_bytes = 4096;  // of a constructor's; larger ones are fetched by whoever starts it
 constexpr std::size_t kCreationMax_bytes = 128 << 10;  // of its parts that lie in it
 
@@ -68,8 +70,9 @@ void Relay::take_news() {
       case node::RelayNews::Kind::kActorMade: {
         RemoteActor& actor = add_remote_actor(base::ActorId{process::random_word()}, it.lane);
         actor.is_made_here = true;
-        actor.cpu_units = it.cpu_units;
-        actor.label = std::move(it.name);
+        actor.max_restarts = it.wish.max_restarts;
+        actor.max_task_retries = it.wish.max_task_retries;
+        actor.made = std::move(it);
         break;
       }
       case node::RelayNews::Kind::kActorReleased: release_actor(it.lane, false); break;
@@ -84,7 +87,7 @@ void Relay::take_news() {
 
 RemoteActor& Relay::add_remote_actor(base::ActorId id, node::LaneName lane) {
   RemoteActor& actor = remote_actors_[id];
-  actor.id = id;
+  actor.id = actor.target = id;
   actor.lane = lane;
   if (remote_of_lane_.size() <= lane.lane) remote_of_lane_.resize(lane.lane + 1);
   remote_of_lane_[lane.lane] = id;
@@ -102,23 +105,50 @@ void Relay::forget_remote_actor(RemoteActor& actor) {
   puller_.leave(actor.lane.lane);
   remote_of_lane_[actor.lane.lane] = {};
   forget_creation(actor);
+  const base::ActorId target = actor.target;
+  const bool was_watched = places_ != nullptr && !actor.has_home;
   remote_actors_.erase(actor.id);
+  bool is_watched = false;
+  with_actors(target, [&](const RemoteActor&) { is_watched = true; });
+  if (was_watched && !is_watched) places_->unwatch_actor(target);
+}
+
+// An actor may have several rows: one for the handle that has made it, or found it by its name, and one for those that came here.
+template <class Use>
+void Relay::with_actors(base::ActorId target, Use&& use) {
+  for (auto& [id, actor] : remote_actors_)
+    if (actor.target == target) use(actor);
+}
+
+// What becomes of the actor is said once to each node: a further row begins with what is known.
+void Relay::watch(RemoteActor& actor) {
+  const RemoteActor* known = nullptr;
+  with_actors(actor.target, [&](const RemoteActor& other) { known = &other == &actor ? known : &other; });
+  if (known == nullptr) return places_->watch_actor(actor.target);
+  actor.phase = known->phase;
+  actor.incarnation = known->incarnation;
+  actor.over = known->over;
+  actor.node = known->node;
+  actor.how = known->how;
+  actor.max_restarts = known->max_restarts;
+  actor.max_task_retries = known->max_task_retries;
 }
 
 // No process has a handle of an actor that was made here.
 void Relay::release_actor(node::LaneName lane, bool is_maker_gone) {
   RemoteActor* const actor = actor_of(lane);
-  if (actor != nullptr) {
+  if (actor != nullptr && actor->target != actor->id) {  // another one has made it
+    forget_remote_actor(*actor);
+  } else if (actor != nullptr) {
     Peer* const peer = actor->phase == ActorPhase::kAlive ? peer_on(actor->node) : nullptr;
     if (actor->phase == ActorPhase::kDead) {
     } else if (peer != nullptr && !is_maker_gone) {
       // It ends after what it does, and when that has begun the head may know.
-      peer->actors_released.add(FrameKind::kReleaseActor, ActorHead{actor->id.value});
-      releasing_[actor->id] = peer->id;
+      peer->actors_released.add(FrameKind::kReleaseActor, ActorHead{actor->target.value});
+      releasing_[actor->target] = peer->id;
     } else {
-      places_->kill_actor(actor->id);
+      places_->kill_actor(actor->target);
     }
-    places_->unwatch_actor(actor->id);
     forget_remote_actor(*actor);
   }
   Client::node().tell(shm::NodeQuestion::kReleaseActor, lane.lane, lane.generation);
@@ -131,9 +161,9 @@ void Relay::on_actor_released(Peer&, const ActorHead& actor) {
 void Relay::kill(RemoteActor& actor) {
   if (actor.phase == ActorPhase::kDead) return;
   if (!actor.has_home) {
-    places_->kill_actor(actor.id);
+    places_->kill_actor(actor.target);
   } else if (Peer* const peer = peer_on(actor.node)) {
-    peer->actors_killed.add(FrameKind::kKillActor, ActorHead{actor.id.value});
+    peer->actors_killed.add(FrameKind::kKillActor, ActorHead{actor.target.value});
   }
   actor_is_dead(actor, "rayx::kill() ended it");
 }
@@ -143,6 +173,9 @@ void Relay::actor_is_dead(RemoteActor& actor, std::string how) {
   actor.phase = ActorPhase::kDead;
   actor.how = std::move(how);
   forget_creation(actor);
+  for (const std::uint64_t order : std::exchange(actor.again, {}))
+    fail_call(row_of(actor.kept_calls.at(order).task, actor.lane.lane), actor.how);
+  actor.kept_calls.clear();
   if (actor.constructor != 0) {
     if (SentRow* const row = find_sent(actor.constructor, 0)) {
       fail_call(*row, actor.how);
@@ -164,7 +197,7 @@ bool Relay::pull_calls(RemoteActor& actor) {
   bool any = false;
   shm::LanePuller::Task task;
   if (actor.phase == ActorPhase::kDead) {
-    for (; puller_.take(actor.lane.lane, task); any = true) fail_call(row_of(task, actor.lane.lane), actor.how);
+    for (; take_call(actor, task); any = true) fail_call(row_of(task, actor.lane.lane), actor.how);
     return any;
   }
   if (actor.is_made_here && !actor.is_begun) {
@@ -172,24 +205,79 @@ bool Relay::pull_calls(RemoteActor& actor) {
     create(actor, task);
     return true;
   }
-  if (actor.phase != ActorPhase::kAlive || !puller_.has_work(actor.lane.lane)) return false;
+  if (!is_there(actor) || (actor.again.empty() && !actor.claimed && !puller_.has_work(actor.lane.lane))) return false;
   Peer* const peer = peer_on(actor.node);
   if (peer == nullptr) return find_way_to(actor);
-  for (int i = 0; i < kCallsPerTurn && may_call(actor, *peer) && puller_.take(actor.lane.lane, task); ++i) {
-    send_call(actor, *peer, task);
+  any = !actor.again.empty();
+  if (!send_again(actor, *peer)) return true;
+  for (int i = 0; i < kCallsPerTurn && may_call(actor, *peer) && take_call(actor, task); ++i) {
+    // Who has killed the actor and calls it then was heard of before.
+    if (has_news_.load(std::memory_order_seq_cst)) {
+      actor.claimed = task;
+      return true;
+    }
+    send_call(actor, *peer, task, ++last_call_);
     any = true;
   }
   return any;
+}
+
+bool Relay::take_call(RemoteActor& actor, shm::LanePuller::Task& task) {
+  if (!actor.claimed) return puller_.take(actor.lane.lane, task);
+  task = *std::exchange(actor.claimed, std::nullopt);
+  return true;
+}
+
+// Whether what is called now is called in order, and comes to an incarnation that lives. What another incarnation was given is answered
+// or lost first.
+bool Relay::is_there(const RemoteActor& actor) {
+  if (actor.phase != ActorPhase::kAlive) return false;
+  return actor.has_home ||
+         (actor.incarnation > actor.over && (actor.calls.empty() || actor.called == actor.incarnation));
 }
 
 bool Relay::may_call(const RemoteActor& actor, const Peer& peer) {
   return !actor.is_sending_stream && actor.calls.size() < kCallsMax && !peer.link->is_congested();
 }
 
+// The calls that an earlier incarnation has not answered. False: there is no room for more at present.
+bool Relay::send_again(RemoteActor& actor, Peer& peer) {
+  while (!actor.again.empty()) {
+    if (!may_call(actor, peer)) return false;
+    const std::uint64_t order = *actor.again.begin();
+    actor.again.erase(actor.again.begin());
+    send_call(actor, peer, shm::LanePuller::Task(actor.kept_calls.at(order).task), order);
+  }
+  return true;
+}
+
+// Whether the call of the row, which its node has not answered, waits for the next incarnation now.
+bool Relay::is_made_again(SentRow& row) {
+  const auto actor = remote_actors_.find(row.actor);
+  if (actor == remote_actors_.end() || actor->second.phase == ActorPhase::kDead) return false;
+  const auto call = actor->second.kept_calls.find(row.order);
+  if (call == actor->second.kept_calls.end() || call->second.tries_left == 0) return false;
+  if (call->second.tries_left != registry::kForEver) --call->second.tries_left;
+  actor->second.again.insert(std::exchange(row.order, 0));
+  return true;
+}
+
+// It was at a node, and what became of it there nobody knows, or nothing did.
+void Relay::lose(SentRow& row, std::span<const std::byte> error) {
+  const auto actor = remote_actors_.find(row.actor);
+  if (actor == remote_actors_.end()) return tell_lost(row, error);
+  if (is_made_again(row)) return;
+  // The caller words it: kWorkerDied says that the actor lives on.
+  detail::RemoteFailure failure = detail::decode_failure(error);
+  const bool is_over = actor->second.phase == ActorPhase::kDead || actor->second.max_restarts == 0;
+  failure.code = is_over ? ErrorCode::kActorDied : ErrorCode::kWorkerDied;
+  tell_lost(row, bytes_of(failure));
+}
+
 // Whether there is something to do for the lane now.
 bool Relay::can_pull(const RemoteActor& actor) {
   if (actor.phase == ActorPhase::kDead || (actor.is_made_here && !actor.is_begun)) return true;
-  if (actor.phase != ActorPhase::kAlive) return false;
+  if (!is_there(actor)) return false;
   const Peer* const peer = peer_on(actor.node);
   return peer == nullptr ? !actor.has_asked_for_peer : may_call(actor, *peer);
 }
@@ -211,11 +299,14 @@ bool Relay::find_way_to(RemoteActor& actor) {
   return true;
 }
 
-void Relay::send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Task& task) {
+void Relay::send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Task& task, std::uint64_t order) {
   const std::uint32_t index = take_row(row_of(task, actor.lane.lane));
   SentRow& row = sent_[index];
   row.peer = peer.id;
   row.actor = actor.id;
+  row.order = order;
+  row.incarnation = actor.called = actor.incarnation;
+  if (actor.max_task_retries != 0) actor.kept_calls.try_emplace(order, KeptCall{task, actor.max_task_retries});
   std::vector<std::pair<std::uint32_t, Piece>> parts;
   Piece arguments;
   std::string problem;
@@ -235,7 +326,7 @@ void Relay::send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Tas
     actor.is_sending_stream = true;
   }
   CallHead head{number_of(row),
-                actor.id.value,
+                actor.target.value,
                 actor.incarnation,
                 task.owner,
                 task.body.function_and_flags >> 16,
@@ -287,7 +378,11 @@ void Relay::create(RemoteActor& actor, const shm::LanePuller::Task& task) {
   actor.constructor = number_of(sent_[index]);
   registry::CreateActor request;
   request.actor = actor.id;
-  request.resources.cpus = static_cast<base::Units>(actor.cpu_units);
+  request.resources.cpus = static_cast<base::Units>(actor.made.cpu_units);
+  if ((actor.made.wish.flags & shm::ActorWish::kIsNamed) != 0) request.name = actor.made.name;
+  request.get_if_exists = (actor.made.wish.flags & shm::ActorWish::kGetIfExists) != 0;
+  request.max_restarts = actor.made.wish.max_restarts;
+  request.max_task_retries = actor.made.wish.max_task_retries;
   std::string problem;
   if (!write_creation(actor, task, request.creation, problem)) return actor_is_dead(actor, problem);
   places_->create_actor(std::move(request));
@@ -321,11 +416,11 @@ bool Relay::write_creation(RemoteActor& actor, const shm::LanePuller::Task& task
   };
   FrameWriter writer;
   CreationHead head{task.body.function_and_flags >> 16,
-                    static_cast<std::uint32_t>(actor.cpu_units),
+                    static_cast<std::uint32_t>(actor.made.cpu_units),
                     static_cast<std::uint32_t>(parts.size()),
                     arguments.length(),
                     {}};
-  std::memcpy(head.label, actor.label.data(), std::min(actor.label.size(), sizeof(head.label)));
+  std::memcpy(head.label, actor.made.name.data(), std::min(actor.made.name.size(), sizeof(head.label)));
   writer.add(FrameKind::kCreation, head);
   writer.put_bytes(arguments.bytes);
   put_names(writer, arguments.names);
@@ -386,12 +481,22 @@ void Relay::forget_creation(RemoteActor& actor) {
 // ---- News of the cluster
 
 void Relay::creation_answered(registry::ActorId id, const registry::Answer& answer) {
-  if (answer.status == registry::Status::kOk) return;
+  const auto* const number = std::get_if<base::ActorId>(&answer.body);
+  if (answer.status == registry::Status::kOk && (number == nullptr || *number == id)) return;
   {
     const Lock lock(mutex_);
     const auto found = remote_actors_.find(id);
     if (found == remote_actors_.end()) return;
-    actor_is_dead(found->second, "the cluster did not take it: " + answer.message);
+    RemoteActor& actor = found->second;
+    if (answer.status == registry::Status::kOk) {  // one has the name already
+      forget_creation(actor);
+      places_->unwatch_actor(id);
+      actor.target = *number;
+      watch(actor);
+      if (actor.phase == ActorPhase::kAlive) constructor_is_over(actor);
+    } else {
+      actor_is_dead(actor, "the cluster did not take it: " + answer.message);
+    }
     flush_all_peers();
   }
   wake();
@@ -400,39 +505,47 @@ void Relay::creation_answered(registry::ActorId id, const registry::Answer& answ
 void Relay::actor_changed(const registry::ActorState& state) {
   {
     const Lock lock(mutex_);
-    const auto found = remote_actors_.find(state.actor);
-    if (found == remote_actors_.end() || found->second.phase == ActorPhase::kDead) return;
-    RemoteActor& actor = found->second;
-    const bool is_unknown =
-        state.phase == ActorPhase::kDead && state.incarnation == 0 && state.cause == registry::EndCause::kNone;
-    if (is_unknown && !actor.is_made_here && ++actor.unknown_times <= kWatchTimesMax) {
-      actor.watch_at_ns = clock_.now_ns() + kWatchAgainPause_ns;
-      watch_again_ns_ = std::min(watch_again_ns_, actor.watch_at_ns);
-    } else if (state.phase == ActorPhase::kDead) {
-      actor_is_dead(actor, text_of_end(state));
-    } else {
-      actor.phase = state.phase == ActorPhase::kAlive ? ActorPhase::kAlive : ActorPhase::kPending;
-      actor.incarnation = state.incarnation;
-      actor.node = state.node;
-      actor.has_asked_for_peer = false;
-      // So that an actor that waits for a call of its own is told: see Client::is_own_call.
-      const auto here = actors_here_.find(actor.id);
-      const std::uint32_t executor =
-          here == actors_here_.end() ? 0 : control().lane(here->second.lane.lane).state().executor.load();
-      control().lane(actor.lane.lane).state().executor.store(executor, std::memory_order_release);
-    }
-    if (state.phase == ActorPhase::kAlive) {
-      forget_creation(actor);
-      if (SentRow* const row = actor.constructor == 0 ? nullptr : find_sent(actor.constructor, 0)) {
-        Arrived nothing;
-        complete(*row, nothing, false);
-        forget_sent(*row);
-      }
-      actor.constructor = 0;
-    }
+    with_actors(state.actor, [&](RemoteActor& actor) { row_has_changed(actor, state); });
     flush_all_peers();
   }
   wake();
+}
+
+void Relay::row_has_changed(RemoteActor& actor, const registry::ActorState& state) {
+  if (actor.phase == ActorPhase::kDead) return;
+  const bool is_unknown =
+      state.phase == ActorPhase::kDead && state.incarnation == 0 && state.cause == registry::EndCause::kNone;
+  if (is_unknown && !actor.is_made_here && ++actor.unknown_times <= kWatchTimesMax) {
+    actor.watch_at_ns = clock_.now_ns() + kWatchAgainPause_ns;
+    watch_again_ns_ = std::min(watch_again_ns_, actor.watch_at_ns);
+    return;
+  }
+  if (state.phase == ActorPhase::kDead) return actor_is_dead(actor, text_of_end(state));
+  actor.phase = state.phase == ActorPhase::kAlive ? ActorPhase::kAlive : ActorPhase::kPending;
+  actor.incarnation = state.incarnation;
+  actor.node = state.node;
+  actor.has_asked_for_peer = false;
+  actor.failed_ways = 0;
+  actor.ask_at_ns = base::kNever;
+  actor.max_restarts = state.max_restarts;
+  actor.max_task_retries = state.max_task_retries;
+  // So that an actor that waits for a call of its own is told: see Client::is_own_call.
+  const auto here = actors_here_.find(actor.target);
+  const std::uint32_t executor =
+      here == actors_here_.end() ? 0 : control().lane(here->second.lane.lane).state().executor.load();
+  control().lane(actor.lane.lane).state().executor.store(executor, std::memory_order_release);
+  if (state.phase != ActorPhase::kAlive) return;
+  if (actor.max_restarts == 0) forget_creation(actor);  // else it may be started again, with what its creation names
+  constructor_is_over(actor);
+}
+
+void Relay::constructor_is_over(RemoteActor& actor) {
+  if (SentRow* const row = actor.constructor == 0 ? nullptr : find_sent(actor.constructor, 0)) {
+    Arrived nothing;
+    complete(*row, nothing, false);
+    forget_sent(*row);
+  }
+  actor.constructor = 0;
 }
 
 // The link to a node is closed. What was called there has failed; whether they live, the head will say.
@@ -450,28 +563,42 @@ void Relay::forget_actors_of(const Peer& peer, const std::string& how) {
   }
 }
 
-// Pull's thread: actors that the head did not know.
+// Pull's thread: actors that the head did not know, or to whose node there was no way.
 void Relay::watch_again() {
   const base::TimeNs now = clock_.now_ns();
   if (now < watch_again_ns_) return;
   watch_again_ns_ = base::kNever;
   for (auto& [id, actor] : remote_actors_) {
-    if (actor.watch_at_ns > now) {
-      watch_again_ns_ = std::min(watch_again_ns_, actor.watch_at_ns);
-      continue;
+    if (actor.watch_at_ns <= now) {
+      actor.watch_at_ns = base::kNever;
+      places_->watch_actor(actor.target);
     }
-    actor.watch_at_ns = base::kNever;
-    places_->watch_actor(id);
+    if (actor.ask_at_ns <= now) {
+      actor.ask_at_ns = base::kNever;
+      actor.has_asked_for_peer = false;
+    }
+    watch_again_ns_ = std::min({watch_again_ns_, actor.watch_at_ns, actor.ask_at_ns});
   }
 }
 
-// Its calls that wait fail; later ones ask for the way again.
+// Its calls that wait fail, and later ones ask for the way again. One that may be made anew is given the time in which the head notices
+// that its node is dead.
 void Relay::actors_without_way(base::NodeId node, const std::string& why) {
   for (auto& [id, actor] : remote_actors_) {
-    if (actor.node != node || !std::exchange(actor.has_asked_for_peer, false)) continue;
+    if (actor.node != node || !actor.has_asked_for_peer) continue;
+    if (actor.max_restarts != 0 && ++actor.failed_ways <= kWaysMax) {
+      actor.ask_at_ns = clock_.now_ns() + kWatchAgainPause_ns;
+      watch_again_ns_ = std::min(watch_again_ns_, actor.ask_at_ns);
+      continue;
+    }
+    actor.has_asked_for_peer = false;
+    const std::string how = "its node cannot be reached: " + why;
+    for (const std::uint64_t order : std::exchange(actor.again, {})) {
+      fail_call(row_of(actor.kept_calls.at(order).task, actor.lane.lane), how);
+      actor.kept_calls.erase(order);
+    }
     shm::LanePuller::Task task;
-    while (puller_.take(actor.lane.lane, task))
-      fail_call(row_of(task, actor.lane.lane), "its node cannot be reached: " + why);
+    while (take_call(actor, task)) fail_call(row_of(task, actor.lane.lane), how);
   }
 }
 

@@ -19,6 +19,8 @@ class Places {
 
   // `job` is the callee's to fill in. PlaceEvents::creation_answered follows, once.
   virtual void create_actor(registry::CreateActor request) = 0;
+  // Of a living actor of the job. PlaceEvents::actor_looked_up follows, once, with the same `question`.
+  virtual void look_up_actor(std::string name, std::uint64_t question) = 0;
   // For good. Nothing happens if it is dead already.
   virtual void kill_actor(registry::ActorId actor) = 0;
   // PlaceEvents::actor_changed follows at once with what is known, and for each change until the actor is dead. An actor whose
@@ -40,8 +42,10 @@ class Places {
 // a moment, so not by that thread.
 class PlaceEvents {
  public:
-  // kOk, or why there is no such actor: its calls fail with the message.
+  // kOk with the actor's number, which is another's where CreateActor::get_if_exists found one; or why there is no such actor: its
+  // calls fail with the message.
   virtual void creation_answered(registry::ActorId actor, const registry::Answer& answer) = 0;
+  virtual void actor_looked_up(std::uint64_t question, const registry::Answer& answer) = 0;
   virtual void actor_changed(const registry::ActorState& state) = 0;
   // The head has given it this node. Places::actor_alive and actor_ended say what becomes of it.
   virtual void start_actor(const registry::PlaceActor& place) = 0;

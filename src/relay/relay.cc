@@ -53,14 +53,18 @@ Relay::Relay(const RelayConfig& config)
   RAYX_CHECK(node_, "a relay has no node", config.client.me);
   life_->relay = this;
   free_entries_at_end();  // a node outlives many jobs
-  ensure_service();       // from here on no death is buried without this process's word
+  puller_.join(shm::kServiceLane);
+  ensure_service();  // from here on no death is buried without this process's word
   thread_ = std::thread([this] { pull(); });
 }
 
 Relay::~Relay() { shutdown(); }
 
 void Relay::shutdown() noexcept {
-  if (!is_ending_.exchange(true, std::memory_order_acq_rel)) {
+  if (is_in_forked_child()) {  // there is no such thread, and who holds a lock there never will let it go
+    is_ending_.store(true, std::memory_order_relaxed);
+    if (thread_.joinable()) thread_.detach();
+  } else if (!is_ending_.exchange(true, std::memory_order_acq_rel)) {
     wake();
     if (thread_.joinable()) thread_.join();
     {
@@ -183,7 +187,7 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
       if (value.offset != shm::kNoOffset) free_block({value.offset, value.bytes}, {me_, 0, 0});
     forget_references_of(*peer, peer->name + " is gone: " + how);
     for (const std::uint32_t index : std::exchange(peer->handed_out, {})) {
-      tell_lost(sent_[index], bytes);
+      lose(sent_[index], bytes);
       forget_sent(sent_[index]);
     }
     forget_actors_of(*peer, how);

@@ -70,6 +70,7 @@ class Relay final : public worker::Client, public PlaceEvents {
 
   // ---- PlaceEvents
   void creation_answered(registry::ActorId actor, const registry::Answer& answer) override;
+  void actor_looked_up(std::uint64_t question, const registry::Answer& answer) override;
   void actor_changed(const registry::ActorState& state) override;
   void start_actor(const registry::PlaceActor& place) override;
   void end_actor(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause) override;
@@ -103,7 +104,9 @@ class Relay final : public worker::Client, public PlaceEvents {
     std::uint32_t generation = 0;
     std::uint32_t lane = 0;
     PeerId peer = 0;
-    base::ActorId actor;  // whose call or constructor it is
+    base::ActorId actor;      // whose call or constructor it is: RemoteActor::id
+    std::uint64_t order = 0;  // of a call: later ones have higher numbers
+    registry::Incarnation incarnation = 0;
     bool is_used = false;
   };
   // A task of another node that is here.
@@ -193,9 +196,16 @@ class Relay final : public worker::Client, public PlaceEvents {
   bool pull_calls();
   bool pull_calls(RemoteActor& actor);
   static bool may_call(const RemoteActor& actor, const Peer& peer);
+  static bool is_there(const RemoteActor& actor);
   bool can_pull(const RemoteActor& actor);
+  template <class Use>
+  void with_actors(base::ActorId target, Use&& use);
   bool find_way_to(RemoteActor& actor);
-  void send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Task& task);
+  bool take_call(RemoteActor& actor, shm::LanePuller::Task& task);
+  bool send_again(RemoteActor& actor, Peer& peer);
+  bool is_made_again(SentRow& row);
+  void lose(SentRow& row, std::span<const std::byte> error);
+  void send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Task& task, std::uint64_t order);
   std::shared_ptr<void> tell_when_sent(base::ActorId actor);
   void fail_call(const SentRow& row, const std::string& how);
   void create(RemoteActor& actor, const shm::LanePuller::Task& task);
@@ -203,9 +213,18 @@ class Relay final : public worker::Client, public PlaceEvents {
                       std::string& problem);
   NameEntry name_in_creation(RemoteActor& actor, const Named& named);
   void forget_creation(RemoteActor& actor);
+  void watch(RemoteActor& actor);
+  void constructor_is_over(RemoteActor& actor);
+  void row_has_changed(RemoteActor& actor, const registry::ActorState& state);
   void watch_again();
   void actors_without_way(base::NodeId node, const std::string& why);
   void forget_actors_of(const Peer& peer, const std::string& how);
+
+  // cluster_questions.cc
+  bool answer_questions();
+  void ask(const shm::LanePuller::Task& task);
+  worker::RefCell* handle_of(base::ActorId target, node::LaneName lane);
+  void complete_with_handle(const SentRow& row, worker::RefCell* handle);
 
   // actors_in.cc: actors of this node
   void prepare_lanes(const std::vector<std::uint64_t>& actors, Lanes& lanes);
@@ -322,6 +341,7 @@ class Relay final : public worker::Client, public PlaceEvents {
   std::uint64_t next_tag_ = 1;
   base::TimeNs fetch_again_ns_ = base::kNever;
   base::TimeNs watch_again_ns_ = base::kNever;
+  std::uint64_t last_call_ = 0;        // SentRow::order
   std::atomic<bool> has_sent_{false};  // Life::sent or streamed has something
   std::map<base::ActorId, RemoteActor> remote_actors_;
   std::vector<base::ActorId> remote_of_lane_;

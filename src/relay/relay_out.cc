@@ -95,6 +95,9 @@ void Relay::sleep_until_work(shm::ProcessSlot& slot) {
       announced.push_back(lane.lane);
       stays_awake = stays_awake || puller_.has_work(lane.lane);
     }
+    puller_.announce_sleep(shm::kServiceLane);
+    announced.push_back(shm::kServiceLane);
+    stays_awake = stays_awake || puller_.has_work(shm::kServiceLane);
     for (const auto& [id, actor] : remote_actors_) {
       if (!can_pull(actor)) continue;
       puller_.announce_sleep(actor.lane.lane);
@@ -174,6 +177,7 @@ bool Relay::take_turn() {
   fetch_again();
   watch_again();
   any = pull_calls() || any;
+  any = answer_questions() || any;
   const base::TimeNs now = clock_.now_ns();
   for (const LaneServed& lane : lanes_served_) {
     shm::LanePuller::Task task;
@@ -246,9 +250,12 @@ Relay::SentRow* Relay::find_sent(TaskNumber number, PeerId peer) {
 void Relay::forget_sent(SentRow& row) {
   const auto index = static_cast<std::uint32_t>(&row - sent_.data());
   if (const auto peer = peers_.find(row.peer); peer != peers_.end()) peer->second->handed_out.erase(index);
-  if (row.actor)
-    if (const auto actor = remote_actors_.find(row.actor); actor != remote_actors_.end())
+  if (row.actor) {
+    if (const auto actor = remote_actors_.find(row.actor); actor != remote_actors_.end()) {
       actor->second.calls.erase(index);
+      actor->second.kept_calls.erase(row.order);
+    }
+  }
   row.is_used = false;
   ++row.life;
   free_sent_.push_back(index);
@@ -347,7 +354,9 @@ void Relay::on_lost(Peer& peer, const ResultHead& result, std::span<const std::b
   SentRow* const row = find_sent(result.number, peer.id);
   if (row == nullptr) return;
   if (!row->actor) peer.windows[row->lane].forgotten();
-  tell_lost(*row, error);
+  if (const auto actor = remote_actors_.find(row->actor); actor != remote_actors_.end())
+    actor->second.over = std::max(actor->second.over, row->incarnation);
+  lose(*row, error);
   forget_sent(*row);
 }
 
@@ -386,6 +395,11 @@ void Relay::process_has_died(std::uint32_t slot) {
       peer->second->given_up.add(FrameKind::kGiveUp, ReturnHead{number_of(row), ReturnReason::kRefused, 0});
     }
     forget_sent(row);
+  }
+  for (auto& [id, actor] : remote_actors_) {
+    if (actor.claimed && actor.claimed->owner == slot) actor.claimed.reset();
+    std::erase_if(actor.again, [&](std::uint64_t order) { return actor.kept_calls.at(order).task.owner == slot; });
+    std::erase_if(actor.kept_calls, [&](const auto& call) { return call.second.task.owner == slot; });
   }
 }
 

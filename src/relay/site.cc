@@ -35,6 +35,7 @@ Result<std::unique_ptr<Site>> Site::start(SiteConfig config) {
   // The first class is asked for by a client, and there is none before the relay is made.
   config.node.tell_relay = [self](node::RelayNews news) { self->relay_->hear(std::move(news)); };
   config.node.has_places = config.places != nullptr;
+  config.node.is_all_here = config.is_alone;
   config.node.largest_elsewhere = [self] { return self->relay_->largest_node_units(); };
   const std::chrono::nanoseconds store_timeout = config.node.store_timeout;
   Result<std::unique_ptr<node::Node>> node = node::Node::start(std::move(config.node));
@@ -71,8 +72,11 @@ void Site::stop() noexcept {
   if (is_stopped_ || relay_ == nullptr) return;
   is_stopped_ = true;
   relay_->shutdown();
-  node_->desk().close();
-  asker_->close();
+  if (!relay_
+           ->is_in_forked_child()) {  // there nobody of this process asks, and the calls in the arena are the parent's
+    node_->desk().close();
+    asker_->close();
+  }
   node_->stop();
 }
 

@@ -22,6 +22,7 @@ struct SiteConfig {
   std::size_t pending_max = 1'000'000;
   base::NodeId node_id = {};  // by which the other nodes of the job know this one; not set: it draws one
   Places* places = nullptr;   // of the cluster; lives longer than the site
+  bool is_alone = false;      // there is no other site, and never will be
 };
 
 // What the node tells each worker that it starts, for NodeConfig::worker_config.

@@ -11,6 +11,7 @@ namespace rayx::shm {
 inline constexpr std::size_t kCacheLineBytes = 64;
 inline constexpr std::uint32_t kProcessesMax = 1024;     // process slots of a node
 inline constexpr std::uint32_t kLaneMembersMax = 64;     // executors of one lane: bits of one mask
+inline constexpr std::uint32_t kServiceLane = 63;        // questions to the cluster, which the relay of a job answers
 inline constexpr std::uint32_t kLanesMax = 1088;         // 64 scheduling classes and 1,024 actors
 inline constexpr std::uint32_t kRunningDepthMax = 4096;  // tasks that wait below each other on one executor's stack
 inline constexpr std::uint32_t kRecordsPerSlab = 1024;   // 64 KiB of records

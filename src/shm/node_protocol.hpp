@@ -8,7 +8,7 @@ namespace rayx::shm {
 // "-> a, b" are results of a question; the others are notices. Result 0 of a question is its NodeAnswer.
 enum class NodeQuestion : std::uint32_t {
   kFindClass = 1,  // cpu units (1/10000)                  -> answer, lane
-  kCreateActor,    // cpu units, name: 3 words of chars    -> answer, generation << 32 | lane
+  kCreateActor,    // cpu units, offset and bytes of an ActorWish -> answer, generation << 32 | lane
   kReleaseActor,   // lane, generation: nobody can call it any more. Of a relay: it has left the lane
   kKillActor,      // lane, generation                     -> answer (when the process is gone)
   kLeaseExtent,    // bytes                                -> answer, offset
@@ -31,8 +31,20 @@ enum class NodeAnswer : std::uint64_t {
   kGone = 4,         // no such actor any more
   kWorkerLimit = 5,  // all workers wait for each other
   kShuttingDown = 6,
-  kRefused = 7,  // the arguments make no sense
+  kRefused = 7,    // the arguments make no sense
+  kNoCluster = 8,  // there is nobody who would find it by its name, or start it again
 };
+
+// What an actor is to be, in a block of the asker's; its name follows.
+struct ActorWish {
+  static constexpr std::uint32_t kIsNamed = 1;      // others may ask for it by its name; else that is for people
+  static constexpr std::uint32_t kGetIfExists = 2;  // one that has the name already is as good
+  std::uint32_t max_restarts = 0;                   // UINT32_MAX: for ever. So below
+  std::uint32_t max_task_retries = 0;
+  std::uint32_t flags = 0;
+  std::uint32_t name_bytes = 0;
+};
+inline constexpr std::uint32_t kActorNameBytesMax = 255;
 
 inline constexpr std::uint32_t kCpuUnits = 10'000;  // of one CPU
 

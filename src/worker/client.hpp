@@ -42,6 +42,7 @@ namespace rayx::worker {
 
 inline constexpr std::uint32_t kClassQueueCells = 4096;
 inline constexpr std::uint32_t kActorQueueCells = 512;
+inline constexpr std::uint32_t kServiceQueueCells = 64;
 
 // One lane as this process submits to it.
 struct LaneUse {
@@ -112,6 +113,8 @@ class Client : public detail::Backend {
   RefCell* create_actor(const detail::TaskCall& call, const ActorOptions* options, detail::Failure& failure) override;
   RefCell* call_actor(RefCell* actor, const detail::TaskCall& call, detail::Failure& failure) override;
   bool kill_actor(RefCell* actor, detail::Failure& failure) override;
+  RefCell* ask_cluster(detail::ClusterQuestion question, std::span<const std::byte> argument,
+                       detail::Failure& failure) override;
   RefCell* put(const detail::Encoded& value, detail::Failure& failure) override;
   bool reserve(std::uint64_t size, detail::Block& block, detail::Failure& failure) override;
   void abandon(detail::Block& block) noexcept override;
@@ -153,6 +156,9 @@ class Client : public detail::Backend {
   // The end of a worker without work, unless it owns what others use, or what is still to be done. True: nothing more is begun.
   bool leave_if_unused();
 
+  NodeAsker::Answer open_actor_lane(std::uint64_t cpu_units, shm::ActorWish wish, std::string_view name,
+                                    detail::Failure& failure);
+
   // ---- owner::Ledger's world; under the lock
   owner::Node& node(Index index) noexcept { return entry(index).node; }
   void enqueue(Index task);
@@ -185,6 +191,8 @@ class Client : public detail::Backend {
   // The runtime was shut down while this thread came here: what lies in the arena is gone. Under the lock.
   bool is_over() const noexcept { return stopping_.load(std::memory_order_relaxed); }
   bool in_executor() const noexcept { return executor_ != nullptr && std::this_thread::get_id() == executor_thread_; }
+
+  LaneUse* service_lane(detail::Failure& failure);
 
   // client_memory.cc
   Result<LeasedMemory> lease(std::uint64_t slab_or_bytes, bool may_wait);

@@ -16,6 +16,18 @@ using shm::NodeQuestion;
 
 namespace {
 
+constexpr std::uint32_t times_of(int times) { return times < 0 ? UINT32_MAX : static_cast<std::uint32_t>(times); }
+
+shm::ActorWish wish_of(const ActorOptions* options) {
+  shm::ActorWish wish;
+  if (options == nullptr) return wish;
+  wish.max_restarts = times_of(options->max_restarts);
+  wish.max_task_retries = times_of(options->max_task_retries);
+  if (!options->name.empty()) wish.flags |= shm::ActorWish::kIsNamed;
+  if (options->get_if_exists) wish.flags |= shm::ActorWish::kGetIfExists;
+  return wish;
+}
+
 constexpr actor::Caller kConstructor = 0;  // a thread with the same number would only wait for what it waits for anyhow
 
 }  // namespace
@@ -26,15 +38,36 @@ actor::Caller Client::this_caller() const {
   return in_executor() ? runner_->caller() : std::hash<std::thread::id>()(std::this_thread::get_id());
 }
 
+// A lane for an actor that this process makes, or that the cluster has given to this node. A failure: there was no memory to ask.
+NodeAsker::Answer Client::open_actor_lane(std::uint64_t cpu_units, shm::ActorWish wish, std::string_view name,
+                                          Failure& failure) {
+  name = name.substr(0, shm::kActorNameBytesMax);
+  wish.name_bytes = static_cast<std::uint32_t>(name.size());
+  const std::uint64_t size = sizeof(wish) + name.size();
+  shm::Offset offset = shm::kNoOffset;
+  {
+    Lock lock(mutex_);
+    if (!allocate(size, false, nullptr, failure, offset)) return {};
+  }
+  std::memcpy(arena_->writable(offset), &wish, sizeof(wish));
+  std::memcpy(arena_->writable(offset) + sizeof(wish), name.data(), name.size());
+  const NodeAsker::Answer answer = node_.ask(NodeQuestion::kCreateActor, cpu_units, offset, size);
+  Lock lock(mutex_);
+  free_block({offset, size}, {me_, 0, 0});
+  return answer;
+}
+
 RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options, Failure& failure) {
   ensure_service();
   const std::string name =
       options != nullptr && !options->name.empty() ? options->name : std::string(call.function->name());
   const double cpus = options == nullptr ? 0 : options->num_cpus;
-  std::uint64_t words[3] = {};
-  std::memcpy(words, name.data(), std::min(name.size(), sizeof(words)));
   const auto units = static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5);
-  const NodeAsker::Answer answer = node_.ask(NodeQuestion::kCreateActor, units, words[0], words[1], words[2]);
+  const NodeAsker::Answer answer = open_actor_lane(units, wish_of(options), name, failure);
+  if (failure != nullptr) {
+    give_back_arguments(call.arguments);
+    return nullptr;
+  }
   if (answer.answer != NodeAnswer::kOk) {
     give_back_arguments(call.arguments);
     Error error{ErrorCode::kShuttingDown, "rayx: actor<" + name + ">: the runtime is shutting down"};
@@ -42,6 +75,11 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
       error = {ErrorCode::kInvalidArgument,
                "rayx: actor<" + name + ">: " + std::to_string(shm::kLanesMax - shm::kLaneMembersMax) +
                    " actors are alive, which is the limit of a node. Drop handles that are not needed"};
+    } else if (answer.answer == NodeAnswer::kNoCluster) {
+      error = {ErrorCode::kUnsupported,
+               "rayx: actor<" + name +
+                   ">: it is to be found by its name or started again (ActorOptions), and the node that RAYX_ADDRESS "
+                   "names has no head, which would do it. Start it with rayx start --head"};
     } else if (answer.answer ==
                NodeAnswer::kInfeasible) {  // of a cluster whose nodes make no room for actors of others
       error = {ErrorCode::kInvalidArgument, "rayx: actor<" + name + ">: it needs " + cpus_text(units) +
@@ -280,8 +318,12 @@ void Client::fail_call(const ActorUse& use, Entry& call) {
   if (call.kind == EntryKind::kActorCall) name.erase(std::min(name.rfind("::"), name.size()));
   const Entry& actor = entry(use.actor);
   if (actor.extra != nullptr && !actor.extra->name.empty()) name = actor.extra->name;
-  error.message = "rayx: actor " + name + " died: " + error.message +
-                  "\nIts calls are not tried again; make a new one with rayx::actor<T>()";
+  const bool is_made_anew = lost_elsewhere_index_ == call.index && lost_elsewhere_->code == ErrorCode::kWorkerDied;
+  error.message =
+      "rayx: actor " + name + " died: " + error.message +
+      (is_made_anew ? "\nIt is made anew (ActorOptions::max_restarts), and this call was at it. It is tried again as "
+                      "often as ActorOptions::max_task_retries allows"
+                    : "\nIts calls are not tried again; make a new one with rayx::actor<T>()");
   complete_with_error(call.index, error);
 }
 

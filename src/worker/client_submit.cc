@@ -53,7 +53,7 @@ std::shared_ptr<LaneUse> Client::find_class(std::uint64_t units, Failure& failur
     case NodeAnswer::kTooMany:
       failure = std::make_unique<Error>(
           Error{ErrorCode::kInvalidArgument,
-                "rayx: tasks with 64 different values of num_cpus exist already, which is the limit. Use one of them"});
+                "rayx: tasks with 63 different values of num_cpus exist already, which is the limit. Use one of them"});
       return nullptr;
     default:
       failure = std::make_unique<Error>(

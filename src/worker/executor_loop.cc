@@ -249,6 +249,14 @@ void ExecutorLoop::run(const shm::Executor::Task& task) {
     }
     return;
   }
+  // A handle by name says what class it is of, and may be wrong.
+  if (info != fitting_ && info->kind == detail::FunctionKind::kActorMethod) [[unlikely]] {
+    if (info->class_name() != constructor_->class_name()) {
+      publish_error(task, detail::call_of_other_class(*info, constructor_->class_name()));
+      return;
+    }
+    fitting_ = info;
+  }
   ExecContext context;
   context.inline_result = control_.records_of(task.owner).at(task.body.record).payload;
   context.backend = &client_;

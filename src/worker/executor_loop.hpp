@@ -53,7 +53,8 @@ class ExecutorLoop final : public TaskRunner {
   actor::Caller tasks_run_ = 0;     // numbers for them
   void* instance_ = nullptr;
   const detail::FunctionInfo* constructor_ = nullptr;
-  std::vector<std::byte> actor_error_;  // why there is no instance: an encoded failure
+  const detail::FunctionInfo* fitting_ = nullptr;  // the method called last, which is one of the actor's class
+  std::vector<std::byte> actor_error_;             // why there is no instance: an encoded failure
 };
 
 }  // namespace rayx::worker

@@ -1,18 +1,19 @@
 // Whether this program is instrumented: sanitizers end a process their own way, and need memory and address space of their own.
 #pragma once
 
-namespace rayx::kit {
-
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kIsSanitized = true;
+#define RAYX_IS_SANITIZED 1
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-inline constexpr bool kIsSanitized = true;
-#else
-inline constexpr bool kIsSanitized = false;
+#define RAYX_IS_SANITIZED 1
 #endif
-#else
-inline constexpr bool kIsSanitized = false;
 #endif
+#ifndef RAYX_IS_SANITIZED
+#define RAYX_IS_SANITIZED 0
+#endif
+
+namespace rayx::kit {
+
+inline constexpr bool kIsSanitized = RAYX_IS_SANITIZED != 0;
 
 }  // namespace rayx::kit

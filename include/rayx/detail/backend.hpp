@@ -74,7 +74,8 @@ struct FunctionInfo {
   void (*thunk)(ExecContext&);  // see ExecContext
   // Only for kActorConstructor: ends the life of the instance.
   void (*destroy)(void* instance);
-  std::string_view (*name)();  // as the user wrote it: "square", "Counter::add". Static storage
+  std::string_view (*name)();        // as the user wrote it: "square", "Counter::add". Static storage
+  std::string_view (*class_name)();  // of constructors and methods: the class of the handle. nullptr: a task
   std::uint16_t parameter_count;
   FunctionKind kind;
   FunctionInfo* next = nullptr;
@@ -171,6 +172,11 @@ void release_result_refs(ExecContext& context) noexcept;
 
 // ---------------------------------------------------------------------------------------------------------------------------
 
+// What a runtime knows beyond its own process's books. The result is a value as a task's would be.
+enum class ClusterQuestion : std::uint8_t {
+  kFindActor = 1,  // argument: a name. Result: a handle of the living actor that has it; kNotFound
+};
+
 enum class WaitState : std::uint8_t {
   kReady,     // it is done, with a value or an error
   kTimedOut,  // the deadline passed
@@ -206,6 +212,7 @@ class Backend {
   // call is nullptr.
   virtual RefCell* call_actor(RefCell* actor, const TaskCall& call, Failure& failure) = 0;
   virtual bool kill_actor(RefCell* actor, Failure& failure) = 0;
+  virtual RefCell* ask_cluster(ClusterQuestion question, std::span<const std::byte> argument, Failure& failure) = 0;
 
   // put: Encoded small, or reserve, fill, put. Putting a block copies nothing: it is sealed where it is.
   virtual RefCell* put(const Encoded& value, Failure& failure) = 0;

@@ -115,6 +115,7 @@ struct ConstructorCallee {
   template <class... Args>
   static constexpr bool kMakes = kCanMake<T, Awaited<Args>...> || kCanMake<T, std::decay_t<Args>...>;
   static std::string_view name() { return name_of_type<T>(); }
+  static std::string_view class_name() { return name_of_type<T>(); }
   template <class... Ps>
   static void call(void*& instance, Ps&&... arguments) {
     if constexpr (std::is_constructible_v<T, Ps...>) {
@@ -132,6 +133,7 @@ struct MethodCallee {
   template <class... Args>
   using Sig = Signature<std::remove_const_t<decltype(kMethod)>>;
   static std::string_view name() { return name_of_value<kMethod>(); }
+  static std::string_view class_name() { return name_of_type<T>(); }
   template <class... Ps>
   static decltype(auto) call(void*& instance, Ps&&... arguments) {
     return (static_cast<T*>(instance)->*kMethod)(std::forward<Ps>(arguments)...);

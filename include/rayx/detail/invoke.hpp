@@ -40,7 +40,15 @@ struct Thunk<Callee, R, Parameters, TypeList<Decoded...>> {
       return nullptr;
     }
   }
-  static constinit inline FunctionInfo info{&call, destroy(), &Callee::name, sizeof...(Decoded), Callee::kKind};
+  static constexpr auto class_name() -> std::string_view (*)() {
+    if constexpr (Callee::kKind == FunctionKind::kTask) {
+      return nullptr;
+    } else {
+      return &Callee::class_name;
+    }
+  }
+  static constinit inline FunctionInfo info{&call,        destroy(),          &Callee::name,
+                                            class_name(), sizeof...(Decoded), Callee::kKind};
   // Runs before main, in the driver and in each worker.
   static inline const bool registered = (register_function(info), true);
 };

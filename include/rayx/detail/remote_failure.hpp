@@ -18,8 +18,9 @@
 
 #pragma GCC visibility push(default)
 namespace rayx::detail {
+struct FunctionInfo;
 
-inline constexpr ErrorCode kErrorCodeLast = ErrorCode::kShuttingDown;
+inline constexpr ErrorCode kErrorCodeLast = ErrorCode::kNotFound;
 
 struct RemoteFailure {
   ErrorCode code = ErrorCode::kTaskFailed;
@@ -49,6 +50,8 @@ RemoteFailure decode_failure(std::span<const std::byte> bytes);
 std::string task_title(std::string_view function, std::string_view name);
 // The exception in flight (inside a catch block) as a failure of `function`.
 RemoteFailure describe_current_exception(std::string_view function);
+// Of a handle that was found by its name and is said to be another class's.
+RemoteFailure call_of_other_class(const FunctionInfo& method, std::string_view class_of_actor);
 // What an actor's record and calls hold when its constructor failed with `cause`.
 RemoteFailure actor_died_of_constructor(const RemoteFailure& cause, std::string_view class_name);
 // The message, and where a process crashed if that is known, in numbered lines. Reads debug information: some 10 ms.

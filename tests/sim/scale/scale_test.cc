@@ -2,6 +2,7 @@
 // what must hold holds, and the head's work for each node does not grow with their number. Counts only, no times of this machine.
 #include <gtest/gtest.h>
 
+#include "kit/sanitized.hpp"
 #include "run.hpp"
 
 namespace rayx::sim {
@@ -33,7 +34,7 @@ TEST(Scale, ALargeClusterDoesWhatASmallOneDoes) {
     EXPECT_NE(report.restart_actors_ns, base::kNever);
     EXPECT_GT(report.handed_out.count, 0u);
     EXPECT_GT(report.actors_made, static_cast<std::size_t>(2 * nodes));
-    EXPECT_GT(report.head_bytes, 0u);
+    EXPECT_TRUE(report.head_bytes != 0 || kit::kIsSanitized) << "see heap.cc";
   }
 }
 
@@ -45,7 +46,7 @@ TEST(Scale, WhatTheHeadHasToDoGrowsWithTheClusterAndNoFaster) {
             kAboutTheSame * for_each_node(small.steady.all_in().messages, small));
   EXPECT_LT(for_each_node(large.steady.all_in().bytes, large),
             kAboutTheSame * for_each_node(small.steady.all_in().bytes, small));
-  EXPECT_LT(for_each_node(large.head_bytes, large), kAboutTheSame * for_each_node(small.head_bytes, small));
+  EXPECT_LE(for_each_node(large.head_bytes, large), kAboutTheSame * for_each_node(small.head_bytes, small));
   // Each is told of all: the messages for each node are bounded by how often that is done, the nodes named in them by a limit.
   constexpr double kSeconds = static_cast<double>(kSteady_ns) / static_cast<double>(kSecond);
   const double members = static_cast<double>(large.plan.nodes + large.plan.drivers());

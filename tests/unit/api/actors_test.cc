@@ -2,6 +2,7 @@
 #include "door_test_kit.hpp"
 
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -68,6 +69,7 @@ int slow_seven() {
   return 7;
 }
 int add_through(ActorHandle<Counter> counter, int k) { return get(counter.call<&Counter::add>(k)); }
+int add_by_name(const std::string& name, int k) { return get(get_actor<Counter>(name).call<&Counter::add>(k)); }
 int add_through_many(const std::vector<ActorHandle<Counter>>& counters, int k) {
   int sum = 0;
   for (const auto& counter : counters) sum += get(counter.call<&Counter::add>(k));
@@ -257,6 +259,48 @@ TEST_F(Actors, RefuseOptionsThatCannotBe) {
               HasSubstr("ActorOptions::num_cpus"));
   EXPECT_THAT(text_thrown_by<InvalidArgument>([] { (void)actor<Counter>(ActorOptions{.num_cpus = 3}); }),
               HasSubstr("ActorOptions::num_cpus is 3, and the runtime has 2 in all: the actor could never run"));
+}
+
+TEST_F(Actors, AreFoundByTheirNames) {
+  auto counter = actor<Counter>(ActorOptions{.name = "the counter"});
+  EXPECT_EQ(get(counter.call<&Counter::add>(1)), 1);
+  EXPECT_EQ(get(get_actor<Counter>("the counter").call<&Counter::add>(1)), 2);
+  EXPECT_EQ(get(remote<add_by_name>(std::string("the counter"), 1)), 3);
+  EXPECT_THAT(text_thrown_by<NotFound>([] { (void)get_actor<Counter>("another"); }),
+              AllOf(HasSubstr("rayx: get_actor"), HasSubstr("\"another\"")));
+  auto other = get_actor<Account>("the counter");
+  EXPECT_THAT(text_thrown_by<InvalidArgument>([&] { get(other.call<&Account::owner>()); }),
+              AllOf(HasSubstr("Account"), HasSubstr("get_actor<"), HasSubstr("Counter")));
+  auto same = actor<Counter>(ActorOptions{.name = "the counter", .get_if_exists = true});
+  EXPECT_EQ(get(same.call<&Counter::add>(1)), 4);
+  auto second = actor<Counter>(ActorOptions{.name = "the counter"});
+  EXPECT_THAT(text_thrown_by<ActorDied>([&] { get(second.call<&Counter::add>(1)); }), HasSubstr("get_if_exists"));
+  kill(counter);
+  EXPECT_THROW((void)get_actor<Counter>("the counter"), NotFound);
+  auto fresh = actor<Counter>(ActorOptions{.name = "the counter"});
+  EXPECT_EQ(get(fresh.call<&Counter::add>(1)), 1);
+}
+
+TEST_F(Actors, AreMadeAnewWhenTheirProcessDies) {
+  if (is_local()) GTEST_SKIP() << "there is one process";
+  auto counter = actor<Counter>(ActorOptions{.max_restarts = 2, .max_task_retries = -1});
+  for (int life = 0; life < 3; ++life) {
+    EXPECT_EQ(get(counter.call<&Counter::add>(5)), 5) << "what it had in memory is lost";
+    const int pid = get(counter.call<&Counter::pid>());
+    ASSERT_EQ(::kill(pid, SIGKILL), 0);
+    while (::kill(pid, 0) == 0) std::this_thread::yield();
+  }
+  EXPECT_THAT(text_thrown_by<ActorDied>([&] { get(counter.call<&Counter::add>(1)); }), HasSubstr("signal 9"));
+}
+
+TEST_F(Actors, RefuseNamesAndTriesThatCannotBe) {
+  const auto refused = [](const ActorOptions& options) {
+    return text_thrown_by<InvalidArgument>([&] { (void)actor<Counter>(options); });
+  };
+  EXPECT_THAT(refused({.name = std::string(256, 'n')}), HasSubstr("ActorOptions::name has 256 bytes"));
+  EXPECT_THAT(refused({.get_if_exists = true}), HasSubstr("ActorOptions::get_if_exists"));
+  EXPECT_THAT(refused({.max_restarts = -2}), HasSubstr("ActorOptions::max_restarts is -2"));
+  EXPECT_THAT(refused({.max_task_retries = -2}), HasSubstr("ActorOptions::max_task_retries is -2"));
 }
 
 TEST_F(Actors, MoreThanThereAreCpusRunBesideEachOther) {

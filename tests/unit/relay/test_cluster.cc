@@ -22,6 +22,11 @@ class TestCluster::SiteMember final : public Places, private registry::MemberEff
       creating_[number] = actor;
     });
   }
+  void look_up_actor(std::string name, std::uint64_t question) override {
+    cluster_.post([this, name = std::move(name), question]() mutable {
+      looking_up_[member_.request(registry::LookUpName{{}, std::move(name), cluster_.job_})] = question;
+    });
+  }
   void kill_actor(registry::ActorId actor) override {
     cluster_.post([this, actor] { member_.request(registry::KillActor{actor}); });
   }
@@ -94,6 +99,11 @@ class TestCluster::SiteMember final : public Places, private registry::MemberEff
       has_job_ = true;
       return;
     }
+    if (const auto question = looking_up_.find(answer.number); question != looking_up_.end()) {
+      if (relay_ != nullptr) relay_->actor_looked_up(question->second, answer);
+      looking_up_.erase(question);
+      return;
+    }
     const auto found = creating_.find(answer.number);
     if (found == creating_.end()) return;
     if (relay_ != nullptr) relay_->creation_answered(found->second, answer);
@@ -126,6 +136,7 @@ class TestCluster::SiteMember final : public Places, private registry::MemberEff
   bool is_lost_ = false;
   bool has_job_ = false;
   std::map<registry::RequestNumber, registry::ActorId> creating_;
+  std::map<registry::RequestNumber, std::uint64_t> looking_up_;
 };
 
 TestCluster::TestCluster(std::function<std::string(std::size_t, std::size_t)> link) : link_(std::move(link)) {

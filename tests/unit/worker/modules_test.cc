@@ -9,7 +9,7 @@ namespace {
 
 void nothing(detail::ExecContext&) {}
 std::string_view name() { return "nothing"; }
-detail::FunctionInfo g_info{nothing, nullptr, name, 0, detail::FunctionKind::kTask};
+detail::FunctionInfo g_info{nothing, nullptr, name, nullptr, 0, detail::FunctionKind::kTask};
 const bool g_registered = [] {
   detail::register_function(g_info);
   return true;
