@@ -47,7 +47,7 @@ void Relay::prepare_lanes(const std::vector<std::uint64_t>& actors, Lanes& lanes
     const base::ActorId id{actor};
     {
       const Lock lock(mutex_);
-      if (remote_actors_.contains(id) || lanes.contains(id)) continue;
+      if (row_for_proxies(id) != nullptr || lanes.contains(id)) continue;
     }
     const worker::NodeAsker::Answer answer = Client::node().ask(NodeQuestion::kOpenActorLane);
     if (answer.answer != NodeAnswer::kOk) continue;  // too many: the value that holds the handle cannot be read here
@@ -60,13 +60,26 @@ void Relay::give_back_lanes(Lanes& lanes) {
     Client::node().tell(NodeQuestion::kReleaseActor, lane.lane, lane.generation);
 }
 
+// Not the row of the handle that has made the actor: its lane goes with that handle.
+RemoteActor* Relay::row_for_proxies(base::ActorId target) {
+  RemoteActor* found = nullptr;
+  for (auto& [id, actor] : remote_actors_)
+    if (actor.target == target && !actor.is_made_here) found = &actor;
+  return found;
+}
+
 // The proxy of a handle: it needs no value, and calls of it go to a lane that the relay serves.
 bool Relay::make_handle(Proxy& proxy, const NameEntry& name, Lanes& lanes) {
-  const base::ActorId id{name.actor};
-  if (!remote_actors_.contains(id)) {
-    const auto lane = lanes.find(id);
+  const base::ActorId target{name.actor};
+  RemoteActor* row = row_for_proxies(target);
+  if (row == nullptr) {
+    const auto lane = lanes.find(target);
     if (lane == lanes.end()) return false;
-    RemoteActor& fresh = add_remote_actor(id, lane->second);
+    // One that was made here comes back as another node's if somebody there has asked for it by its name.
+    const bool is_made_here = remote_actors_.contains(target);
+    RemoteActor& fresh = add_remote_actor(is_made_here ? base::ActorId{process::random_word()} : target, lane->second);
+    fresh.target = target;
+    row = &fresh;
     lanes.erase(lane);
     if (name.home != 0) {
       fresh.has_home = true;
@@ -76,9 +89,9 @@ bool Relay::make_handle(Proxy& proxy, const NameEntry& name, Lanes& lanes) {
       watch(fresh);
     }
   }
-  RemoteActor& actor = remote_actors_.at(id);
+  RemoteActor& actor = *row;
   ++actor.proxies;
-  proxy.actor = id;
+  proxy.actor = actor.id;
   proxy.home = base::NodeId{name.home};
   proxy.has_handle = true;
   proxy.is_done = true;

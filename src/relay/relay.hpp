@@ -229,6 +229,7 @@ class Relay final : public worker::Client, public PlaceEvents {
   // actors_in.cc: actors of this node
   void prepare_lanes(const std::vector<std::uint64_t>& actors, Lanes& lanes);
   void give_back_lanes(Lanes& lanes);
+  RemoteActor* row_for_proxies(base::ActorId target);
   bool make_handle(Proxy& proxy, const NameEntry& name, Lanes& lanes);
   void handle_is_freed(const Proxy& proxy);
   void name_actor(NameEntry& entry, worker::RefCell* cell, base::NodeId peer);

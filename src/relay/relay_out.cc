@@ -396,7 +396,8 @@ void Relay::process_has_died(std::uint32_t slot) {
     }
     forget_sent(row);
   }
-  for (auto& [id, actor] : remote_actors_) {
+  for (auto& row : remote_actors_) {
+    RemoteActor& actor = row.second;
     if (actor.claimed && actor.claimed->owner == slot) actor.claimed.reset();
     std::erase_if(actor.again, [&](std::uint64_t order) { return actor.kept_calls.at(order).task.owner == slot; });
     std::erase_if(actor.kept_calls, [&](const auto& call) { return call.second.task.owner == slot; });

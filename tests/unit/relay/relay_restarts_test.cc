@@ -158,6 +158,9 @@ TEST(Names, AnActorIsFoundByItsNameOnEverySite) {
   // A handle that was found goes on as any other.
   auto found = rayx::get(rayx::remote<find>(std::string("the counter")));
   EXPECT_EQ(rayx::get(found.call<&Counter::add>(1)), 123);
+  found = {};
+  while (sites.proxies(0) != 0) std::this_thread::yield();
+  EXPECT_EQ(rayx::get(counter.call<&Counter::add>(1)), 124) << "the maker's handle is another one";
 }
 
 TEST(Names, OneThatNobodyHasIsNotFound) {
