@@ -106,7 +106,10 @@ class EntryPool {
   EntryPool& operator=(const EntryPool&) = delete;
   ~EntryPool() {
     if (!frees_blocks_) return;
-    for (Entry* const block : blocks_) delete[] block;
+    for (Entry* const block : blocks_) {
+      for (std::size_t i = 0; i < kEntriesPerBlock; ++i) delete block[i].extra;  // of those that were in use to the end
+      delete[] block;
+    }
   }
 
  private:
