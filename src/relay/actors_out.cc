@@ -105,6 +105,10 @@ void Relay::forget_remote_actor(RemoteActor& actor) {
   puller_.leave(actor.lane.lane);
   remote_of_lane_[actor.lane.lane] = {};
   forget_creation(actor);
+  // Out of the lane and in nobody's hands: nobody else would answer them. The maker may be gone while others wait.
+  if (actor.claimed) fail_call(row_of(*actor.claimed, actor.lane.lane), "nobody has a handle of it");
+  for (const std::uint64_t order : actor.again)
+    fail_call(row_of(actor.kept_calls.at(order).task, actor.lane.lane), "nobody has a handle of it");
   const base::ActorId target = actor.target;
   const bool was_watched = places_ != nullptr && !actor.has_home;
   remote_actors_.erase(actor.id);
