@@ -14,6 +14,7 @@
 #include "rayx/detail/values.hpp"
 #include "rayx/errors.hpp"
 #include "rayx/parallel.hpp"
+#include "shm/node_protocol.hpp"
 
 #include "base/clock.hpp"
 
@@ -171,9 +172,9 @@ void check_options(const ActorOptions& options) {
   const auto refuse = [](const std::string& what) {
     throw_error({ErrorCode::kInvalidArgument, "rayx: ActorOptions::" + what});
   };
-  constexpr std::size_t kNameBytesMax = 255;
-  if (options.name.size() > kNameBytesMax)
-    refuse("name has " + std::to_string(options.name.size()) + " bytes; it may have " + std::to_string(kNameBytesMax));
+  if (options.name.size() > shm::kActorNameBytesMax)
+    refuse("name has " + std::to_string(options.name.size()) + " bytes; it may have " +
+           std::to_string(shm::kActorNameBytesMax));
   if (options.get_if_exists && options.name.empty())
     refuse("get_if_exists is set and name is empty: there is nothing to look for");
   for (const auto& [value, field] :

@@ -366,14 +366,9 @@ RefCell* LocalBackend::ask_cluster(ClusterQuestion, std::span<const std::byte> a
     fill_error(*answer, error);
     return &answer->cell;
   }
-  const RefName handle = export_ref(&found->cell);
-  RefPositions positions;
-  positions.add(0);
-  std::byte bytes[kRecordInlineBytes];
-  std::memcpy(bytes, &handle, sizeof(handle));
-  positions.write(bytes + sizeof(handle));
+  const std::string handle = value_of_one_ref(export_ref(&found->cell));
   answer->contained.push_back(&found->cell);
-  fill(*answer, bytes, sizeof(handle) + positions.trailer_bytes(), {}, kRecordHasRefs | kRecordAdopted);
+  fill(*answer, reinterpret_cast<const std::byte*>(handle.data()), handle.size(), {}, kRecordHasRefs | kRecordAdopted);
   return &answer->cell;
 }
 
@@ -382,24 +377,21 @@ RefCell* LocalBackend::call_actor(RefCell* cell, const TaskCall& call, Failure& 
   LocalActor* const actor = LocalNode::of(cell)->actor.get();
   RAYX_CHECK(actor != nullptr, "the reference is not an actor's", call.function->name());
   const std::lock_guard lock(actor->mutex);
-  if (!actor->died_of.empty()) {
+  const auto fail = [&](const RemoteFailure& error) {
     Block block = call.arguments.block;
     abandon(block);
     LocalNode* const node = new_node();
+    fill_error(*node, error);
+    return &node->cell;
+  };
+  if (!actor->died_of.empty()) {
     RemoteFailure died;
     died.code = ErrorCode::kActorDied;
     died.message = actor->died_of;
     died.function = call.function->name();
-    fill_error(*node, died);
-    return &node->cell;
+    return fail(died);
   }
-  if (call.function->class_name() != actor->type) {
-    Block block = call.arguments.block;
-    abandon(block);
-    LocalNode* const node = new_node();
-    fill_error(*node, call_of_other_class(*call.function, actor->type));
-    return &node->cell;
-  }
+  if (call.function->class_name() != actor->type) return fail(call_of_other_class(*call.function, actor->type));
   ++actor->running;
   LocalNode* const node = run(call, actor->instance);
   if (--actor->running > 0) {

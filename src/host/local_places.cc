@@ -90,12 +90,12 @@ void LocalPlaces::begin() {
   const Result<void> restored = head_.restore({}, now());
   RAYX_CHECK(restored, "a head begins from nothing", kConnection);
   member_.start(now());
-  asked_[member_.request(registry::StartJob{"", "", ""})] = [this](const registry::Answer& answer) {
+  ask(registry::StartJob{"", "", ""}, [this](const registry::Answer& answer) {
     const auto* const job = std::get_if<registry::JobInfo>(&answer.body);
     RAYX_CHECK(job != nullptr, "the only job is refused", static_cast<int>(answer.status));
     job_ = job->job;
     for (const auto& event : std::exchange(for_the_job_, {})) event();
-  };
+  });
 }
 
 void LocalPlaces::post_for_job(std::function<void()> event) {

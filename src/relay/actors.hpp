@@ -59,6 +59,13 @@ struct RemoteActor {
   std::uint64_t constructor = 0;        // the number of its row, until it is done
   std::vector<worker::RefCell*> named;  // inside its creation; one count each, until it cannot be started any more
   std::vector<std::uint64_t> kept;      // of these the exports, by key
+
+  // What was heard of the way to its node counts no more.
+  void may_ask_for_way() {
+    has_asked_for_peer = false;
+    failed_ways = 0;
+    ask_at_ns = base::kNever;
+  }
 };
 
 // An actor that lives on this node and that others call through the relay.

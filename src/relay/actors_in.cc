@@ -42,9 +42,10 @@ actor::Caller caller_of(const Peer& peer, std::uint32_t slot) {
 // ---- Lanes for handles of actors that live elsewhere
 
 // The node's thread gives them; it must not be waited for under the lock.
-void Relay::prepare_lanes(const std::vector<std::uint64_t>& actors, Lanes& lanes) {
-  for (const std::uint64_t actor : actors) {
-    const base::ActorId id{actor};
+void Relay::prepare_lanes(const std::vector<NameEntry>& handles, Lanes& lanes) {
+  for (const NameEntry& handle : handles) {
+    if (handle.origin == node_.value) continue;  // it comes home, and is no proxy
+    const base::ActorId id{handle.actor};
     {
       const Lock lock(mutex_);
       if (row_for_proxies(id) != nullptr || lanes.contains(id)) continue;
@@ -62,10 +63,11 @@ void Relay::give_back_lanes(Lanes& lanes) {
 
 // Not the row of the handle that has made the actor: its lane goes with that handle.
 RemoteActor* Relay::row_for_proxies(base::ActorId target) {
-  RemoteActor* found = nullptr;
+  const auto own = remote_actors_.find(target);
+  if (own != remote_actors_.end() && !own->second.is_made_here) return &own->second;
   for (auto& [id, actor] : remote_actors_)
-    if (actor.target == target && !actor.is_made_here) found = &actor;
-  return found;
+    if (actor.target == target && !actor.is_made_here) return &actor;
+  return nullptr;
 }
 
 // The proxy of a handle: it needs no value, and calls of it go to a lane that the relay serves.
@@ -146,7 +148,7 @@ void Relay::start_actor(const registry::PlaceActor& place) {
   };
   const std::span<const std::byte> frame(reinterpret_cast<const std::byte*>(place.creation.data()),
                                          place.creation.size());
-  std::vector<std::uint64_t> handles;
+  std::vector<NameEntry> handles;
   std::string problem = check_frame(frame, &handles);
   CreationReader creation;
   if (problem.empty() && kind_of(frame) != FrameKind::kCreation) problem = "it is no creation";

@@ -106,9 +106,9 @@ void Relay::forget_remote_actor(RemoteActor& actor) {
   remote_of_lane_[actor.lane.lane] = {};
   forget_creation(actor);
   // Out of the lane and in nobody's hands: nobody else would answer them. The maker may be gone while others wait.
-  if (actor.claimed) fail_call(row_of(*actor.claimed, actor.lane.lane), "nobody has a handle of it");
-  for (const std::uint64_t order : actor.again)
-    fail_call(row_of(actor.kept_calls.at(order).task, actor.lane.lane), "nobody has a handle of it");
+  constexpr const char* kHow = "nobody has a handle of it";
+  if (actor.claimed) fail_call(row_of(*actor.claimed, actor.lane.lane), kHow);
+  fail_again(actor, kHow);
   const base::ActorId target = actor.target;
   const bool was_watched = places_ != nullptr && !actor.has_home;
   remote_actors_.erase(actor.id);
@@ -177,8 +177,7 @@ void Relay::actor_is_dead(RemoteActor& actor, std::string how) {
   actor.phase = ActorPhase::kDead;
   actor.how = std::move(how);
   forget_creation(actor);
-  for (const std::uint64_t order : std::exchange(actor.again, {}))
-    fail_call(row_of(actor.kept_calls.at(order).task, actor.lane.lane), actor.how);
+  fail_again(actor, actor.how);
   actor.kept_calls.clear();
   if (actor.constructor != 0) {
     if (SentRow* const row = find_sent(actor.constructor, 0)) {
@@ -255,25 +254,33 @@ bool Relay::send_again(RemoteActor& actor, Peer& peer) {
   return true;
 }
 
+// Those that wait for the next incarnation.
+void Relay::fail_again(RemoteActor& actor, const std::string& how) {
+  for (const std::uint64_t order : std::exchange(actor.again, {})) {
+    fail_call(row_of(actor.kept_calls.at(order).task, actor.lane.lane), how);
+    actor.kept_calls.erase(order);
+  }
+}
+
 // Whether the call of the row, which its node has not answered, waits for the next incarnation now.
-bool Relay::is_made_again(SentRow& row) {
-  const auto actor = remote_actors_.find(row.actor);
-  if (actor == remote_actors_.end() || actor->second.phase == ActorPhase::kDead) return false;
-  const auto call = actor->second.kept_calls.find(row.order);
-  if (call == actor->second.kept_calls.end() || call->second.tries_left == 0) return false;
+bool Relay::is_made_again(RemoteActor& actor, SentRow& row) {
+  if (actor.phase == ActorPhase::kDead) return false;
+  const auto call = actor.kept_calls.find(row.order);
+  if (call == actor.kept_calls.end() || call->second.tries_left == 0) return false;
   if (call->second.tries_left != registry::kForEver) --call->second.tries_left;
-  actor->second.again.insert(std::exchange(row.order, 0));
+  actor.again.insert(std::exchange(row.order, 0));
   return true;
 }
 
 // It was at a node, and what became of it there nobody knows, or nothing did.
 void Relay::lose(SentRow& row, std::span<const std::byte> error) {
-  const auto actor = remote_actors_.find(row.actor);
-  if (actor == remote_actors_.end()) return tell_lost(row, error);
-  if (is_made_again(row)) return;
+  const auto found = remote_actors_.find(row.actor);
+  if (found == remote_actors_.end()) return tell_lost(row, error);
+  RemoteActor& actor = found->second;
+  if (is_made_again(actor, row)) return;
   // The caller words it: kWorkerDied says that the actor lives on.
   detail::RemoteFailure failure = detail::decode_failure(error);
-  const bool is_over = actor->second.phase == ActorPhase::kDead || actor->second.max_restarts == 0;
+  const bool is_over = actor.phase == ActorPhase::kDead || actor.max_restarts == 0;
   failure.code = is_over ? ErrorCode::kActorDied : ErrorCode::kWorkerDied;
   tell_lost(row, bytes_of(failure));
 }
@@ -528,9 +535,7 @@ void Relay::row_has_changed(RemoteActor& actor, const registry::ActorState& stat
   actor.phase = state.phase == ActorPhase::kAlive ? ActorPhase::kAlive : ActorPhase::kPending;
   actor.incarnation = state.incarnation;
   actor.node = state.node;
-  actor.has_asked_for_peer = false;
-  actor.failed_ways = 0;
-  actor.ask_at_ns = base::kNever;
+  actor.may_ask_for_way();
   actor.max_restarts = state.max_restarts;
   actor.max_task_retries = state.max_task_retries;
   // So that an actor that waits for a call of its own is told: see Client::is_own_call.
@@ -597,10 +602,7 @@ void Relay::actors_without_way(base::NodeId node, const std::string& why) {
     }
     actor.has_asked_for_peer = false;
     const std::string how = "its node cannot be reached: " + why;
-    for (const std::uint64_t order : std::exchange(actor.again, {})) {
-      fail_call(row_of(actor.kept_calls.at(order).task, actor.lane.lane), how);
-      actor.kept_calls.erase(order);
-    }
+    fail_again(actor, how);
     shm::LanePuller::Task task;
     while (take_call(actor, task)) fail_call(row_of(task, actor.lane.lane), how);
   }

@@ -1,8 +1,5 @@
 // What processes of this node ask the cluster: see detail::ClusterQuestion. A question lies in a lane that only the relay serves, has
 // a row as a task at another node has, and is completed as that is.
-#include <array>
-#include <cstring>
-
 #include <rayx/detail/ref_positions.hpp>
 #include <rayx/detail/remote_failure.hpp>
 
@@ -97,16 +94,10 @@ RefCell* Relay::handle_of(base::ActorId target, node::LaneName lane) {
   return first_cell(index);
 }
 
-// The value is an ActorHandle, as RefCodec writes it.
 void Relay::complete_with_handle(const SentRow& row, RefCell* handle) {
-  const detail::RefName name = name_in_values(handle);
-  detail::RefPositions positions;
-  positions.add(0);
-  std::vector<std::byte> bytes(sizeof(name) + positions.trailer_bytes());
-  std::memcpy(bytes.data(), &name, sizeof(name));
-  positions.write(bytes.data() + sizeof(name));
+  const std::string bytes = detail::value_of_one_ref(name_in_values(handle));
   Arrived value;
-  value.bytes = bytes;
+  value.bytes = std::as_bytes(std::span(bytes));
   value.refs = {handle};
   complete(row, value, false);
   forget(value);

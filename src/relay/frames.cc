@@ -105,9 +105,9 @@ bool walk_heads(FrameReader& reader, std::uint32_t count, FrameHandler* handler,
   return true;
 }
 
-bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::vector<std::uint64_t>* actors,
+bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::vector<NameEntry>* handles,
           std::string& problem) {
-  FrameReader reader(frame, actors);
+  FrameReader reader(frame, handles);
   FrameHead head{};
   bool is_whole = reader.take(head);
   if (is_whole) {
@@ -150,9 +150,9 @@ bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::vector<s
 
 }  // namespace
 
-std::string check_frame(std::span<const std::byte> frame, std::vector<std::uint64_t>* actors) {
+std::string check_frame(std::span<const std::byte> frame, std::vector<NameEntry>* handles) {
   std::string problem;
-  walk(frame, nullptr, actors, problem);
+  walk(frame, nullptr, handles, problem);
   return problem;
 }
 

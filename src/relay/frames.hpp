@@ -235,8 +235,8 @@ struct WireValue {
 // Reads a frame that was received. After a failure every read fails; `problem` says what was wrong.
 class FrameReader {
  public:
-  explicit FrameReader(std::span<const std::byte> frame, std::vector<std::uint64_t>* actors = nullptr)
-      : rest_(frame), actors_(actors) {}
+  explicit FrameReader(std::span<const std::byte> frame, std::vector<NameEntry>* handles = nullptr)
+      : rest_(frame), handles_(handles) {}
 
   template <class T>
   bool take(T& value) {
@@ -283,14 +283,14 @@ class FrameReader {
       if (entry.position < end || entry.position > value.bytes || value.bytes - entry.position < kNameBytes)
         return fail("a name stands outside its value");
       if (entry.origin == 0 || entry.key == 0) return fail("a name names nothing");
-      if (entry.actor != 0 && actors_ != nullptr) actors_->push_back(entry.actor);
+      if (entry.actor != 0 && handles_ != nullptr) handles_->push_back(entry);
       end = entry.position + kNameBytes;
     }
     return true;
   }
 
   std::span<const std::byte> rest_;
-  std::vector<std::uint64_t>* actors_;  // of the names that were read
+  std::vector<NameEntry>* handles_;  // of the names that were read, those of actors
   std::string_view problem_;
 };
 
@@ -329,8 +329,8 @@ class FrameHandler {
 // Checks the whole frame before it hands on anything of it: a damaged frame has no effect. The text that is returned says what is
 // wrong with it, or is empty.
 std::string read_frame(std::span<const std::byte> frame, FrameHandler& handler);
-// The two halves of it. `actors` gets those of whom there are handles inside values, if it is not nullptr.
-std::string check_frame(std::span<const std::byte> frame, std::vector<std::uint64_t>* actors = nullptr);
+// The two halves of it. `handles` gets the names of actors inside values, if it is not nullptr.
+std::string check_frame(std::span<const std::byte> frame, std::vector<NameEntry>* handles = nullptr);
 void apply_frame(std::span<const std::byte> checked, FrameHandler& handler);
 FrameKind kind_of(std::span<const std::byte> frame);
 

@@ -384,11 +384,7 @@ void Relay::fetch_again() {
 void Relay::peer_has_a_number(Peer& peer, base::NodeId node) {
   peer.node = node;
   for (auto& [id, actor] : remote_actors_)
-    if (actor.node == node) {
-      actor.has_asked_for_peer = false;
-      actor.failed_ways = 0;
-      actor.ask_at_ns = base::kNever;
-    }
+    if (actor.node == node) actor.may_ask_for_way();
   for (auto& [tag, proxy] : proxies_)
     if (proxy.is_asking && proxy.object.origin == node)
       peer.holds_asked.add(FrameKind::kAskHold, KeyHead{proxy.object.key});

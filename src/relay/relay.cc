@@ -147,7 +147,7 @@ Result<void> Relay::receive(PeerId id, std::span<const std::byte> frame) {
   const FrameKind kind = kind_of(frame);
   if (!peer->node && kind != FrameKind::kCapacity)
     return Error{ErrorCode::kMalformed, "rayx: " + peer->name + " sent something before it had said which node it is"};
-  std::vector<std::uint64_t> handles;
+  std::vector<NameEntry> handles;
   const std::string problem = check_frame(frame, &handles);
   if (!problem.empty())
     return Error{ErrorCode::kMalformed, "rayx: " + peer->name + " sent what cannot be read: " + problem};

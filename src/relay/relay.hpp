@@ -203,7 +203,8 @@ class Relay final : public worker::Client, public PlaceEvents {
   bool find_way_to(RemoteActor& actor);
   bool take_call(RemoteActor& actor, shm::LanePuller::Task& task);
   bool send_again(RemoteActor& actor, Peer& peer);
-  bool is_made_again(SentRow& row);
+  void fail_again(RemoteActor& actor, const std::string& how);
+  bool is_made_again(RemoteActor& actor, SentRow& row);
   void lose(SentRow& row, std::span<const std::byte> error);
   void send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Task& task, std::uint64_t order);
   std::shared_ptr<void> tell_when_sent(base::ActorId actor);
@@ -227,7 +228,7 @@ class Relay final : public worker::Client, public PlaceEvents {
   void complete_with_handle(const SentRow& row, worker::RefCell* handle);
 
   // actors_in.cc: actors of this node
-  void prepare_lanes(const std::vector<std::uint64_t>& actors, Lanes& lanes);
+  void prepare_lanes(const std::vector<NameEntry>& handles, Lanes& lanes);
   void give_back_lanes(Lanes& lanes);
   RemoteActor* row_for_proxies(base::ActorId target);
   bool make_handle(Proxy& proxy, const NameEntry& name, Lanes& lanes);

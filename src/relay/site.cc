@@ -72,8 +72,8 @@ void Site::stop() noexcept {
   if (is_stopped_ || relay_ == nullptr) return;
   is_stopped_ = true;
   relay_->shutdown();
-  if (!relay_
-           ->is_in_forked_child()) {  // there nobody of this process asks, and the calls in the arena are the parent's
+  // In a forked child nobody of this process asks, and the calls in the arena are the parent's.
+  if (!relay_->is_in_forked_child()) {
     node_->desk().close();
     asker_->close();
   }

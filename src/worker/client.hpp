@@ -193,6 +193,10 @@ class Client : public detail::Backend {
   bool in_executor() const noexcept { return executor_ != nullptr && std::this_thread::get_id() == executor_thread_; }
 
   LaneUse* service_lane(detail::Failure& failure);
+  std::shared_ptr<LaneUse> open_lane(std::uint32_t lane, std::uint32_t cells, detail::Failure& failure);
+  bool place_arguments(std::span<const std::byte> arguments, Lock* lock, detail::Failure& failure, BlockRef& block);
+  Entry* fill_bytes(EntryKind kind, detail::TaskCall& call, FunctionNumber function,
+                    std::span<const std::byte> arguments, const BlockRef& block, detail::Failure& failure);
 
   // client_memory.cc
   Result<LeasedMemory> lease(std::uint64_t slab_or_bytes, bool may_wait);

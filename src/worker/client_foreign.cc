@@ -7,6 +7,36 @@ namespace rayx::worker {
 
 using detail::Failure;
 
+// Arguments that are too large for a cell go into a block, which is the caller's until fill_bytes. `lock`: it may be let go, and room is waited
+// for; else not.
+bool Client::place_arguments(std::span<const std::byte> arguments, Lock* lock, Failure& failure, BlockRef& block) {
+  if (arguments.size() <= shm::kCellInlineBytes) return true;
+  shm::Offset offset = shm::kNoOffset;
+  if (!allocate(arguments.size(), lock != nullptr, lock, failure, offset)) return false;
+  block = {offset, arguments.size()};
+  std::memcpy(arena_->writable(offset), arguments.data(), arguments.size());
+  return true;
+}
+
+// An entry with the body of `call`, whose arguments lie in `block`, or are the bytes if its size is 0. The block is freed on failure.
+Entry* Client::fill_bytes(EntryKind kind, detail::TaskCall& call, FunctionNumber function,
+                          std::span<const std::byte> arguments, const BlockRef& block, Failure& failure) {
+  call.arguments.size = arguments.size();
+  call.arguments.small = arguments.data();
+  if (block.size != 0) {
+    call.arguments.size = block.size;
+    call.arguments.small = nullptr;
+    call.arguments.block = {arena_->writable(block.offset), block.size, block.offset};
+  }
+  Entry* const e = take_entry(kind, failure);
+  if (e == nullptr) {
+    if (block.size != 0) free_block(block, {me_, 0, 0});
+    return nullptr;
+  }
+  fill_call(*e, call, function);
+  return e;
+}
+
 // An entry with the call's body, whose end task_is_done hears of.
 Entry* Client::fill_numbered(EntryKind kind, const NumberedCall& numbered, Failure& failure) {
   if (is_over()) {
@@ -16,27 +46,10 @@ Entry* Client::fill_numbered(EntryKind kind, const NumberedCall& numbered, Failu
   detail::TaskCall call{};
   call.dependencies = numbered.dependencies;
   call.arguments.refs = numbered.refs;
-  call.arguments.size = numbered.arguments.size();
-  call.arguments.small = numbered.arguments.data();
   BlockRef block = numbered.block;
-  if (block.size == 0 && numbered.arguments.size() > shm::kCellInlineBytes) {
-    shm::Offset offset = shm::kNoOffset;
-    if (!allocate(numbered.arguments.size(), false, nullptr, failure, offset)) return nullptr;
-    block = {offset, numbered.arguments.size()};
-    std::memcpy(arena_->writable(offset), numbered.arguments.data(), numbered.arguments.size());
-  }
-  if (block.size != 0) {
-    call.arguments.size = block.size;
-    call.arguments.small = nullptr;
-    call.arguments.block = {arena_->writable(block.offset), block.size, block.offset};
-  }
-  Entry* const e = take_entry(kind, failure);
-  if (e == nullptr) {
-    if (call.arguments.block.data != nullptr)
-      free_block({call.arguments.block.backend_word, call.arguments.size}, {me_, 0, 0});
-    return nullptr;
-  }
-  fill_call(*e, call, numbered.function);
+  if (block.size == 0 && !place_arguments(numbered.arguments, nullptr, failure, block)) return nullptr;
+  Entry* const e = fill_bytes(kind, call, numbered.function, numbered.arguments, block, failure);
+  if (e == nullptr) return nullptr;
   e->cell.backend_word[0] = numbered.tag;
   e->cell.backend_word[1] = kWatched;
   records_.at(e->index).state.store(detail::kRecordPending | detail::kRecordNotify, std::memory_order_relaxed);

@@ -67,17 +67,24 @@ std::shared_ptr<LaneUse> Client::find_class(std::uint64_t units, Failure& failur
   }
   std::shared_ptr<LaneUse>& use = classes_[units];
   if (use != nullptr) return use;
-  auto fresh = std::make_shared<LaneUse>();
-  fresh->lane = static_cast<std::uint32_t>(answer.value);
-  fresh->shared = control_.lane(fresh->lane);
-  if (!open_queue(*fresh, kClassQueueCells, failure)) {
+  use = open_lane(static_cast<std::uint32_t>(answer.value), kClassQueueCells, failure);
+  const std::shared_ptr<LaneUse> fresh = use;
+  if (fresh == nullptr) {
     classes_.erase(units);
-    return nullptr;
+  } else if (units == kOneCpu) {
+    one_cpu_.store(fresh.get(), std::memory_order_release);
   }
-  use = fresh;
-  if (lanes_.size() <= fresh->lane) lanes_.resize(fresh->lane + 1);
-  lanes_[fresh->lane] = fresh;
-  if (units == kOneCpu) one_cpu_.store(fresh.get(), std::memory_order_release);
+  return fresh;
+}
+
+// A lane that is nobody's own, with a queue of this process; nullptr: no memory.
+std::shared_ptr<LaneUse> Client::open_lane(std::uint32_t lane, std::uint32_t cells, Failure& failure) {
+  auto fresh = std::make_shared<LaneUse>();
+  fresh->lane = lane;
+  fresh->shared = control_.lane(lane);
+  if (!open_queue(*fresh, cells, failure)) return nullptr;
+  if (lanes_.size() <= lane) lanes_.resize(lane + 1);
+  lanes_[lane] = fresh;
   return fresh;
 }
 

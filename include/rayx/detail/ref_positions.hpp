@@ -39,6 +39,16 @@ class RefPositions {
   std::uint64_t end_ = 0;
 };
 
+// A value that is one reference and nothing else, as RefCodec writes it: RefName, then where it stands.
+inline std::string value_of_one_ref(const RefName& name) {
+  RefPositions positions;
+  positions.add(0);
+  std::string value(sizeof(name) + positions.trailer_bytes(), '\0');
+  std::memcpy(value.data(), &name, sizeof(name));
+  positions.write(reinterpret_cast<std::byte*>(value.data()) + sizeof(name));
+  return value;
+}
+
 // Calls visit(position) for each reference inside a value that has some. False: the bytes are damaged; it was called for none of
 // them, or for those before the damage.
 template <class Visit>

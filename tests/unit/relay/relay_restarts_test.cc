@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "counter.hpp"
 #include "kit/seed.hpp"
 #include "sites.hpp"
 
@@ -19,25 +20,10 @@ namespace {
 using rayx::ActorHandle;
 using rayx::ActorOptions;
 using rayx::ObjectRef;
+using rayx::relay::test::Counter;
 using rayx::relay::test::Sites;
 using testing::AllOf;
 using testing::HasSubstr;
-
-class Counter {
- public:
-  Counter() = default;
-  explicit Counter(int start) : total_(start) {}
-  int add(int x) { return total_ += x; }
-  int pid() { return ::getpid(); }
-  int place() { return ::getppid(); }  // the fork server of its site
-  int die() {
-    ::raise(SIGKILL);
-    return 0;
-  }
-
- private:
-  int total_ = 0;
-};
 
 struct Other {
   int five() { return 5; }
