@@ -12,6 +12,7 @@ namespace rayx::node {
 struct LaneName {
   std::uint32_t lane = 0;
   std::uint32_t generation = 0;
+  bool operator==(const LaneName&) const = default;
 };
 
 struct RelayNews {

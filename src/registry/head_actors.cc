@@ -34,7 +34,7 @@ Answer Head::create_actor(NodeId owner, const CreateActor& request) {
   }
   if (actors_.contains(request.actor))
     return refused(Status::kExists, "actor " + base::to_text(request.actor) + " is there already");
-  if (actors_.size() - dead_actors_.size() >= kActorsMax)
+  if (request.ended == EndCause::kNone && actors_.size() - dead_actors_.size() >= kActorsMax)
     return refused(Status::kFull, "the cluster has " + std::to_string(kActorsMax) + " actors");
 
   Actor& actor = actors_[request.actor];
@@ -46,6 +46,7 @@ Answer Head::create_actor(NodeId owner, const CreateActor& request) {
   write(spec_key(request.actor), to_bytes(actor.spec));
   write(state_key(request.actor), to_bytes(actor.state));
   may_place_ = true;
+  if (request.ended != EndCause::kNone) end_actor(request.actor, actor, request.ended, request.how_it_ended);
   return {0, Status::kOk, {}, request.actor};
 }
 

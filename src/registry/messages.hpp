@@ -148,6 +148,9 @@ struct CreateActor {
   std::uint32_t max_restarts = 0;
   std::uint32_t max_task_retries = 0;  // for those who call it; the head only passes it on
   std::string creation;                // opaque to the head
+  // Unless kNone it has ended before it could begin: others may have its handle, and ask what became of it.
+  EndCause ended = EndCause::kNone;
+  std::string how_it_ended = {};
 };
 struct KillActor {
   ActorId actor;

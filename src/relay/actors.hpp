@@ -17,7 +17,8 @@
 
 namespace rayx::relay {
 
-// With the lane: the tag of a constructor that runs on this node, for Client::task_is_done. Without it a tag is a TakenRow's index.
+// With the lane (16 bits) and its generation (32): the tag of a constructor that runs on this node, for Client::task_is_done.
+// Without it a tag is a TakenRow's index.
 inline constexpr std::uint64_t kConstructorTag = std::uint64_t{1} << 63;
 
 // A call that is made again if the actor dies before it is answered.
@@ -49,7 +50,8 @@ struct RemoteActor {
   int failed_ways = 0;                           // one after the other
   base::TimeNs ask_at_ns = base::kNever;
   std::uint32_t proxies = 0;  // of its handle
-  // The head did not know it yet: its handle came here sooner than its creation came there.
+  // The head did not know it yet: its handle came here sooner than its creation came there, which waits for its arguments.
+  base::NodeId maker;  // where its handle came from
   int unknown_times = 0;
   base::TimeNs watch_at_ns = base::kNever;
   // Made on this node:

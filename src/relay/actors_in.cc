@@ -81,6 +81,7 @@ bool Relay::make_handle(Proxy& proxy, const NameEntry& name, Lanes& lanes) {
     const bool is_made_here = remote_actors_.contains(target);
     RemoteActor& fresh = add_remote_actor(is_made_here ? base::ActorId{process::random_word()} : target, lane->second);
     fresh.target = target;
+    fresh.maker = base::NodeId{name.origin};
     row = &fresh;
     lanes.erase(lane);
     if (name.home != 0) {
@@ -193,7 +194,7 @@ void Relay::start_actor(const registry::PlaceActor& place) {
     call.arguments = arguments.bytes;
     call.refs = arguments.refs;
     call.dependencies = dependencies;
-    call.tag = kConstructorTag | lane.lane;
+    call.tag = kConstructorTag | std::uint64_t{lane.generation} << 16 | lane.lane;
     handle = start_numbered(lane.lane, lane.generation, call, failure);
   } else if (answer.answer == NodeAnswer::kOk) {
     Client::node().tell(NodeQuestion::kReleaseActor, lane.lane, lane.generation);
@@ -214,12 +215,13 @@ void Relay::start_actor(const registry::PlaceActor& place) {
   flush_all_peers();
 }
 
-std::map<base::ActorId, ActorHere>::iterator Relay::here_in(std::uint32_t lane) {
+// One that leaves may have been followed by another one in its lane before its end is heard of.
+std::map<base::ActorId, ActorHere>::iterator Relay::here_in(LaneName lane) {
   return std::find_if(actors_here_.begin(), actors_here_.end(),
-                      [&](const auto& it) { return it.second.is_placed && it.second.lane.lane == lane; });
+                      [&](const auto& it) { return it.second.is_placed && it.second.lane == lane; });
 }
 
-void Relay::constructor_is_done(std::uint32_t lane, RefCell* cell, bool is_lost) {
+void Relay::constructor_is_done(LaneName lane, RefCell* cell, bool is_lost) {
   const auto found = here_in(lane);
   if (found == actors_here_.end() || is_lost) return;  // its process has ended, and the node says so
   const detail::ValueView view = view_of_cell(cell);
@@ -302,8 +304,8 @@ void Relay::on_release_actor(Peer& peer, const ActorHead& actor) {
 
 // News of the node.
 void Relay::process_of_actor_has_ended(LaneName lane) {
-  const auto found = here_in(lane.lane);
-  if (found == actors_here_.end() || found->second.lane.generation != lane.generation) return;
+  const auto found = here_in(lane);
+  if (found == actors_here_.end()) return;
   const ActorHere& here = found->second;
   const std::string how = end_of_lane(lane.lane, lane.generation).message;
   const auto end = static_cast<shm::LaneEnd>(control().lane(lane.lane).state().end.load(std::memory_order_acquire));

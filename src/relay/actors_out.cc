@@ -18,10 +18,10 @@ namespace {
 
 constexpr std::size_t kCallsMax = 1024;  // of one actor that are there and not answered
 constexpr int kCallsPerTurn = 128;
-// Within this time its maker's node has told the head, or is no member any more.
 constexpr base::TimeNs kWatchAgainPause_ns = 100'000'000;
-constexpr int kWatchTimesMax = 30;
-constexpr int kWaysMax = 100;                       // with the pause: longer than a head takes to give a silent node up
+constexpr int kWatchPausesMax = 10;
+constexpr int kWatchTimesMax = 30;  // after the maker's node is gone: what it has said last may be on its way
+constexpr int kWaysMax = 100;       // with the pause: longer than a head takes to give a silent node up
 constexpr std::size_t kPartInlineMax_bytes = 4096;  // of a constructor's; larger ones are fetched by whoever starts it
 constexpr std::size_t kCreationMax_bytes = 128 << 10;  // of its parts that lie in it
 
@@ -126,9 +126,10 @@ void Relay::with_actors(base::ActorId target, Use&& use) {
 
 // What becomes of the actor is said once to each node: a further row begins with what is known.
 void Relay::watch(RemoteActor& actor) {
+  places_->watch_actor(actor.target);  // nothing is said again to who watches it already
   const RemoteActor* known = nullptr;
   with_actors(actor.target, [&](const RemoteActor& other) { known = &other == &actor ? known : &other; });
-  if (known == nullptr) return places_->watch_actor(actor.target);
+  if (known == nullptr) return;
   actor.phase = known->phase;
   actor.incarnation = known->incarnation;
   actor.over = known->over;
@@ -146,6 +147,8 @@ void Relay::release_actor(node::LaneName lane, bool is_maker_gone) {
   } else if (actor != nullptr) {
     Peer* const peer = actor->phase == ActorPhase::kAlive ? peer_on(actor->node) : nullptr;
     if (actor->phase == ActorPhase::kDead) {
+    } else if (!actor->is_begun) {
+      never_begins(*actor, registry::EndCause::kOwnerDied, "who made it has died");
     } else if (peer != nullptr && !is_maker_gone) {
       // It ends after what it does, and when that has begun the head may know.
       peer->actors_released.add(FrameKind::kReleaseActor, ActorHead{actor->target.value});
@@ -164,7 +167,9 @@ void Relay::on_actor_released(Peer&, const ActorHead& actor) {
 
 void Relay::kill(RemoteActor& actor) {
   if (actor.phase == ActorPhase::kDead) return;
-  if (!actor.has_home) {
+  if (actor.is_made_here && !actor.is_begun) {
+    never_begins(actor, registry::EndCause::kKilled, {});
+  } else if (!actor.has_home) {
     places_->kill_actor(actor.target);
   } else if (Peer* const peer = peer_on(actor.node)) {
     peer->actors_killed.add(FrameKind::kKillActor, ActorHead{actor.target.value});
@@ -395,9 +400,21 @@ void Relay::create(RemoteActor& actor, const shm::LanePuller::Task& task) {
   request.max_restarts = actor.made.wish.max_restarts;
   request.max_task_retries = actor.made.wish.max_task_retries;
   std::string problem;
-  if (!write_creation(actor, task, request.creation, problem)) return actor_is_dead(actor, problem);
+  if (!write_creation(actor, task, request.creation, problem)) {
+    never_begins(actor, registry::EndCause::kConstructorFailed, problem);
+    return actor_is_dead(actor, problem);
+  }
   places_->create_actor(std::move(request));
   places_->watch_actor(actor.id);
+}
+
+// Its handle may be elsewhere already, where the head is asked about it.
+void Relay::never_begins(const RemoteActor& actor, registry::EndCause cause, std::string how) {
+  registry::CreateActor request;
+  request.actor = actor.id;
+  request.ended = cause;
+  request.how_it_ended = std::move(how);
+  places_->create_actor(std::move(request));
 }
 
 // A frame of its own kind, with the names of whatever is not in it. What they name is kept until it cannot be started any more.
@@ -505,8 +522,10 @@ void Relay::creation_answered(registry::ActorId id, const registry::Answer& answ
       actor.target = *number;
       watch(actor);
       if (actor.phase == ActorPhase::kAlive) constructor_is_over(actor);
-    } else {
-      actor_is_dead(actor, "the cluster did not take it: " + answer.message);
+    } else if (actor.phase != ActorPhase::kDead) {
+      const std::string how = "the cluster did not take it: " + answer.message;
+      never_begins(actor, registry::EndCause::kConstructorFailed, how);
+      actor_is_dead(actor, how);
     }
     flush_all_peers();
   }
@@ -526,8 +545,9 @@ void Relay::row_has_changed(RemoteActor& actor, const registry::ActorState& stat
   if (actor.phase == ActorPhase::kDead) return;
   const bool is_unknown =
       state.phase == ActorPhase::kDead && state.incarnation == 0 && state.cause == registry::EndCause::kNone;
-  if (is_unknown && !actor.is_made_here && ++actor.unknown_times <= kWatchTimesMax) {
-    actor.watch_at_ns = clock_.now_ns() + kWatchAgainPause_ns;
+  if (is_unknown && !actor.is_made_here && (peer_on(actor.maker) != nullptr || actor.unknown_times < kWatchTimesMax)) {
+    ++actor.unknown_times;
+    actor.watch_at_ns = clock_.now_ns() + kWatchAgainPause_ns * std::min(actor.unknown_times, kWatchPausesMax);
     watch_again_ns_ = std::min(watch_again_ns_, actor.watch_at_ns);
     return;
   }

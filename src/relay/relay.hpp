@@ -210,6 +210,7 @@ class Relay final : public worker::Client, public PlaceEvents {
   std::shared_ptr<void> tell_when_sent(base::ActorId actor);
   void fail_call(const SentRow& row, const std::string& how);
   void create(RemoteActor& actor, const shm::LanePuller::Task& task);
+  void never_begins(const RemoteActor& actor, registry::EndCause cause, std::string how);
   bool write_creation(RemoteActor& actor, const shm::LanePuller::Task& task, std::string& creation,
                       std::string& problem);
   NameEntry name_in_creation(RemoteActor& actor, const Named& named);
@@ -234,8 +235,8 @@ class Relay final : public worker::Client, public PlaceEvents {
   bool make_handle(Proxy& proxy, const NameEntry& name, Lanes& lanes);
   void handle_is_freed(const Proxy& proxy);
   void name_actor(NameEntry& entry, worker::RefCell* cell, base::NodeId peer);
-  std::map<base::ActorId, ActorHere>::iterator here_in(std::uint32_t lane);
-  void constructor_is_done(std::uint32_t lane, worker::RefCell* cell, bool is_lost);
+  std::map<base::ActorId, ActorHere>::iterator here_in(node::LaneName lane);
+  void constructor_is_done(node::LaneName lane, worker::RefCell* cell, bool is_lost);
   void process_of_actor_has_ended(node::LaneName lane);
   void forget_actor_here(std::map<base::ActorId, ActorHere>::iterator here, const std::string& how);
 

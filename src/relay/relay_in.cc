@@ -127,7 +127,10 @@ std::uint32_t Relay::take_taken(const TakenRow& row) {
 }
 
 void Relay::task_is_done(std::uint64_t tag, RefCell* cell, bool is_lost) {
-  if ((tag & kConstructorTag) != 0) return constructor_is_done(static_cast<std::uint32_t>(tag), cell, is_lost);
+  if ((tag & kConstructorTag) != 0) {
+    const node::LaneName lane{static_cast<std::uint32_t>(tag & 0xffff), static_cast<std::uint32_t>(tag >> 16)};
+    return constructor_is_done(lane, cell, is_lost);
+  }
   const auto index = static_cast<std::uint32_t>(tag);
   taken_[index].cell = cell;
   const auto found = peers_.find(taken_[index].peer);

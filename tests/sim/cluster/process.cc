@@ -130,6 +130,10 @@ void MemberProcess::act_on_actors() {
       creation.name_space = "shared";
       creation.get_if_exists = chance.one_in(2);
     }
+    if (creation.name.empty() && chance.one_in(10)) {
+      creation.ended = registry::EndCause::kKilled;
+      creation.how_it_ended = "before it began";
+    }
     creation.is_detached = chance.one_in(4);
     creation.max_restarts = chance.one_in(2) ? 0 : static_cast<std::uint32_t>(1 + chance.below(3));
     creation.creation = "maker";

@@ -53,6 +53,19 @@ TEST_F(HeadActors, ACrashedOneStartsAgainAsOftenAsItMay) {
   EXPECT_EQ(count<PlaceActor>(kNodeA), 2);
 }
 
+TEST_F(HeadActors, OneThatEndedBeforeItBeganIsDeadToWhoAsks) {
+  tell(kNodeA, Watch{kActor, true});
+  EXPECT_EQ(last<ActorState>(kNodeA)->cause, EndCause::kNone);
+  CreateActor creation = this->creation(kActor, job, 5);
+  creation.ended = EndCause::kConstructorFailed;
+  creation.how_it_ended = "an argument was lost";
+  request(kDriver, 2, creation);
+  EXPECT_EQ(last<ActorState>(kNodeA)->phase, ActorPhase::kDead);
+  EXPECT_EQ(last<ActorState>(kNodeA)->cause, EndCause::kConstructorFailed);
+  EXPECT_EQ(last<ActorState>(kNodeA)->message, "an argument was lost");
+  EXPECT_EQ(count<PlaceActor>(kNodeA), 0);
+}
+
 TEST_F(HeadActors, NewsOfAnEarlierIncarnationChangeNothing) {
   live(kNodeA, 5);
   request(kNodeA, 2, ActorDied{kActor, 1, EndCause::kCrashed, ""});

@@ -38,6 +38,8 @@ CreateActor random_creation(Random& random) {
   it.max_restarts = static_cast<std::uint32_t>(random());
   it.is_detached = random() % 2 == 0;
   it.creation = random_text(random);
+  it.ended = random() % 2 == 0 ? EndCause::kNone : EndCause::kKilled;
+  it.how_it_ended = random_text(random);
   return it;
 }
 Join random_join(Random& random) {

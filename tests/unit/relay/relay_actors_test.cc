@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "counter.hpp"
 #include "kit/seed.hpp"
 #include "sites.hpp"
@@ -91,6 +92,14 @@ int write_lines(const ActorHandle<Log>& log, int caller, int count, std::uint64_
 int slow(int x) {
   for (int i = 0; i < 2'000; ++i) std::this_thread::yield();
   return x;
+}
+// 5, when the actor has died.
+int open_when(const ActorHandle<Counter>& gate) {
+  try {
+    rayx::get(gate.call<&Counter::wait>());
+  } catch (const rayx::ActorDied&) {
+  }
+  return 5;
 }
 bool is_gone(int pid) { return ::kill(pid, 0) != 0; }
 
@@ -255,6 +264,44 @@ TEST(RelayActors, OneThatIsKilledEndsAndItsCallsFail) {
   const int other_pid = rayx::get(other.call<&Counter::pid>());
   EXPECT_EQ(rayx::get(rayx::remote<kill_there>(other)), 1);
   while (!is_gone(other_pid)) std::this_thread::yield();
+}
+
+// Whether the task holds the handle before its maker's node has begun the actor is a race: both ends of it come up in 50 tries.
+TEST(RelayActors, OneThatIsKilledBeforeItBeganIsDeadElsewhereAtOnce) {
+  Sites sites(with_head());
+  const rayx::base::SteadyClock clock;
+  const rayx::base::TimeNs begin_ns = clock.now_ns();
+  for (int i = 0; i < 50; ++i) {
+    const auto counter = rayx::actor<Counter>();
+    rayx::kill(counter);
+    EXPECT_THROW(rayx::get(rayx::remote<add_there>(rayx::TaskOptions{.max_retries = 0}, counter, 1)), rayx::ActorDied);
+  }
+  EXPECT_LT(clock.now_ns() - begin_ns, 3'000'000'000);  // so long it was looked for, each time
+}
+
+// In a lane that is free again the next one may come before the end of the one before was heard of.
+TEST(RelayActors, ThatFollowEachOtherInALaneAreEachHeardOf) {
+  Sites sites(with_head());
+  std::vector<ActorHandle<Counter>> counters;
+  for (int i = 0; i < 600; ++i) {
+    if (counters.size() == 4) counters.erase(counters.begin());
+    counters.push_back(rayx::actor<Counter>(i));
+    if (i % 3 == 0) EXPECT_EQ(rayx::get(counters.back().call<&Counter::add>(1)), i + 1);
+  }
+  counters.clear();
+  sites.wait_until_nothing_is_shared();
+}
+
+TEST(RelayActors, OneWhoseConstructorWaitsForItsArgumentIsWaitedForElsewhere) {
+  Sites sites(with_head());
+  const auto gate = rayx::actor<Counter>();
+  const auto opened = rayx::remote<open_when>(rayx::TaskOptions{.max_retries = 0}, gate);
+  const auto counter = rayx::actor<Counter>(opened);
+  const auto added = rayx::remote<add_there>(rayx::TaskOptions{.max_retries = 0}, counter, 1);
+  // Longer than an actor is looked for whose maker is gone.
+  EXPECT_TRUE(rayx::wait(std::vector{added}, {.count = 1, .timeout = std::chrono::milliseconds(3500)}).ready.empty());
+  rayx::kill(gate);
+  EXPECT_EQ(rayx::get(added), 6);
 }
 
 TEST(RelayActors, ItsHandleIsUsedByTasksOnEverySite) {
