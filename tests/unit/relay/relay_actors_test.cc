@@ -286,7 +286,9 @@ TEST(RelayActors, ThatFollowEachOtherInALaneAreEachHeardOf) {
   for (int i = 0; i < 600; ++i) {
     if (counters.size() == 4) counters.erase(counters.begin());
     counters.push_back(rayx::actor<Counter>(i));
-    if (i % 3 == 0) EXPECT_EQ(rayx::get(counters.back().call<&Counter::add>(1)), i + 1);
+    if (i % 3 == 0) {
+      EXPECT_EQ(rayx::get(counters.back().call<&Counter::add>(1)), i + 1);
+    }
   }
   counters.clear();
   sites.wait_until_nothing_is_shared();
