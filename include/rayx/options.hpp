@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace rayx {
 
@@ -37,11 +38,25 @@ struct Config {
   std::optional<Duration> store_timeout = {};
 };
 
+// A condition on the labels of a node (`rayx start --label zone=a`, NodeOptions::labels): the value of `key` is one of `values`.
+struct LabelSelector {
+  std::string key;                  // 1 to 255 bytes
+  std::vector<std::string> values;  // 1 to 255 of them, of at most 255 bytes each
+  bool is_negated = false;          // it is none of them; so is that of a node without the key
+};
+// Every node has it as a label: its value is the node's id, NodeInfo::id. So a task goes to one node, or to any other.
+inline constexpr const char* kNodeIdLabel = "rayx/node-id";
+
 // For one task: the optional first argument of remote().
 struct TaskOptions {
   double num_cpus = 1;    // 0 to 1024, in steps of 0.0001; 0: the task only waits or coordinates
   int max_retries = 3;    // after a crash of its worker. -1: for ever. Exceptions are results and not retried
   std::string name = {};  // in errors about the task, behind its function's: fit "fold 3"
+  // Only on nodes that fulfil all of these. InvalidArgument if no node of the cluster does; later it waits until one does. All selectors
+  // together have at most 4,000 bytes. Tasks of at most 63 different num_cpus, labels and spread can exist in one program.
+  std::vector<LabelSelector> labels = {};
+  // true: to the node that has the least to do. Else a task that a task makes stays on its node as long as that has CPUs for it.
+  bool spread = false;
 };
 
 // For one actor: the optional first argument of actor<T>().
@@ -58,6 +73,8 @@ struct ActorOptions {
   // How often a call that was at the actor when that died is made again, in the order in which the calls were made. -1: for ever.
   // A call may then have run in part, or whole, before. 0: it fails with ActorDied.
   int max_task_retries = 0;
+  // Only on nodes that fulfil all of these, as for a task; while none does, its calls wait. With a cluster only.
+  std::vector<LabelSelector> labels = {};
 };
 
 }  // namespace rayx

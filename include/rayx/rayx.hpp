@@ -17,6 +17,7 @@
 
 #include <rayx/actor.hpp>
 #include <rayx/errors.hpp>
+#include <rayx/nodes.hpp>
 #include <rayx/object_ref.hpp>
 #include <rayx/options.hpp>
 #include <rayx/parallel.hpp>

@@ -81,7 +81,7 @@ ClusterNode::ClusterNode(NodeOptions options) : state_(std::make_unique<State>()
   daemon.is_node = !options.is_head_only;
   daemon.head_folder = options.state_folder;
   if (!options.has_head) daemon.head = value_or_throw(head_endpoint(options.head_address));
-  daemon.name = std::move(options.name);
+  daemon.resources.name = std::move(options.name);
   std::sort(options.labels.begin(), options.labels.end());
   for (std::size_t i = 0; i < options.labels.size(); ++i) {
     if (options.labels[i].first.empty() || (i > 0 && options.labels[i - 1].first == options.labels[i].first))
@@ -89,7 +89,7 @@ ClusterNode::ClusterNode(NodeOptions options) : state_(std::make_unique<State>()
           {ErrorCode::kInvalidConfig, "rayx: the label \"" + options.labels[i].first +
                                           "\" is there twice, or has no name; each needs one of its own"});
   }
-  daemon.labels = std::move(options.labels);
+  daemon.resources.labels = std::move(options.labels);
   daemon.address = options.listen;
   daemon.port = options.port;
   daemon.advertised = std::move(options.advertise);

@@ -6,6 +6,7 @@
 
 #include "api/inside_task.hpp"
 #include "base/check.hpp"
+#include "base/where.hpp"
 #include "process/take_over.hpp"
 #include "rayx/actor.hpp"
 #include "rayx/detail/ref_codec.hpp"
@@ -13,6 +14,7 @@
 #include "rayx/detail/remote_failure.hpp"
 #include "rayx/detail/values.hpp"
 #include "rayx/errors.hpp"
+#include "rayx/nodes.hpp"
 #include "rayx/parallel.hpp"
 #include "shm/node_protocol.hpp"
 
@@ -58,13 +60,38 @@ std::string cpus_text(double cpus) {
   return text;
 }
 
+void check_labels(const std::vector<LabelSelector>& labels, const char* options) {
+  const auto refuse = [&](const std::string& what) {
+    throw_error({ErrorCode::kInvalidArgument, "rayx: " + std::string(options) + "::labels: " + what});
+  };
+  std::size_t bytes = 0;
+  const auto check = [&](const std::string& text, const char* what) {
+    if (text.size() > base::kLabelBytesMax)
+      refuse(std::string(what) + " has " + std::to_string(text.size()) + " bytes; it may have " +
+             std::to_string(base::kLabelBytesMax));
+    bytes += text.size() + 1;
+  };
+  for (const LabelSelector& selector : labels) {
+    if (selector.key.empty()) refuse("a selector has no key");
+    if (selector.values.empty() || selector.values.size() > base::kLabelBytesMax)
+      refuse("the selector of \"" + selector.key + "\" has " + std::to_string(selector.values.size()) +
+             " values; it may have 1 to " + std::to_string(base::kLabelBytesMax));
+    check(selector.key, "a key");
+    for (const std::string& value : selector.values) check(value, "a value");
+  }
+  constexpr std::size_t kBytesMax = 4'000;
+  if (labels.size() > base::kSelectorsMax || bytes > kBytesMax)
+    refuse(std::to_string(labels.size()) + " selectors have " + std::to_string(bytes) + " bytes; there may be " +
+           std::to_string(base::kSelectorsMax) + ", of " + std::to_string(kBytesMax) + " bytes together");
+}
+
 void check_cpus(double cpus, const char* what, const char* who) {
   if (!std::isfinite(cpus) || cpus < 0 || cpus > 1024) {
     throw_error({ErrorCode::kInvalidArgument,
                  std::string("rayx: ") + what + "::num_cpus is " + cpus_text(cpus) + "; it must be from 0 to 1024"});
   }
   const Backend* const backend = current_backend();
-  if (backend == nullptr || cpus <= backend->cpus()) return;
+  if (backend == nullptr || cpus <= backend->cpus() || !backend->is_alone()) return;
   throw_error(
       {ErrorCode::kInvalidArgument, std::string("rayx: ") + what + "::num_cpus is " + cpus_text(cpus) +
                                         ", and the runtime has " + cpus_text(backend->cpus()) + " in all: the " + who +
@@ -163,12 +190,14 @@ void kill_actor(RefCell* actor) {
 
 void check_options(const TaskOptions& options) {
   check_cpus(options.num_cpus, "TaskOptions", "task");
+  check_labels(options.labels, "TaskOptions");
   if (options.max_retries >= -1) return;
   throw_error({ErrorCode::kInvalidArgument, "rayx: TaskOptions::max_retries is " + std::to_string(options.max_retries) +
                                                 "; it must be 0 or more, or -1 for ever"});
 }
 void check_options(const ActorOptions& options) {
   check_cpus(options.num_cpus, "ActorOptions", "actor");
+  check_labels(options.labels, "ActorOptions");
   const auto refuse = [](const std::string& what) {
     throw_error({ErrorCode::kInvalidArgument, "rayx: ActorOptions::" + what});
   };
@@ -183,13 +212,14 @@ void check_options(const ActorOptions& options) {
       refuse(std::string(field) + " is " + std::to_string(value) + "; it must be 0 or more, or -1 for ever");
 }
 
-RefCell* ask_for_actor(const std::string& name) {
+RefCell* ask_cluster(ClusterQuestion question, const std::string& argument, const char* what) {
   Failure failure;
-  RefCell* const answer =
-      require_backend("get_actor").ask_cluster(ClusterQuestion::kFindActor, std::as_bytes(std::span(name)), failure);
-  if (answer == nullptr) throw_failure(std::move(failure), "get_actor");
+  RefCell* const answer = require_backend(what).ask_cluster(question, std::as_bytes(std::span(argument)), failure);
+  if (answer == nullptr) throw_failure(std::move(failure), what);
   return answer;
 }
+RefCell* ask_for_actor(const std::string& name) { return ask_cluster(ClusterQuestion::kFindActor, name, "get_actor"); }
+RefCell* ask_for_nodes() { return ask_cluster(ClusterQuestion::kListNodes, {}, "nodes"); }
 
 std::size_t chunk_size(std::size_t items, std::size_t chunk) {
   constexpr double kTasksForEachCpu = 4;

@@ -9,14 +9,19 @@
 
 #include "api/local_nodes.hpp"
 #include "base/check.hpp"
+#include "base/where.hpp"
+#include "rayx/codec.hpp"
 #include "rayx/detail/ref_count.hpp"
 #include "rayx/detail/ref_positions.hpp"
 #include "rayx/detail/remote_failure.hpp"
+#include "rayx/node_info.hpp"
+#include "worker/where_text.hpp"
 
 namespace rayx::detail {
 namespace {
 
 constexpr std::align_val_t kBlockAlign{64};
+constexpr base::NodeId kNode{1};
 
 class LocalBackend final : public Backend {
  public:
@@ -57,6 +62,8 @@ class LocalBackend final : public Backend {
   };
 
   bool refuse_when_stopping(const TaskCall& call, Failure& failure);
+  RefCell* list_nodes(Failure& failure);
+  bool is_meant(const TaskCall& call, const std::vector<LabelSelector>& labels, Failure& failure);
   LocalNode* new_node() { return pool_.take(runtime()); }
   LocalNode* run(const TaskCall& call, void*& instance);
   void fill(LocalNode& node, const std::byte* small, std::uint64_t size, const Block& block, std::uint32_t flags);
@@ -293,6 +300,7 @@ LocalNode* LocalBackend::run(const TaskCall& call, void*& instance) {
 
 RefCell* LocalBackend::submit_task(const TaskCall& call, Failure& failure) {
   if (refuse_when_stopping(call, failure)) return nullptr;
+  if (call.options != nullptr && !is_meant(call, call.options->labels, failure)) return nullptr;
   void* none = nullptr;
   return &run(call, none)->cell;
 }
@@ -301,6 +309,7 @@ RefCell* LocalBackend::submit_task(const TaskCall& call, Failure& failure) {
 
 RefCell* LocalBackend::create_actor(const TaskCall& call, const ActorOptions* options, Failure& failure) {
   if (refuse_when_stopping(call, failure)) return nullptr;
+  if (options != nullptr && !is_meant(call, options->labels, failure)) return nullptr;
   const bool is_named = options != nullptr && !options->name.empty();
   if (LocalNode* const taken = is_named ? find_named(options->name) : nullptr) {
     Block block = call.arguments.block;
@@ -355,7 +364,37 @@ RefCell* LocalBackend::name_is_taken(const std::string& name) {
   return &node->cell;
 }
 
-RefCell* LocalBackend::ask_cluster(ClusterQuestion, std::span<const std::byte> argument, Failure&) {
+// This process is the only node.
+RefCell* LocalBackend::list_nodes(Failure& failure) {
+  const std::vector<NodeInfo> nodes{{base::to_text(kNode), "this process", cpus_, store_bytes_, {}, true}};
+  codec::SizeContext sizes;
+  codec::encoded_size(nodes, sizes);
+  Encoded value;
+  value.size = sizes.size();
+  if (!reserve(value.size, value.block, failure)) return nullptr;
+  codec::Encoder encoder(value.block.data, value.size);
+  codec::encode(nodes, encoder);
+  return put(value, failure);
+}
+
+// Whether this process is a node that is meant by the labels. If not, the call's arguments are given back.
+bool LocalBackend::is_meant(const TaskCall& call, const std::vector<LabelSelector>& labels, Failure& failure) {
+  if (labels.empty()) return true;
+  const auto where = base::decode_where(worker::where_text(labels, false));
+  if (base::matches(kNode, {}, where->selectors)) return true;
+  Block block = call.arguments.block;
+  abandon(block);
+  failure = std::make_unique<Error>(Error{
+      ErrorCode::kInvalidArgument, "rayx: " + std::string(call.function->name()) +
+                                       " may run only on a node with labels of which " +
+                                       base::to_text(where->selectors) +
+                                       ", and with RAYX_LOCAL this process is the only node and has none. Ask for "
+                                       "less (labels), or run without RAYX_LOCAL"});
+  return false;
+}
+
+RefCell* LocalBackend::ask_cluster(ClusterQuestion question, std::span<const std::byte> argument, Failure& failure) {
+  if (question == ClusterQuestion::kListNodes) return list_nodes(failure);
   const std::string_view name(reinterpret_cast<const char*>(argument.data()), argument.size());
   LocalNode* const answer = new_node();
   LocalNode* const found = find_named(name);

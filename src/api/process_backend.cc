@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "host/cluster.hpp"
+#include "host/daemon.hpp"
 #include "host/local_places.hpp"
 #include "node/node.hpp"
 #include "process/spawn_self.hpp"
@@ -62,6 +63,7 @@ worker::ClientConfig client_config(DriverParts& parts, const Config& config) {
   client.cpus = parts.home.alone != nullptr
                     ? *config.num_cpus
                     : static_cast<double>(parts.home.site->relay().total_units()) / shm::kCpuUnits;
+  client.is_alone = parts.home.alone != nullptr;
   client.submit_timeout = *config.submit_timeout;
   client.pending_max = *config.max_pending_tasks;
   return client;
@@ -96,6 +98,7 @@ std::unique_ptr<Backend> start_alone(const Config& config, relay::SiteConfig sit
   home.alone = std::make_unique<host::LocalPlaces>(site_config.node_id, site_config.node.cpus);
   site_config.places = home.alone.get();
   site_config.is_alone = true;
+  site_config.name = host::host_name();
   Result<std::unique_ptr<relay::Site>> site = relay::Site::start(std::move(site_config));
   if (!site) {
     failure = std::make_unique<Error>(std::move(site).error());

@@ -169,6 +169,7 @@ void Cluster::head_is_away(const Error& error) {
 void Cluster::node_changed(const registry::NodeView& view) {
   if (view.kind != registry::MemberKind::kNode || is_ending_) return;
   if (view.state == registry::NodeState::kDead) return drop_node(view.node, view.reason);
+  if (mine_ != nullptr) mine_->relay().node_changed(view);
   const auto [node, is_new] = nodes_.try_emplace(view.node);
   node->second.view = view;
   if (is_new && has_job_) open_site(view.node);
@@ -225,6 +226,11 @@ void Cluster::drop_node(registry::NodeId id, const std::string& why) {
   if (found == nodes_.end()) return;
   network_->loop().cancel(found->second.timer);
   if (found->second.client != nullptr) found->second.client->end();
+  if (mine_ != nullptr) {
+    registry::NodeView view = found->second.view;
+    view.state = registry::NodeState::kDead;
+    mine_->relay().node_changed(view);
+  }
   nodes_.erase(found);
   if (mine_ != nullptr) mine_->relay().peer_failed(id, why);
   if (nodes_.empty() && beginning_->is_told && !is_ending_ && member_->member().is_joined())

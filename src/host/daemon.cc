@@ -45,6 +45,7 @@ bool is_any_address(const std::string& address) { return address == "0.0.0.0" ||
 }  // namespace
 
 Result<std::unique_ptr<Daemon>> Daemon::start(DaemonConfig config) {
+  if (config.resources.name.empty()) config.resources.name = host_name();
   Result<bundle::Cache> cache = bundle::Cache::open(config.cache);
   if (!cache) return std::move(cache).error();
   Result<std::unique_ptr<Network>> network = Network::start();

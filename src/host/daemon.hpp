@@ -22,11 +22,9 @@ namespace rayx::host {
 
 struct DaemonConfig {
   bool has_head = false;
-  bool is_node = true;      // or nothing but the head
-  std::string head_folder;  // of its durable state; empty: none
-  wire::Endpoint head;      // of another process, unless has_head
-  std::string name;         // for people; empty: the host's
-  base::Labels labels;
+  bool is_node = true;                // or nothing but the head
+  std::string head_folder;            // of its durable state; empty: none
+  wire::Endpoint head;                // of another process, unless has_head
   std::string address = "127.0.0.1";  // that it listens on; numbers
   std::uint16_t port = 0;             // 0: any
   std::string advertised;             // host, or host:port, by which others reach it; empty: as they see it

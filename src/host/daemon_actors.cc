@@ -21,9 +21,11 @@ const registry::NodeView* Daemon::find_node(base::NodeId node) const {
 }
 
 void Daemon::node_changed(const registry::NodeView& node) {
-  if (node.state != registry::NodeState::kDead) return;
-  for (const auto& [key, server] : servers_)
-    if (server->is_open()) server->peers().node_is_gone(node.node, node.reason);
+  for (const auto& [key, server] : servers_) {
+    if (!server->is_open()) continue;
+    server->relay().node_changed(node);
+    if (node.state == registry::NodeState::kDead) server->peers().node_is_gone(node.node, node.reason);
+  }
 }
 
 void Daemon::need_peer(base::JobId job, base::NodeId node) {
@@ -56,6 +58,7 @@ void Daemon::program_is_late(Placement placement, bool may_be_sent) {
 }
 
 void Daemon::site_is_open(SiteServer& server) {
+  for (const auto& [id, node] : member_->member().nodes()) server.relay().node_changed(node);
   for (auto& [placement, placed] : placed_) {
     if (placed.job != server.job() || placed.waits == nullptr) continue;
     network_->loop().cancel(std::exchange(placed.timer, 0));

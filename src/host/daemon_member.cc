@@ -40,12 +40,12 @@ Result<void> Daemon::join() {
     registry::Identity identity;
     identity.node = random_node_id();
     identity.kind = registry::MemberKind::kNode;
-    identity.name = config_.name.empty() ? host_name() : config_.name;
+    identity.name = config_.resources.name;
     identity.address = address_for_others();
     identity.pid = static_cast<std::uint32_t>(::getpid());
     identity.resources.cpus = config_.resources.cpus * base::kUnitsOfOne;
     identity.resources.memory_bytes = static_cast<std::int64_t>(config_.resources.store_bytes);
-    identity.labels = config_.labels;
+    identity.labels = config_.resources.labels;
     head::MemberHandler& handler = *this;
     member_ = std::make_unique<head::MemberLink>(network_->loop(), head_for_me(),
                                                  wire::LinkConfig{config_.token, config_.tls, {}, {}},

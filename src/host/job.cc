@@ -89,6 +89,8 @@ Result<void> Job::start_site() {
   config.submit_timeout = std::chrono::nanoseconds(about_.submit_timeout_ns);
   config.pending_max = about_.pending_max;
   config.node_id = about_.node;
+  config.name = resources_.name;
+  config.labels = resources_.labels;
   config.places = &places_;
   Result<std::unique_ptr<relay::Site>> site = relay::Site::start(std::move(config));
   if (!site) return std::move(site).error();

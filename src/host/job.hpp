@@ -17,11 +17,13 @@
 
 namespace rayx::host {
 
-// What a node gives to each job.
+// What a node gives to each job, and how it is called.
 struct NodeResources {
   int cpus = 1;
   std::uint64_t store_bytes = 0;
   int max_workers = 63;
+  std::string name = {};  // for people; empty: the host's
+  base::Labels labels = {};
 };
 
 // What of a program is not on this node.
@@ -35,7 +37,7 @@ class Job : public std::enable_shared_from_this<Job> {
   Job(OpenSite about, NodeResources resources, bundle::Cache& cache, Network& network, Workbench& bench,
       SitePlaces::Host& host)
       : about_(std::move(about)),
-        resources_(resources),
+        resources_(std::move(resources)),
         cache_(cache),
         network_(network),
         bench_(bench),

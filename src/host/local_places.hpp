@@ -59,7 +59,7 @@ class LocalPlaces final : public relay::Places, private registry::HeadEffects, p
   void connect(std::uint64_t session) override;
   void send(registry::ConnectionId to, registry::ToHead message) override;
   void answered(const registry::Answer& answer) override;
-  void node_changed(const registry::NodeView&) override {}
+  void node_changed(const registry::NodeView&) override {}  // there is no other
   void start_actor(const registry::PlaceActor& place) override { events_->start_actor(place); }
   void end_actor(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause) override {
     events_->end_actor(actor, incarnation, cause);

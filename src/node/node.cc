@@ -156,6 +156,9 @@ void Node::loop_once() {
   const std::optional<store::Extent> cold = desk_->next_prefault();
   if (cold) desk_->prefaulted(*cold, bool(arena_->prefault(cold->offset, cold->bytes)));
 
+  if (config_.has_relay)
+    control_.header().held_units.store(scheduler_->held_beside_classes(), std::memory_order_relaxed);
+
   const shm::NodeAnswerer answerer(control_.header().node_calls);
   int timeout_ms = 0;
   if (!cold && answerer.announce_sleep()) {

@@ -44,10 +44,10 @@ struct NodeConfig {
   int err_fd = 2;
   std::string modules;  // for the workers, as they understand it
   // Of a node of a cluster: a process slot for the relay, which becomes a member of every class; what it is to hear of, told by the
-  // node's thread, which must not wait for it; and how many CPUs the largest task can have that another node may run.
+  // node's thread, which must not wait for it; and who may do tasks of a class.
   bool has_relay = false;
   std::function<void(RelayNews)> tell_relay;
-  std::function<std::uint64_t()> largest_elsewhere;
+  std::function<ClassPlaces(const base::Where&)> places_of_class;
   // Where the generations of its process slots begin, and so of the names of its objects: a node's second site of a job is to give
   // none of the names of its first one again.
   std::uint32_t first_generation = 0;
@@ -98,7 +98,9 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   void reply(shm::NodeCall& call, shm::NodeAnswer answer, std::uint64_t value = 0, std::uint64_t serial = 0);
   void find_class(shm::NodeCall& call);
   void create_actor(std::uint32_t asker, shm::NodeCall& call);
-  bool read_wish(shm::Offset offset, std::uint64_t bytes, shm::ActorWish& wish, std::string& name) const;
+  bool read_text(shm::Offset offset, std::uint64_t bytes, std::string& text) const;
+  bool read_wish(shm::Offset offset, std::uint64_t bytes, shm::ActorWish& wish, std::string& name,
+                 std::string& where) const;
   void release_actor(std::uint32_t lane, std::uint32_t generation);
   void leave_to_relay(std::uint32_t lane, bool is_maker_gone);
   void free_lane_of_relay(std::uint32_t lane, std::uint32_t generation);
@@ -168,7 +170,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   std::uint32_t relay_ = 0;
   shm::Offset modules_ = shm::kNoOffset;
   std::map<std::uint32_t, WorkerProcess> workers_;
-  std::map<std::uint64_t, std::uint32_t> classes_;  // cpu units -> lane
+  std::map<std::pair<std::uint64_t, std::string>, std::uint32_t> classes_;  // cpu units and where -> lane
   std::array<ActorLane, kLanes> actors_;
   std::uint64_t next_ticket_ = 1;
   std::unordered_map<std::uint64_t, shm::NodeCall*> leases_asked_;  // by ticket

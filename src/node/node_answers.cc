@@ -98,21 +98,36 @@ void Node::answer(std::uint32_t asker, NodeCall& call) {
 
 void Node::find_class(NodeCall& call) {
   const std::uint64_t units = call.arguments[0];
-  auto largest = static_cast<std::uint64_t>(scheduler_->total());
-  if (config_.largest_elsewhere) largest = std::max(largest, config_.largest_elsewhere());
+  std::string text;
+  if (call.arguments[2] != 0 && !read_text(call.arguments[1], call.arguments[2], text))
+    return reply(call, NodeAnswer::kRefused);
+  const std::optional<base::Where> where = base::decode_where(text);
+  if (!where) return reply(call, NodeAnswer::kRefused);
+  const ClassPlaces places = config_.places_of_class ? config_.places_of_class(*where) : ClassPlaces{};
+  const auto total = static_cast<std::uint64_t>(scheduler_->total());
+  if (!places.is_here && !places.is_elsewhere) return reply(call, NodeAnswer::kInfeasible, UINT64_MAX);
+  const std::uint64_t largest = std::max(places.is_here ? total : 0, places.is_elsewhere ? places.largest : 0);
   if (units > largest) return reply(call, NodeAnswer::kInfeasible, largest);
-  const auto known = classes_.find(units);
+  const auto known = classes_.find({units, text});
   if (known != classes_.end()) return reply(call, NodeAnswer::kOk, known->second);
   if (classes_.size() == shm::kServiceLane) return reply(call, NodeAnswer::kTooMany);
   const auto lane = static_cast<std::uint32_t>(classes_.size());
-  classes_[units] = lane;
-  control_.lane(lane).state().cpu_units.store(static_cast<std::uint32_t>(units), std::memory_order_relaxed);
+  const bool is_here = places.is_here && units <= total;
+  classes_[{units, text}] = lane;
+  // So that no waiting worker runs what is not for this node.
+  control_.lane(lane).state().cpu_units.store(is_here ? static_cast<std::uint32_t>(units) : UINT32_MAX,
+                                              std::memory_order_relaxed);
   control_.lane(lane).state().generation.store(1, std::memory_order_release);
   if (config_.has_relay) {
     control_.lane(lane).add_relay(relay_);
-    config_.tell_relay({RelayNews::Kind::kClass, {lane, 1}, units, {}, {}});
+    RelayNews news{RelayNews::Kind::kClass, {lane, 1}, units, {}, {}, *where, is_here};
+    config_.tell_relay(std::move(news));
   }
-  scheduler_->add_class(lane, static_cast<sched::Units>(units));
+  if (is_here) {
+    scheduler_->add_class(lane, static_cast<sched::Units>(units));
+  } else {
+    set_served(lane, true);  // by the relay: nobody need ask here
+  }
   reply(call, NodeAnswer::kOk, lane);
 }
 
@@ -161,12 +176,22 @@ void Node::answer_leases() {
 
 // ---- Actors
 
-bool Node::read_wish(shm::Offset offset, std::uint64_t bytes, shm::ActorWish& wish, std::string& name) const {
+bool Node::read_text(shm::Offset offset, std::uint64_t bytes, std::string& text) const {
+  if (bytes > base::kWhereBytesMax || !arena_->contains(offset, bytes)) return false;
+  text.assign(reinterpret_cast<const char*>(arena_->address(offset)), bytes);
+  return true;
+}
+
+bool Node::read_wish(shm::Offset offset, std::uint64_t bytes, shm::ActorWish& wish, std::string& name,
+                     std::string& where) const {
   if (bytes < sizeof(wish) || !arena_->contains(offset, bytes)) return false;
   const std::byte* const block = arena_->address(offset);
   std::memcpy(&wish, block, sizeof(wish));
-  if (wish.name_bytes > shm::kActorNameBytesMax || bytes != sizeof(wish) + wish.name_bytes) return false;
+  if (wish.name_bytes > shm::kActorNameBytesMax || wish.where_bytes > base::kWhereBytesMax ||
+      bytes != sizeof(wish) + wish.name_bytes + wish.where_bytes)
+    return false;
   name.assign(reinterpret_cast<const char*>(block + sizeof(wish)), wish.name_bytes);
+  where.assign(reinterpret_cast<const char*>(block + sizeof(wish) + wish.name_bytes), wish.where_bytes);
   return true;
 }
 
@@ -175,9 +200,13 @@ void Node::create_actor(std::uint32_t asker, NodeCall& call) {
   const std::uint64_t units = is_handle ? 0 : call.arguments[0];
   shm::ActorWish wish;
   std::string name;
-  if (!is_handle && !read_wish(call.arguments[1], call.arguments[2], wish, name))
+  std::string text;
+  if (!is_handle && !read_wish(call.arguments[1], call.arguments[2], wish, name, text))
     return reply(call, NodeAnswer::kRefused);
-  const bool wants_head = (wish.flags & shm::ActorWish::kIsNamed) != 0 || wish.max_restarts != 0;
+  const std::optional<base::Where> where = base::decode_where(text);
+  if (!where) return reply(call, NodeAnswer::kRefused);
+  const bool wants_head =
+      (wish.flags & shm::ActorWish::kIsNamed) != 0 || wish.max_restarts != 0 || !where->is_anywhere();
   if (wants_head && !config_.has_places) return reply(call, NodeAnswer::kNoCluster);
   // What the relay asks for, the head has given to this node. Where all is here, only what needs the head takes the way over it.
   const bool is_elsewhere =
@@ -204,7 +233,8 @@ void Node::create_actor(std::uint32_t asker, NodeCall& call) {
     state.generation.store(actor.generation, std::memory_order_release);
     if (is_elsewhere) {
       control_.lane(lane).add_relay(relay_);
-      if (!is_handle) config_.tell_relay({RelayNews::Kind::kActorMade, {lane, actor.generation}, units, name, wish});
+      if (!is_handle)
+        config_.tell_relay({RelayNews::Kind::kActorMade, {lane, actor.generation}, units, name, wish, *where});
     } else {
       scheduler_->add_actor(lane, static_cast<sched::Units>(units), clock_.now_ns());
     }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/where.hpp"
 #include "shm/node_protocol.hpp"
 
 namespace rayx::node {
@@ -13,6 +14,13 @@ struct LaneName {
   std::uint32_t lane = 0;
   std::uint32_t generation = 0;
   bool operator==(const LaneName&) const = default;
+};
+
+// Who may do the tasks of a class.
+struct ClassPlaces {
+  bool is_here = true;        // this node too, of its own accord
+  bool is_elsewhere = false;  // others, of which
+  std::uint64_t largest = 0;  // the largest has so many CPUs
 };
 
 struct RelayNews {
@@ -29,6 +37,8 @@ struct RelayNews {
   std::uint64_t cpu_units = 0;
   std::string name = {};     // before the lines that its process prints, and perhaps for others to find it by
   shm::ActorWish wish = {};  // of kActorMade
+  base::Where where = {};    // of kActorMade and kClass
+  bool is_here = true;       // of kClass: see ClassPlaces
 };
 
 }  // namespace rayx::node

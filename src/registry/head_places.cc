@@ -50,7 +50,7 @@ bool Head::is_feasible(const CreateActor& wanted) const {
   return std::any_of(members_.begin(), members_.end(), [&](const auto& it) {
     const NodeRecord& record = it.second.record;
     return record.state == NodeState::kAlive && wanted.resources.fits_in(record.resources) &&
-           fulfils(record.labels, wanted.selectors);
+           base::matches(it.first, record.labels, wanted.selectors);
   });
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/cluster_ids.hpp"
 #include "base/planted_bug.hpp"
+#include "base/where.hpp"
 #include "registry/messages.hpp"
 
 namespace rayx::registry {
@@ -23,10 +24,6 @@ inline int place_rank(const base::Resources& total, const base::Resources& given
   used += used_by_tasks;
   const int load_permille = base::load_permille(used, total);
   return load_permille < kHalf_permille ? kHalf_permille - 1 - load_permille : load_permille;
-}
-
-inline bool fulfils(const base::Labels& labels, const std::vector<base::LabelSelector>& selectors) {
-  return std::all_of(selectors.begin(), selectors.end(), [&](const auto& it) { return base::matches(labels, it); });
 }
 
 inline bool wants_the_same(const CreateActor& a, const CreateActor& b) {
@@ -53,7 +50,7 @@ class Choice {
     base::Resources left = it.total;
     left -= it.given;
     if (!needed_.fits_in(left) && !RAYX_PLANTED_BUG(401)) return false;
-    if (!fulfils(it.labels, selectors_) && !RAYX_PLANTED_BUG(402)) return false;
+    if (!base::matches(it.node, it.labels, selectors_) && !RAYX_PLANTED_BUG(402)) return false;
     // Tasks end and make room; so a node full of tasks is only the second choice.
     left -= it.used_by_tasks;
     const bool has_room_beside_tasks = needed_.fits_in(left);

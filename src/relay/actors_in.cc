@@ -159,7 +159,7 @@ void Relay::start_actor(const registry::PlaceActor& place) {
 
   const std::string_view label(creation.head.label, ::strnlen(creation.head.label, sizeof(creation.head.label)));
   detail::Failure no_room;
-  const worker::NodeAsker::Answer answer = open_actor_lane(creation.head.cpu_units, {}, label, no_room);
+  const worker::NodeAsker::Answer answer = open_actor_lane(creation.head.cpu_units, {}, label, {}, no_room);
   if (no_room != nullptr) return refuse(EndCause::kNoProcess, no_room->message);
   const Lock lock(mutex_);
   std::vector<RefCell*> held;
@@ -245,7 +245,7 @@ void Relay::on_call(Peer& peer, const CallHead& call, const WireValue& arguments
   RefCell* cell = nullptr;
   std::uint32_t index = 0;
   if (is_there && is_whole) {
-    index = take_taken({call.number, peer.id, nullptr});
+    index = take_taken({call.number, peer.id, nullptr, 0});
     worker::NumberedCall numbered;
     numbered.function = call.function;
     numbered.tag = index;

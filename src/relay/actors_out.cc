@@ -63,8 +63,9 @@ void Relay::take_news() {
   for (node::RelayNews& it : news) {
     switch (it.kind) {
       case node::RelayNews::Kind::kClass:
-        lanes_served_.push_back({it.lane.lane, it.cpu_units});
-        puller_.join(it.lane.lane);
+        lanes_served_.push_back({it.lane.lane, it.cpu_units, std::move(it.where), it.is_here});
+        puller_.join(it.lane.lane, true);
+        if (cpu_units_ != 0 && !lanes_served_.back().is_here) reach_all(lanes_served_.back());
         for (auto& [id, peer] : peers_) set_slots(*peer);
         break;
       case node::RelayNews::Kind::kActorMade: {
@@ -298,12 +299,16 @@ bool Relay::can_pull(const RemoteActor& actor) {
   return peer == nullptr ? !actor.has_asked_for_peer : may_call(actor, *peer);
 }
 
+void Relay::link_to_itself() {
+  loopback_ = std::make_shared<Loopback>(*this);
+  const PeerId id = add_peer_locked("this node", loopback_, node_);
+  loopback_->begin(id);
+}
+
 // True: it has changed what can be done.
 bool Relay::find_way_to(RemoteActor& actor) {
   if (actor.node == node_) {
-    loopback_ = std::make_shared<Loopback>(*this);
-    const PeerId id = add_peer_locked("this node", loopback_, node_);
-    loopback_->begin(id);
+    link_to_itself();
     return true;
   }
   if (places_ == nullptr) {
@@ -397,6 +402,7 @@ void Relay::create(RemoteActor& actor, const shm::LanePuller::Task& task) {
   request.resources.cpus = static_cast<base::Units>(actor.made.cpu_units);
   if ((actor.made.wish.flags & shm::ActorWish::kIsNamed) != 0) request.name = actor.made.name;
   request.get_if_exists = (actor.made.wish.flags & shm::ActorWish::kGetIfExists) != 0;
+  request.selectors = actor.made.where.selectors;
   request.max_restarts = actor.made.wish.max_restarts;
   request.max_task_retries = actor.made.wish.max_task_retries;
   std::string problem;

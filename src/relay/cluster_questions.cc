@@ -1,7 +1,11 @@
 // What processes of this node ask the cluster: see detail::ClusterQuestion. A question lies in a lane that only the relay serves, has
 // a row as a task at another node has, and is completed as that is.
+#include <algorithm>
+
+#include <rayx/codec.hpp>
 #include <rayx/detail/ref_positions.hpp>
 #include <rayx/detail/remote_failure.hpp>
+#include <rayx/node_info.hpp>
 
 #include "process/spawn_self.hpp"
 #include "relay/relay.hpp"
@@ -26,6 +30,10 @@ void Relay::ask(const shm::LanePuller::Task& task) {
   const bool is_read = read_task(task, parts, argument, problem);
   drop_names(argument.names);
   const auto question = static_cast<detail::ClusterQuestion>(task.body.function_and_flags >> 16);
+  if (is_read && question == detail::ClusterQuestion::kListNodes) {
+    list_nodes(sent_[index]);
+    return forget_sent(sent_[index]);
+  }
   if (!is_read || question != detail::ClusterQuestion::kFindActor) {
     complete_as_malformed(sent_[index], problem.empty() ? "rayx: a question to the cluster is damaged" : problem);
     return forget_sent(sent_[index]);
@@ -39,6 +47,30 @@ void Relay::ask(const shm::LanePuller::Task& task) {
       "with rayx start --head";
   complete_with_error(sent_[index], bytes_of(error));
   forget_sent(sent_[index]);
+}
+
+void Relay::list_nodes(const SentRow& row) {
+  std::vector<NodeInfo> nodes;
+  for (const auto& [id, other] : others_) {
+    const registry::NodeView& view = other.view;
+    nodes.push_back({base::to_text(id), view.name, static_cast<double>(other.cpu_units()) / shm::kCpuUnits,
+                     static_cast<std::uint64_t>(std::max<std::int64_t>(view.total.memory_bytes, 0)), view.labels,
+                     false});
+  }
+  if (cpu_units_ != 0)
+    nodes.push_back({base::to_text(node_), name_, static_cast<double>(cpu_units_) / shm::kCpuUnits,
+                     shared_arena_->store_bytes(), labels_, true});
+  std::sort(nodes.begin(), nodes.end(), [](const NodeInfo& a, const NodeInfo& b) { return a.id < b.id; });
+  codec::SizeContext sizes;
+  codec::encoded_size(nodes, sizes);
+  std::vector<std::uint64_t> words(sizes.size() / sizeof(std::uint64_t) + 1);  // aligned as the codec wants it
+  auto* const bytes = reinterpret_cast<std::byte*>(words.data());
+  codec::Encoder encoder(bytes, sizes.size());
+  codec::encode(nodes, encoder);
+  Arrived value;
+  value.bytes = {bytes, sizes.size()};
+  complete(row, value, false);
+  forget(value);
 }
 
 void Relay::actor_looked_up(std::uint64_t question, const registry::Answer& answer) {

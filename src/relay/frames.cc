@@ -121,6 +121,9 @@ bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::vector<N
       case FrameKind::kGiveUp: is_whole = walk_returns(reader, head.count, true, handler); break;
       case FrameKind::kValue: is_whole = walk_values(reader, head.count, handler); break;
       case FrameKind::kCapacity: is_whole = walk_capacity(reader, head.count, handler); break;
+      case FrameKind::kAskCapacity:
+        is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_ask_capacity);
+        break;
       case FrameKind::kFetch: is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_fetch); break;
       case FrameKind::kFetched: is_whole = walk_fetched(reader, head.count, handler); break;
       case FrameKind::kRelease: is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_release); break;

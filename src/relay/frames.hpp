@@ -39,6 +39,7 @@ enum class FrameKind : std::uint32_t {
   kKillActor = 18,      // ActorHead: of an actor that no head knows
   kReleaseActor = 19,   // ActorHead: nobody has a handle of it
   kActorReleased = 20,  // ActorHead: that is known here
+  kAskCapacity = 22,    // AskHead: say your capacity again
   kCreation = 21,       // CreationHead, arguments, parts; never sent alone: a head carries it to who starts the actor
 };
 
@@ -155,6 +156,10 @@ struct CapacityHead {
   std::uint64_t cpu_units;
   std::uint64_t cpu_units_of_node;  // no task that needs more can ever run there
   std::uint64_t node;               // NodeId of the sender; never 0. The first frame on a link says it
+  std::uint64_t idle_units;         // that nobody uses there, or tasks of the receiver
+};
+struct AskHead {
+  std::uint64_t reserved;
 };
 
 struct OutputHead {
@@ -312,6 +317,7 @@ class FrameHandler {
   virtual void on_returned(const ReturnHead&) {}
   virtual void on_give_up(TaskNumber) {}
   virtual void on_capacity(const CapacityHead&) {}
+  virtual void on_ask_capacity(const AskHead&) {}
   virtual void on_fetch(const KeyHead&) {}
   virtual void on_fetched(const FetchedHead&, const WireValue&) {}
   virtual void on_release(const CountHead&) {}

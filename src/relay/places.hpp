@@ -51,6 +51,8 @@ class PlaceEvents {
   virtual void start_actor(const registry::PlaceActor& place) = 0;
   // Its process is to go at once. actor_ended follows, unless it was said before.
   virtual void end_actor(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause) = 0;
+  // A node of the cluster is there, drains, or is dead. What is known is said at first.
+  virtual void node_changed(const registry::NodeView& node) = 0;
   // The node that need_peer asked for cannot be reached, or has no site of the job and never will: `why`, for messages.
   virtual void peer_failed(registry::NodeId node, const std::string& why) = 0;
 

@@ -23,6 +23,7 @@ class Relay::Incoming final : public FrameHandler {
     relay_.on_lost(peer_, result, error);
   }
   void on_returned(const ReturnHead& task) override { relay_.on_returned(peer_, task); }
+  void on_ask_capacity(const AskHead&) override { relay_.say_capacity(peer_); }
   // On kGiveUp: what has begun goes on, and its result is dropped where it arrives.
   void on_capacity(const CapacityHead& capacity) override { relay_.on_capacity(peer_, capacity); }
   void on_fetch(const KeyHead& object) override { relay_.on_fetch(peer_, object); }
@@ -48,7 +49,10 @@ Relay::Relay(const RelayConfig& config)
       life_(std::make_shared<Life>()),
       cpu_units_(config.cpu_units),
       node_(config.node),
+      name_(config.name),
+      labels_(config.labels),
       places_(config.places),
+      patience_ns_(config.patience_ns),
       puller_(control(), config.client.me) {
   RAYX_CHECK(node_, "a relay has no node", config.client.me);
   life_->relay = this;
@@ -119,10 +123,8 @@ PeerId Relay::add_peer_locked(std::string name, std::shared_ptr<PeerLink> link, 
   peer->id = id;
   peer->name = std::move(name);
   peer->link = std::move(link);
-  FrameWriter writer;
-  writer.add(FrameKind::kCapacity, CapacityHead{cpu_units_, cpu_units_, node_.value});
-  peer->link->send(writer.finish());
   Peer& added = *peers_.emplace(id, std::move(peer)).first->second;
+  say_capacity(added);
   if (node) peer_has_a_number(added, node);
   flush(added);
   count_peers();
@@ -194,15 +196,6 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
     flush_all_peers();
   }
   wake();
-}
-
-std::uint64_t Relay::largest_node_units() {
-  if (cpu_units_ != 0) return 0;  // what its lanes hold it does itself
-  const Lock lock(mutex_);
-  std::uint64_t largest = 0;
-  for (const auto& [id, peer] : peers_)
-    if (peer->node != node_) largest = std::max(largest, peer->cpu_units_of_node);
-  return largest;
 }
 
 std::uint64_t Relay::total_units() {

@@ -6,6 +6,7 @@
 // node's thread calls add_lane. Its books are the client's, under the client's lock.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <map>
@@ -31,12 +32,18 @@
 
 namespace rayx::relay {
 
+// So long a task waits for a worker of its own node before another node may do it: within it a worker is started, or comes back.
+inline constexpr base::TimeNs kPatience_ns = 3'000'000;
+
 struct RelayConfig {
   worker::ClientConfig client;
   std::shared_ptr<const shm::Arena> arena;  // the client's: what is being sent is read after the relay's end
   std::uint64_t cpu_units = 0;              // that this node gives to tasks of other nodes; said to every peer
   base::NodeId node;                        // of this arena; never 0
+  std::string name;                         // of this node, for people
+  base::Labels labels;
   Places* places = nullptr;                 // see there
+  base::TimeNs patience_ns = kPatience_ns;  // see choice.cc
 };
 
 class Loopback;
@@ -75,9 +82,10 @@ class Relay final : public worker::Client, public PlaceEvents {
   void start_actor(const registry::PlaceActor& place) override;
   void end_actor(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause) override;
   void peer_failed(registry::NodeId node, const std::string& why) override;
+  void node_changed(const registry::NodeView& node) override;
 
-  // The most CPUs that one task can have on any peer now.
-  std::uint64_t largest_node_units();
+  // For the node: who may do tasks of a class.
+  node::ClassPlaces places_of_class(const base::Where& where);
   std::uint64_t total_units();  // that all peers give to the job
   base::NodeId node() const noexcept { return node_; }
   // How many objects of this node other nodes may use, and how many of others this one knows. For tests.
@@ -114,10 +122,25 @@ class Relay final : public worker::Client, public PlaceEvents {
     TaskNumber number = 0;
     PeerId peer = 0;
     worker::RefCell* cell = nullptr;
+    std::uint64_t cpu_units = 0;  // of a task
   };
   struct LaneServed {
     std::uint32_t lane;
     std::uint64_t cpu_units;
+    base::Where where;
+    bool is_here = true;       // workers of this node do its tasks; else the relay sends all of them away
+    bool is_hopeless = false;  // the only nodes that may do its tasks are gone for good
+    // Of one that is here, see choice.cc:
+    base::TimeNs full_since_ns = base::kNever;  // something lies in it that no worker has taken
+    base::TimeNs rest_until_ns = 0;             // its tasks are too short to be sent away
+    base::TimeNs announce_at_ns = 0;            // before that nobody need wake the relay for it
+    bool was_woken = false;                     // or may have been, for it
+  };
+  // A node of the cluster that may do tasks.
+  struct OtherNode {
+    registry::NodeView view;
+    base::TimeNs way_at_ns = 0;  // when a link to it may be asked for
+    std::uint64_t cpu_units() const { return static_cast<std::uint64_t>(std::max<base::Units>(view.total.cpus, 0)); }
   };
 
   // relay_values.cc: values with the references inside them
@@ -200,6 +223,7 @@ class Relay final : public worker::Client, public PlaceEvents {
   bool can_pull(const RemoteActor& actor);
   template <class Use>
   void with_actors(base::ActorId target, Use&& use);
+  void link_to_itself();
   bool find_way_to(RemoteActor& actor);
   bool take_call(RemoteActor& actor, shm::LanePuller::Task& task);
   bool send_again(RemoteActor& actor, Peer& peer);
@@ -225,6 +249,7 @@ class Relay final : public worker::Client, public PlaceEvents {
   // cluster_questions.cc
   bool answer_questions();
   void ask(const shm::LanePuller::Task& task);
+  void list_nodes(const SentRow& row);
   worker::RefCell* handle_of(base::ActorId target, node::LaneName lane);
   void complete_with_handle(const SentRow& row, worker::RefCell* handle);
 
@@ -250,7 +275,6 @@ class Relay final : public worker::Client, public PlaceEvents {
   bool take_turn();
   bool is_left_alone() const;
   bool fail_queued();
-  Peer* choose_peer(const LaneServed& lane, base::TimeNs now);
   void hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, Peer& peer, base::TimeNs now);
   bool write_task(const shm::LanePuller::Task& task, const TaskHead& head, Peer& peer, std::string& problem);
   SentRow* find_sent(TaskNumber number, PeerId peer);
@@ -261,9 +285,24 @@ class Relay final : public worker::Client, public PlaceEvents {
   void complete_without_memory(const SentRow& row, const std::string& why);
   void give_back(const SentRow& row, std::uint32_t flags);
   void tell_lost(const SentRow& row, std::span<const std::byte> error);
-  void set_slots(Peer& peer);
-  void sleep_until_work(shm::ProcessSlot& slot);
+  bool sleep_until_work(shm::ProcessSlot& slot);
   static std::vector<std::byte> bytes_of(const detail::RemoteFailure& error);
+
+  // choice.cc: who does the tasks that are made here
+  bool may_do(const LaneServed& lane, const Peer& peer) const;
+  bool gives_away(const LaneServed& lane, base::TimeNs now) const;
+  Peer* choose_peer(const LaneServed& lane, base::TimeNs now);
+  void look_for_overflow(base::TimeNs now);
+  void ask_for_capacity(bool needs_more, base::TimeNs now);
+  bool find_way_to_another(base::TimeNs now);
+  void reach_all(const LaneServed& lane);
+  bool is_hopeless(const base::Where& where) const;
+  bool fail_hopeless();
+  std::uint64_t idle_units();
+  CapacityHead capacity_for(const Peer& peer);
+  void say_capacity(Peer& peer);
+  void set_slots(Peer& peer);
+  void look_whether_worthwhile(const Peer& peer, std::uint32_t lane, base::TimeNs now);
 
   // relay_in.cc: tasks of other nodes
   // Takes all of them in any case, so that nothing is left of a task; `is_whole` is false from then on if one could not be kept. The caller
@@ -324,9 +363,17 @@ class Relay final : public worker::Client, public PlaceEvents {
   const std::shared_ptr<Life> life_;
   const std::uint64_t cpu_units_;
   const base::NodeId node_;
+  const std::string name_;
+  const base::Labels labels_;
   Places* const places_;
+  const base::TimeNs patience_ns_;
   shm::LanePuller puller_;
   std::vector<LaneServed> lanes_served_;
+  std::map<base::NodeId, OtherNode> others_;
+  base::NodeId last_way_;                       // to which one was asked for last
+  base::TimeNs overflow_at_ns_ = base::kNever;  // when it is to be looked for again
+  base::TimeNs ask_at_ns_ = 0;                  // when the others may be asked what they have idle
+  base::TimeNs ask_pause_ns_ = 0;
   std::map<PeerId, std::unique_ptr<Peer>> peers_;
   std::atomic<std::uint32_t> peers_count_{0};
   PeerId next_peer_ = 1;

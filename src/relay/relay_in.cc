@@ -73,7 +73,7 @@ std::vector<detail::Dependency> Relay::take_parts(Peer& peer, std::span<const Pa
 RefCell* Relay::submit(Peer& peer, const TaskHead& task, const WireValue& arguments, std::span<const Part> parts,
                        std::uint64_t tag, ReturnReason& reason) {
   detail::Failure failure;
-  const std::shared_ptr<worker::LaneUse> use = find_class(task.cpu_units, failure);
+  const std::shared_ptr<worker::LaneUse> use = find_class(task.cpu_units, {}, failure);
   reason = ReturnReason::kStoreFull;
   if (use == nullptr)
     reason = failure->code == ErrorCode::kShuttingDown ? ReturnReason::kClosing : ReturnReason::kRefused;
@@ -101,7 +101,8 @@ void Relay::on_task(Peer& peer, const TaskHead& task, const WireValue& arguments
   std::uint32_t index = 0;
   {
     const Lock lock(mutex_);
-    index = take_taken({task.number, peer.id, nullptr});
+    index = take_taken({task.number, peer.id, nullptr, task.cpu_units});
+    peer.units_here += task.cpu_units;
   }
   ReturnReason reason = ReturnReason::kRefused;
   RefCell* const cell = submit(peer, task, arguments, parts, index, reason);
@@ -183,6 +184,7 @@ void Relay::answer(Peer& peer, const TakenRow& row, bool is_lost) {
 
 void Relay::forget_taken(std::uint32_t index) {
   TakenRow& row = taken_[index];
+  if (const auto peer = peers_.find(row.peer); peer != peers_.end()) peer->second->units_here -= row.cpu_units;
   RefCell* const cell = std::exchange(row, {}).cell;
   free_taken_.push_back(index);
   if (cell != nullptr) drop_locked(cell);

@@ -48,16 +48,6 @@ TaskNumber Relay::number_of(const SentRow& row) const {
   return std::uint64_t{row.life} << 32 | static_cast<std::uint64_t>(&row - sent_.data());
 }
 
-void Relay::set_slots(Peer& peer) {
-  for (const LaneServed& lane : lanes_served_) {
-    const std::uint64_t units = std::max<std::uint64_t>(lane.cpu_units, 1);
-    const std::uint64_t slots =
-        lane.cpu_units > peer.cpu_units_of_node ? 0 : std::max<std::uint64_t>(1, peer.cpu_units / units);
-    peer.windows[lane.lane].set_slots(
-        static_cast<std::uint32_t>(std::min<std::uint64_t>(slots, sched::Window::kWindowMax)));
-  }
-}
-
 // ---- Looking for tasks
 
 void Relay::wake() {
@@ -69,18 +59,22 @@ void Relay::wake() {
 void Relay::pull() {
   shm::Backoff backoff;
   shm::ProcessSlot& slot = control().slot(me_);
+  bool searches = true;
   while (!is_ending_.load(std::memory_order_acquire)) {
     if (take_turn()) {
       backoff.reset();
+      searches = true;
       continue;
     }
-    if (backoff.wait_once()) continue;
-    sleep_until_work(slot);
+    if (searches && backoff.wait_once()) continue;
+    // Where workers want the CPU it searches only after it has found something.
+    searches = sleep_until_work(slot) && cpu_units_ == 0;
     backoff.reset();
   }
 }
 
-void Relay::sleep_until_work(shm::ProcessSlot& slot) {
+// False: it was time to look again.
+bool Relay::sleep_until_work(shm::ProcessSlot& slot) {
   std::vector<std::uint32_t> announced;
   bool stays_awake = false;
   base::TimeNs sleep_ns = base::kNever;
@@ -89,8 +83,15 @@ void Relay::sleep_until_work(shm::ProcessSlot& slot) {
     const base::TimeNs now = clock_.now_ns();
     puller_.refresh_all();
     slot.run_word.store(1, std::memory_order_seq_cst);
-    for (const LaneServed& lane : lanes_served_) {
-      if (choose_peer(lane, now) == nullptr && !is_left_alone()) continue;  // who makes room wakes
+    for (LaneServed& lane : lanes_served_) {
+      if (cpu_units_ != 0 && lane.is_here) {
+        // Full ones are looked at when it is time.
+        if (others_.empty() || lane.cpu_units == 0 || lane.full_since_ns != base::kNever || now < lane.announce_at_ns)
+          continue;
+        lane.was_woken = true;
+      } else if (choose_peer(lane, now) == nullptr && !is_left_alone() && !lane.is_hopeless) {
+        continue;  // who makes room wakes
+      }
       puller_.announce_sleep(lane.lane);
       announced.push_back(lane.lane);
       stays_awake = stays_awake || puller_.has_work(lane.lane);
@@ -106,33 +107,18 @@ void Relay::sleep_until_work(shm::ProcessSlot& slot) {
     }
     for (const auto& [id, peer] : peers_)
       if (peer->closed_until_ns > now) sleep_ns = std::min(sleep_ns, peer->closed_until_ns - now);
-    const base::TimeNs again_ns = std::min(fetch_again_ns_, watch_again_ns_);
+    const base::TimeNs again_ns = std::min({fetch_again_ns_, watch_again_ns_, overflow_at_ns_});
     if (again_ns != base::kNever) sleep_ns = std::min(sleep_ns, std::max<base::TimeNs>(again_ns - now, 0));
   }
   stays_awake = stays_awake || has_sent_.load(std::memory_order_seq_cst) || has_news_.load(std::memory_order_seq_cst) ||
                 (loopback_ != nullptr && loopback_->has_frames());
   if (!stays_awake && !is_ending_.load(std::memory_order_seq_cst)) shm::futex_wait(slot.run_word, 1, sleep_ns);
   const Lock lock(mutex_);
+  const bool was_woken = stays_awake || slot.run_word.load(std::memory_order_relaxed) == 0;
   for (const std::uint32_t lane : announced) puller_.withdraw_sleep(lane);
   slot.run_word.store(0, std::memory_order_relaxed);
   puller_.refresh_all();
-}
-
-// The one with the smallest part of its window in use. A node with CPUs does what is in its lanes itself.
-Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
-  Peer* best = nullptr;
-  if (cpu_units_ != 0) return nullptr;
-  double best_load = 2;
-  for (auto& [id, peer] : peers_) {
-    if (peer->is_retiring || peer->closed_until_ns > now || peer->node == node_ || peer->link->is_congested()) continue;
-    const sched::Window& window = peer->windows[lane.lane];
-    if (window.room() == 0) continue;
-    const double load = static_cast<double>(window.outstanding()) / window.slots();
-    if (best != nullptr && load >= best_load) continue;
-    best = peer.get();
-    best_load = load;
-  }
-  return best;
+  return was_woken;
 }
 
 bool Relay::is_left_alone() const {
@@ -179,6 +165,8 @@ bool Relay::take_turn() {
   any = pull_calls() || any;
   any = answer_questions() || any;
   const base::TimeNs now = clock_.now_ns();
+  look_for_overflow(now);
+  any = fail_hopeless() || any;
   for (const LaneServed& lane : lanes_served_) {
     shm::LanePuller::Task task;
     for (int i = 0; i < kTasksPerTurn; ++i) {
@@ -340,7 +328,11 @@ void Relay::on_result(Peer& peer, const ResultHead& result, const WireValue& val
   SentRow* const row = find_sent(result.number, peer.id);
   Arrived arrived = take_arrived(&peer, value);
   if (row == nullptr) return forget(arrived);  // given up meanwhile
-  if (!row->actor) peer.windows[row->lane].finished(clock_.now_ns());
+  if (!row->actor) {
+    const base::TimeNs now = clock_.now_ns();
+    peer.windows[row->lane].finished(now);
+    look_whether_worthwhile(peer, row->lane, now);
+  }
   if (arrived.is_whole) {
     complete(*row, arrived, result.is_error != 0);
   } else {
@@ -378,13 +370,6 @@ void Relay::on_returned(Peer& peer, const ReturnHead& task) {
   if (task.reason == ReturnReason::kStoreFull) peer.closed_until_ns = clock_.now_ns() + kStoreFullPause_ns;
   give_back(*row, detail::kRecordReturned);
   forget_sent(*row);
-}
-
-void Relay::on_capacity(Peer& peer, const CapacityHead& capacity) {
-  if (!peer.node) peer_has_a_number(peer, base::NodeId{capacity.node});
-  peer.cpu_units = capacity.cpu_units;
-  peer.cpu_units_of_node = capacity.cpu_units_of_node;
-  set_slots(peer);
 }
 
 void Relay::process_has_died(std::uint32_t slot) {

@@ -9,13 +9,14 @@
 namespace rayx::relay {
 
 std::function<std::string(std::uint32_t, shm::Offset, std::uint64_t)> worker_config(
-    double cpus, std::chrono::nanoseconds submit_timeout, std::size_t pending_max) {
-  return [cpus, submit_timeout, pending_max](std::uint32_t slot, shm::Offset modules, std::uint64_t bytes) {
+    double cpus, bool is_alone, std::chrono::nanoseconds submit_timeout, std::size_t pending_max) {
+  return [cpus, is_alone, submit_timeout, pending_max](std::uint32_t slot, shm::Offset modules, std::uint64_t bytes) {
     worker::WorkerConfig config;
     config.slot = slot;
     config.processes = node::Node::kProcesses;
     config.lanes = node::Node::kLanes;
     config.cpus = cpus;
+    config.is_alone = is_alone ? 1 : 0;
     config.submit_timeout_ns = submit_timeout.count();
     config.pending_max = pending_max;
     config.modules = modules;
@@ -29,14 +30,15 @@ Result<std::unique_ptr<Site>> Site::start(SiteConfig config) {
   Site* const self = site.get();
   const std::string modules = config.node.modules;
   const std::uint64_t cpu_units = static_cast<std::uint64_t>(config.node.cpus) * shm::kCpuUnits;
-  config.node.worker_config = worker_config(config.node.cpus, config.submit_timeout, config.pending_max);
+  config.node.worker_config =
+      worker_config(config.node.cpus, config.is_alone, config.submit_timeout, config.pending_max);
   config.node.has_relay = true;
   config.node.first_generation = std::random_device()() & 0xfff;
   // The first class is asked for by a client, and there is none before the relay is made.
   config.node.tell_relay = [self](node::RelayNews news) { self->relay_->hear(std::move(news)); };
   config.node.has_places = config.places != nullptr;
   config.node.is_all_here = config.is_alone;
-  config.node.largest_elsewhere = [self] { return self->relay_->largest_node_units(); };
+  config.node.places_of_class = [self](const base::Where& where) { return self->relay_->places_of_class(where); };
   const std::chrono::nanoseconds store_timeout = config.node.store_timeout;
   Result<std::unique_ptr<node::Node>> node = node::Node::start(std::move(config.node));
   if (!node) return std::move(node).error();
@@ -62,7 +64,10 @@ Result<std::unique_ptr<Site>> Site::start(SiteConfig config) {
   relay.cpu_units = cpu_units;
   relay.node = config.node_id;
   while (!relay.node) relay.node = base::NodeId{process::random_word()};
+  relay.name = std::move(config.name);
+  relay.labels = std::move(config.labels);
   relay.places = config.places;
+  relay.patience_ns = config.patience_ns;
   relay.arena = site->node_->share_arena();
   site->relay_ = std::make_unique<Relay>(relay);
   return site;

@@ -21,13 +21,16 @@ struct SiteConfig {
   std::chrono::nanoseconds submit_timeout = std::chrono::seconds(60);
   std::size_t pending_max = 1'000'000;
   base::NodeId node_id = {};  // by which the other nodes of the job know this one; not set: it draws one
-  Places* places = nullptr;   // of the cluster; lives longer than the site
-  bool is_alone = false;      // there is no other site, and never will be
+  std::string name = {};      // of this node, for people
+  base::Labels labels = {};
+  Places* places = nullptr;  // of the cluster; lives longer than the site
+  bool is_alone = false;     // there is no other site, and never will be
+  base::TimeNs patience_ns = kPatience_ns;
 };
 
 // What the node tells each worker that it starts, for NodeConfig::worker_config.
 std::function<std::string(std::uint32_t slot, shm::Offset modules, std::uint64_t bytes)> worker_config(
-    double cpus, std::chrono::nanoseconds submit_timeout, std::size_t pending_max);
+    double cpus, bool is_alone, std::chrono::nanoseconds submit_timeout, std::size_t pending_max);
 
 class Site {
  public:

@@ -126,6 +126,17 @@ std::uint32_t Scheduler::active_in(LaneId id) const {
   return active;
 }
 
+Units Scheduler::held_beside_classes() const {
+  Units held = 0;
+  for (const auto& [id, worker] : workers_) {
+    const auto lane = worker.lane ? lanes_.find(*worker.lane) : lanes_.end();
+    if (lane == lanes_.end()) continue;
+    if (worker.is_actor && !worker.is_blocked) held += lane->second.units;
+    if (!worker.is_actor && worker.is_blocked) held -= lane->second.units;
+  }
+  return held;
+}
+
 // More executors than CPUs are never of use to a lane.
 bool Scheduler::can_use_more(LaneId id, const Lane& lane) const {
   const Units full = lane.units == 0 ? std::max<Units>(1, total_ / kUnitsOfOneCpu) : total_ / lane.units;

@@ -77,6 +77,8 @@ class Scheduler {
 
   Units total() const { return total_; }
   Units free_units() const { return free_; }
+  // What actors hold, less what workers of classes have lent.
+  Units held_beside_classes() const;
   std::size_t workers() const { return workers_.size(); }
   std::optional<WorkerId> worker_of_actor(LaneId lane) const;
   // Everything that must hold between two calls.

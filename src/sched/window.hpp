@@ -24,6 +24,8 @@ class Window {
     size_ = std::clamp(size_, slots, std::max(slots, kWindowMax));
   }
   std::uint32_t slots() const { return slots_; }
+  std::uint32_t size() const { return size_; }
+  void begin_anew() { size_ = slots_; }
   std::uint32_t outstanding() const { return outstanding_; }
   // How many more may be sent now.
   std::uint32_t room() const { return slots_ == 0 || outstanding_ >= size_ ? 0 : size_ - outstanding_; }

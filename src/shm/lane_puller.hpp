@@ -21,10 +21,11 @@ class LanePuller {
 
   LanePuller(const Control& control, std::uint32_t me) : control_(control), me_(me) {}
 
-  // The node has made this process the relay of the lane. Once for each life of a lane.
-  void join(std::uint32_t lane) {
+  // The node has made this process the relay of the lane. Once for each life of a lane. `skips_own`: what this process has queued there
+  // itself is for others.
+  void join(std::uint32_t lane, bool skips_own = false) {
     if (place_of_.size() <= lane) place_of_.resize(lane + 1, 0);
-    lanes_.push_back({control_.lane(lane), lane, UINT64_MAX, {}, 0});
+    lanes_.push_back({control_.lane(lane), lane, UINT64_MAX, {}, 0, skips_own});
     place_of_[lane] = static_cast<std::uint32_t>(lanes_.size());
   }
   // Nothing of the lane is looked at any more; the node may be told.
@@ -89,6 +90,7 @@ class LanePuller {
     std::uint64_t version_seen;
     std::vector<Source> queues;
     std::size_t next;
+    bool skips_own;
   };
 
   Served* find(std::uint32_t lane_index) {
@@ -109,7 +111,7 @@ class LanePuller {
       for (; bits != 0; bits &= bits - 1) {
         const std::uint32_t owner = group * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
         const TaskQueue queue = control_.queue(owner, served.index);
-        if (queue.is_open()) served.queues.push_back({queue, owner});
+        if (queue.is_open() && !(served.skips_own && owner == me_)) served.queues.push_back({queue, owner});
       }
     }
     served.version_seen = version;

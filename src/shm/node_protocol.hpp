@@ -7,7 +7,7 @@ namespace rayx::shm {
 
 // "-> a, b" are results of a question; the others are notices. Result 0 of a question is its NodeAnswer.
 enum class NodeQuestion : std::uint32_t {
-  kFindClass = 1,  // cpu units (1/10000)                  -> answer, lane
+  kFindClass = 1,  // cpu units (1/10000), offset and bytes of an encoded base::Where -> answer, lane
   kCreateActor,    // cpu units, offset and bytes of an ActorWish -> answer, generation << 32 | lane
   kReleaseActor,   // lane, generation: nobody can call it any more. Of a relay: it has left the lane
   kKillActor,      // lane, generation                     -> answer (when the process is gone)
@@ -25,7 +25,8 @@ enum class NodeQuestion : std::uint32_t {
 
 enum class NodeAnswer : std::uint64_t {
   kOk = 0,
-  kInfeasible = 1,   // more CPUs than the node has; result 1: cpu units of the node
+  kInfeasible =
+      1,  // more CPUs than any node has that may do it; result 1: cpu units of the largest, UINT64_MAX: there is none
   kTooMany = 2,      // the limit of classes or actors is reached
   kStoreFull = 3,    // not within the time-out; result 1: bytes leased
   kGone = 4,         // no such actor any more
@@ -35,7 +36,7 @@ enum class NodeAnswer : std::uint64_t {
   kNoCluster = 8,  // there is nobody who would find it by its name, or start it again
 };
 
-// What an actor is to be, in a block of the asker's; its name follows.
+// What an actor is to be, in a block of the asker's; its name follows, and where it may be.
 struct ActorWish {
   static constexpr std::uint32_t kIsNamed = 1;      // others may ask for it by its name; else that is for people
   static constexpr std::uint32_t kGetIfExists = 2;  // one that has the name already is as good
@@ -43,6 +44,8 @@ struct ActorWish {
   std::uint32_t max_task_retries = 0;
   std::uint32_t flags = 0;
   std::uint32_t name_bytes = 0;
+  std::uint32_t where_bytes = 0;  // of an encoded base::Where, behind the name
+  std::uint32_t reserved = 0;
 };
 inline constexpr std::uint32_t kActorNameBytesMax = 255;
 

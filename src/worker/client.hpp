@@ -76,6 +76,7 @@ struct ClientConfig {
   MemorySource* memory = nullptr;
   NodeAsker* asker = nullptr;
   double cpus = 1;
+  bool is_alone = true;  // see Backend
   std::chrono::nanoseconds submit_timeout = std::chrono::seconds(60);
   std::size_t pending_max = 1'000'000;  // tasks of one lane that wait in private memory for room in its queue
 };
@@ -126,6 +127,7 @@ class Client : public detail::Backend {
   detail::RefName export_ref(RefCell* ref) override;
   RefCell* import_ref(const detail::RefName& name, detail::Failure& failure) override;
   double cpus() const noexcept override { return cpus_; }
+  bool is_alone() const noexcept override { return is_alone_; }
   std::string_view task_name(const detail::ExecContext& context) const noexcept override;
   // Ends the service thread and makes every cell harmless. The arena stays mapped.
   void shutdown() noexcept override;
@@ -157,7 +159,7 @@ class Client : public detail::Backend {
   bool leave_if_unused();
 
   NodeAsker::Answer open_actor_lane(std::uint64_t cpu_units, shm::ActorWish wish, std::string_view name,
-                                    detail::Failure& failure);
+                                    const std::string& where, detail::Failure& failure);
 
   // ---- owner::Ledger's world; under the lock
   owner::Node& node(Index index) noexcept { return entry(index).node; }
@@ -265,7 +267,10 @@ class Client : public detail::Backend {
   virtual void foreign_is_done(Index borrowed) { static_cast<void>(borrowed); }
 
   // client_submit.cc
-  std::shared_ptr<LaneUse> find_class(std::uint64_t units, detail::Failure& failure);
+  // `where`: base::encode of it.
+  std::shared_ptr<LaneUse> find_class(std::uint64_t units, const std::string& where, detail::Failure& failure);
+  std::optional<NodeAsker::Answer> ask_with_block(shm::NodeQuestion question, std::uint64_t argument,
+                                                  std::string_view block, detail::Failure& failure);
   bool open_queue(LaneUse& use, std::uint32_t cells, detail::Failure& failure);
   shm::Offset take_retired_queue();
   bool wait_for_room(LaneUse& use, Lock& lock, detail::Failure& failure);
@@ -348,6 +353,7 @@ class Client : public detail::Backend {
   MemorySource* memory_;
   NodeAsker& node_;
   const double cpus_;
+  const bool is_alone_;
   const std::chrono::nanoseconds submit_timeout_;
   const std::size_t pending_max_;
   const std::uint32_t first_generation_;
@@ -370,8 +376,8 @@ class Client : public detail::Backend {
   std::vector<Index> foreign_watch_;             // borrowed, not done, and something here waits for it
   std::vector<std::shared_ptr<LaneUse>> lanes_;  // by lane; classes only
   std::vector<ActorUse*> actor_of_lane_ = std::vector<ActorUse*>(shm::kLanesMax);
-  std::unordered_map<Index, std::unique_ptr<ActorUse>> actors_;          // by the entry of the handle
-  std::unordered_map<std::uint64_t, std::shared_ptr<LaneUse>> classes_;  // by cpu units
+  std::unordered_map<Index, std::unique_ptr<ActorUse>> actors_;                        // by the entry of the handle
+  std::map<std::pair<std::uint64_t, std::string>, std::shared_ptr<LaneUse>> classes_;  // by cpu units, and where
   std::atomic<LaneUse*> one_cpu_{nullptr};
   std::vector<PendingAdoption> pending_adoptions_;
   std::vector<RetiredQueue> retired_queues_;

@@ -5,6 +5,7 @@
 
 #include "worker/client.hpp"
 #include "worker/cpus_text.hpp"
+#include "worker/where_text.hpp"
 
 namespace rayx::worker {
 
@@ -40,21 +41,14 @@ actor::Caller Client::this_caller() const {
 
 // A lane for an actor that this process makes, or that the cluster has given to this node. A failure: there was no memory to ask.
 NodeAsker::Answer Client::open_actor_lane(std::uint64_t cpu_units, shm::ActorWish wish, std::string_view name,
-                                          Failure& failure) {
+                                          const std::string& where, Failure& failure) {
   name = name.substr(0, shm::kActorNameBytesMax);
   wish.name_bytes = static_cast<std::uint32_t>(name.size());
-  const std::uint64_t size = sizeof(wish) + name.size();
-  shm::Offset offset = shm::kNoOffset;
-  {
-    Lock lock(mutex_);
-    if (!allocate(size, false, nullptr, failure, offset)) return {};
-  }
-  std::memcpy(arena_->writable(offset), &wish, sizeof(wish));
-  std::memcpy(arena_->writable(offset) + sizeof(wish), name.data(), name.size());
-  const NodeAsker::Answer answer = node_.ask(NodeQuestion::kCreateActor, cpu_units, offset, size);
-  Lock lock(mutex_);
-  free_block({offset, size}, {me_, 0, 0});
-  return answer;
+  wish.where_bytes = static_cast<std::uint32_t>(where.size());
+  std::string block(reinterpret_cast<const char*>(&wish), sizeof(wish));
+  block += name;
+  block += where;
+  return ask_with_block(NodeQuestion::kCreateActor, cpu_units, block, failure).value_or(NodeAsker::Answer{});
 }
 
 RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options, Failure& failure) {
@@ -63,7 +57,8 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
       options != nullptr && !options->name.empty() ? options->name : std::string(call.function->name());
   const double cpus = options == nullptr ? 0 : options->num_cpus;
   const auto units = static_cast<std::uint64_t>(cpus * shm::kCpuUnits + 0.5);
-  const NodeAsker::Answer answer = open_actor_lane(units, wish_of(options), name, failure);
+  const std::string where = options == nullptr ? std::string() : where_text(options->labels, false);
+  const NodeAsker::Answer answer = open_actor_lane(units, wish_of(options), name, where, failure);
   if (failure != nullptr) {
     give_back_arguments(call.arguments);
     return nullptr;
@@ -76,10 +71,11 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
                "rayx: actor<" + name + ">: " + std::to_string(shm::kLanesMax - shm::kLaneMembersMax) +
                    " actors are alive, which is the limit of a node. Drop handles that are not needed"};
     } else if (answer.answer == NodeAnswer::kNoCluster) {
-      error = {ErrorCode::kUnsupported,
-               "rayx: actor<" + name +
-                   ">: it is to be found by its name or started again (ActorOptions), and the node that RAYX_ADDRESS "
-                   "names has no head, which would do it. Start it with rayx start --head"};
+      error = {
+          ErrorCode::kUnsupported,
+          "rayx: actor<" + name +
+              ">: it is to be found by its name, started again, or on a node with certain labels (ActorOptions), and "
+              "there is no head of a cluster, which would do it. Start one with rayx start --head"};
     } else if (answer.answer ==
                NodeAnswer::kInfeasible) {  // of a cluster whose nodes make no room for actors of others
       error = {ErrorCode::kInvalidArgument, "rayx: actor<" + name + ">: it needs " + cpus_text(units) +

@@ -25,6 +25,7 @@ Client::Client(const ClientConfig& config)
       memory_(config.memory),
       node_(*config.asker),
       cpus_(config.cpus),
+      is_alone_(config.is_alone),
       submit_timeout_(config.submit_timeout),
       pending_max_(config.pending_max),
       first_generation_(generation_base(control_.slot(config.me).generation.load(std::memory_order_relaxed))),

@@ -3,9 +3,11 @@
 #include <string>
 
 #include "base/clock.hpp"
+#include "base/where.hpp"
 #include "worker/client.hpp"
 #include "worker/cpus_text.hpp"
 #include "worker/lent_cpu.hpp"
+#include "worker/where_text.hpp"
 
 namespace rayx::worker {
 
@@ -35,25 +37,53 @@ void Client::give_back_arguments(const Encoded& arguments) noexcept {
 
 // ---- Classes
 
-std::shared_ptr<LaneUse> Client::find_class(std::uint64_t units, Failure& failure) {
+// A question with more than numbers. Nothing: there was no memory to ask.
+std::optional<NodeAsker::Answer> Client::ask_with_block(NodeQuestion question, std::uint64_t argument,
+                                                        std::string_view block, Failure& failure) {
+  shm::Offset offset = shm::kNoOffset;
   {
     Lock lock(mutex_);
-    const auto known = classes_.find(units);
+    if (!allocate(block.size(), false, nullptr, failure, offset)) return std::nullopt;
+  }
+  std::memcpy(arena_->writable(offset), block.data(), block.size());
+  const NodeAsker::Answer answer = node_.ask(question, argument, offset, block.size());
+  Lock lock(mutex_);
+  free_block({offset, block.size()}, {me_, 0, 0});
+  return answer;
+}
+
+std::shared_ptr<LaneUse> Client::find_class(std::uint64_t units, const std::string& where, Failure& failure) {
+  {
+    Lock lock(mutex_);
+    const auto known = classes_.find({units, where});
     if (known != classes_.end()) return known->second;
   }
-  const NodeAsker::Answer answer = node_.ask(NodeQuestion::kFindClass, units);
+  const std::optional<NodeAsker::Answer> asked = where.empty()
+                                                     ? node_.ask(NodeQuestion::kFindClass, units)
+                                                     : ask_with_block(NodeQuestion::kFindClass, units, where, failure);
+  if (!asked) return nullptr;
+  const NodeAsker::Answer answer = *asked;
   switch (answer.answer) {
     case NodeAnswer::kOk: break;
-    case NodeAnswer::kInfeasible:  // in a cluster, whose nodes come and go
-      failure = std::make_unique<Error>(
-          Error{ErrorCode::kInvalidArgument,
-                "rayx: a task needs " + cpus_text(units) + " CPUs, and the largest node of the cluster gives " +
-                    cpus_text(answer.value) + " at present. Ask for fewer (TaskOptions::num_cpus), or add a node"});
+    case NodeAnswer::kInfeasible: {  // in a cluster, whose nodes come and go
+      const auto wanted = base::decode_where(where);
+      const bool has_labels = wanted && !wanted->selectors.empty();
+      const std::string of_labels = has_labels ? " with labels of which " + base::to_text(wanted->selectors) : "";
+      const std::string why =
+          answer.value == UINT64_MAX
+              ? "rayx: a task may run only on a node" + of_labels +
+                    ", and the cluster has none at present. Ask for less (TaskOptions::labels), or add such a node"
+              : "rayx: a task needs " + cpus_text(units) + " CPUs, and the largest node of the cluster" + of_labels +
+                    " gives " + cpus_text(answer.value) +
+                    " at present. Ask for fewer (TaskOptions::num_cpus), or add a node";
+      failure = std::make_unique<Error>(Error{ErrorCode::kInvalidArgument, why});
       return nullptr;
+    }
     case NodeAnswer::kTooMany:
       failure = std::make_unique<Error>(
           Error{ErrorCode::kInvalidArgument,
-                "rayx: tasks with 63 different values of num_cpus exist already, which is the limit. Use one of them"});
+                "rayx: tasks with 63 different num_cpus, labels and spread (TaskOptions) exist already, which is the "
+                "limit. Use those of one of them"});
       return nullptr;
     default:
       failure = std::make_unique<Error>(
@@ -65,13 +95,13 @@ std::shared_ptr<LaneUse> Client::find_class(std::uint64_t units, Failure& failur
     failure = shut_down_failure("remote");
     return nullptr;
   }
-  std::shared_ptr<LaneUse>& use = classes_[units];
+  std::shared_ptr<LaneUse>& use = classes_[{units, where}];
   if (use != nullptr) return use;
   use = open_lane(static_cast<std::uint32_t>(answer.value), kClassQueueCells, failure);
   const std::shared_ptr<LaneUse> fresh = use;
   if (fresh == nullptr) {
-    classes_.erase(units);
-  } else if (units == kOneCpu) {
+    classes_.erase({units, where});
+  } else if (units == kOneCpu && where.empty()) {
     one_cpu_.store(fresh.get(), std::memory_order_release);
   }
   return fresh;
@@ -491,11 +521,13 @@ RefCell* Client::submit_task(const TaskCall& call, Failure& failure) {
   ensure_service();
   LaneUse* use = nullptr;
   std::int32_t retries = 3;
-  if (call.options == nullptr || call.options->num_cpus == 1) [[likely]]
+  const bool is_anywhere = call.options == nullptr || (call.options->labels.empty() && !call.options->spread);
+  if (call.options == nullptr || (call.options->num_cpus == 1 && is_anywhere)) [[likely]]
     use = one_cpu_.load(std::memory_order_acquire);
   if (call.options != nullptr) retries = call.options->max_retries;
   if (use == nullptr) {
-    use = find_class(units_of(call.options == nullptr ? 1 : call.options->num_cpus), failure).get();
+    const std::string where = is_anywhere ? std::string() : where_text(call.options->labels, call.options->spread);
+    use = find_class(units_of(call.options == nullptr ? 1 : call.options->num_cpus), where, failure).get();
     if (use == nullptr) {
       give_back_arguments(call.arguments);
       return nullptr;

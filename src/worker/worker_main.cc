@@ -59,6 +59,7 @@ int worker_main(const process::WorkerStart& start) {
   client_config.memory = &memory;
   client_config.asker = &asker;
   client_config.cpus = config.cpus;
+  client_config.is_alone = config.is_alone != 0;
   client_config.submit_timeout = std::chrono::nanoseconds(config.submit_timeout_ns);
   client_config.pending_max = config.pending_max;
   auto& client = *new Client(client_config);

@@ -13,7 +13,7 @@ struct WorkerConfig {
   std::uint32_t slot = 0;
   std::uint32_t processes = 0;
   std::uint32_t lanes = 0;
-  std::uint32_t reserved = 0;
+  std::uint32_t is_alone = 1;
   double cpus = 1;
   std::int64_t submit_timeout_ns = 0;
   std::uint64_t pending_max = 0;

@@ -175,6 +175,7 @@ void release_result_refs(ExecContext& context) noexcept;
 // What a runtime knows beyond its own process's books. The result is a value as a task's would be.
 enum class ClusterQuestion : std::uint8_t {
   kFindActor = 1,  // argument: a name. Result: a handle of the living actor that has it; kNotFound
+  kListNodes = 2,  // Result: std::vector<NodeInfo>
 };
 
 enum class WaitState : std::uint8_t {
@@ -235,6 +236,8 @@ class Backend {
   virtual RefCell* import_ref(const RefName& name, Failure& failure) = 0;
 
   virtual double cpus() const noexcept = 0;  // for automatic chunk sizes; 0 if the runtime has none
+  // What needs more than cpus() can never run. Else that is up to the nodes of a cluster, which come and go.
+  virtual bool is_alone() const noexcept { return true; }
   // Of the object store, by everybody, with the tables of the processes that use it; 0 if unknown.
   virtual std::uint64_t store_used_bytes() noexcept { return 0; }
   // TaskOptions::name of the task that runs with `context`, for the error that it ends with; empty: it has none.

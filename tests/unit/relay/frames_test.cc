@@ -36,8 +36,9 @@ struct Seen final : FrameHandler {
   void on_returned(const ReturnHead& task) override { lines.push_back("returned " + std::to_string(task.number)); }
   void on_give_up(TaskNumber number) override { lines.push_back("give up " + std::to_string(number)); }
   void on_capacity(const CapacityHead& capacity) override {
-    lines.push_back("capacity " + std::to_string(capacity.cpu_units));
+    lines.push_back("capacity " + std::to_string(capacity.cpu_units) + " idle " + std::to_string(capacity.idle_units));
   }
+  void on_ask_capacity(const AskHead&) override { lines.push_back("ask capacity"); }
   void on_fetch(const KeyHead& object) override { lines.push_back("fetch " + std::to_string(object.key)); }
   void on_fetched(const FetchedHead& object, const WireValue& value) override {
     lines.push_back("fetched " + std::to_string(object.key) + ' ' + text(value) + names(value));
@@ -67,9 +68,9 @@ std::string put_name(FrameWriter& writer, std::uint64_t key, std::size_t positio
 std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::string>& expected) {
   FrameWriter writer;
   constexpr FrameKind kKinds[] = {
-      FrameKind::kTasks,    FrameKind::kResults,    FrameKind::kReturned, FrameKind::kLost,    FrameKind::kGiveUp,
-      FrameKind::kCapacity, FrameKind::kValue,      FrameKind::kFetch,    FrameKind::kFetched, FrameKind::kRelease,
-      FrameKind::kAskHold,  FrameKind::kHoldAnswer, FrameKind::kLentBack};
+      FrameKind::kTasks,    FrameKind::kResults,    FrameKind::kReturned, FrameKind::kLost,       FrameKind::kGiveUp,
+      FrameKind::kCapacity, FrameKind::kValue,      FrameKind::kFetch,    FrameKind::kFetched,    FrameKind::kRelease,
+      FrameKind::kAskHold,  FrameKind::kHoldAnswer, FrameKind::kLentBack, FrameKind::kAskCapacity};
   const FrameKind kind = kKinds[random() % std::size(kKinds)];
   const std::uint64_t count = kind == FrameKind::kCapacity ? 1 : 1 + random() % 5;
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -109,8 +110,12 @@ std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::st
         expected.push_back((kind == FrameKind::kGiveUp ? "give up " : "returned ") + std::to_string(number));
         break;
       case FrameKind::kCapacity:
-        writer.add(kind, CapacityHead{number, number, 9});
-        expected.push_back("capacity " + std::to_string(number));
+        writer.add(kind, CapacityHead{number, number, 9, number});
+        expected.push_back("capacity " + std::to_string(number) + " idle " + std::to_string(number));
+        break;
+      case FrameKind::kAskCapacity:
+        writer.add(kind, AskHead{});
+        expected.push_back("ask capacity");
         break;
       case FrameKind::kValue:
         writer.add(kind, ValueHead{number + 1, kStreamBytesMin});

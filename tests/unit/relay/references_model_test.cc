@@ -213,7 +213,11 @@ constexpr std::uint64_t kKept_bytes = 48u << 20;
 
 void run(std::uint64_t seed, bool is_mesh, int steps, bool kills, bool cuts) {
   SCOPED_TRACE("seed " + std::to_string(seed) + (is_mesh ? ", mesh" : ", star"));
-  Sites sites({.others = 2, .cpus = 2, .is_mesh = is_mesh, .delay_seed = seed | 1});
+  Sites sites({.others = 2,
+               .cpus = 2,
+               .is_mesh = is_mesh,
+               .delay_seed = seed | 1,
+               .patience_ns = static_cast<rayx::base::TimeNs>(seed % 2 * 1'000'000)});
   std::mt19937_64 random(seed);
   Program program(sites, seed, kills);
   if (cuts) program.cut_at(static_cast<int>(random() % static_cast<std::uint64_t>(steps)));

@@ -161,7 +161,11 @@ class Program {
 
 void run(std::uint64_t seed, int steps, bool has_head, bool cuts) {
   SCOPED_TRACE("seed " + std::to_string(seed) + (has_head ? ", with a head" : ", without"));
-  Sites sites({.others = 3, .cpus = 2, .is_mesh = has_head, .delay_seed = seed | 1});
+  Sites sites({.others = 3,
+               .cpus = 2,
+               .is_mesh = has_head,
+               .delay_seed = seed | 1,
+               .patience_ns = static_cast<rayx::base::TimeNs>(seed % 2 * 1'000'000)});
   std::mt19937_64 random(seed);
   Program program(sites, seed, has_head);
   program.run(steps, cuts ? static_cast<int>(random() % static_cast<std::uint64_t>(steps)) : -1);

@@ -126,6 +126,7 @@ struct Sites::Parts {
   std::vector<Link> links;
   std::uint64_t pipes = 0;
   std::set<std::size_t> cut_off;
+  std::uint64_t units = 0;  // CPUs of the others
 
   void start_site(int cpus) {
     SiteConfig config;
@@ -133,8 +134,11 @@ struct Sites::Parts {
     config.node.store_bytes = options.store_bytes;
     config.node.max_workers = 63;
     config.node.modules = numbers.encode();
+    if (options.patience_ns) config.patience_ns = *options.patience_ns;
     config.node_id = base::NodeId{process::random_word() | 1};
-    if (cluster != nullptr) config.places = &cluster->add_member(config.node_id, cpus);
+    config.name = "site " + std::to_string(sites.size());
+    if (!sites.empty() && sites.size() <= options.labels.size()) config.labels = options.labels[sites.size() - 1];
+    if (cluster != nullptr) config.places = &cluster->add_member(config.node_id, cpus, config.labels);
     Result<std::unique_ptr<Site>> site = Site::start(std::move(config));
     if (!site) throw std::runtime_error(site.error().message);
     {
@@ -183,6 +187,7 @@ Sites::Sites(const Options& options) : parts_(std::make_unique<Parts>()) {
   config.memory = p.memory.get();
   config.asker = p.asker.get();
   config.cpus = options.cpus;
+  config.is_alone = false;
   p.driver = std::make_unique<worker::Client>(config);
   for (int i = 0; i < options.others; ++i) add_site(options.cpus);
   detail::set_current_backend(p.driver.get());
@@ -206,9 +211,9 @@ void Sites::add_site(int cpus) {
   p.start_site(cpus);
   const std::size_t site = p.sites.size() - 1;
   p.link(0, site);
-  const auto units = static_cast<std::uint64_t>(cpus) * shm::kCpuUnits;
   Relay& mine = p.sites[0]->relay();
-  while (mine.largest_node_units() < units || mine.total_units() < site * units) std::this_thread::yield();
+  p.units += static_cast<std::uint64_t>(cpus) * shm::kCpuUnits;
+  while (mine.total_units() < p.units) std::this_thread::yield();
 }
 
 void Sites::cut(std::size_t site) {

@@ -5,6 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/cluster_ids.hpp"
 
 namespace rayx::relay::test {
 
@@ -15,9 +20,11 @@ class Sites {
     int cpus = 2;  // of each of them
     // There is a head, which places actors, and sites get a link to each other when they need one; else to the driver's only.
     bool is_mesh = false;
+    std::vector<base::Labels> labels = {};  // of the others, the first one's first
     std::uint64_t store_bytes = 256u << 20;
     // Not 0: frames take their time, and those that wait for a stream are overtaken, all by this seed.
     std::uint64_t delay_seed = 0;
+    std::optional<base::TimeNs> patience_ns = {};  // see relay/choice.cc
   };
   Sites() : Sites(Options()) {}
   explicit Sites(const Options& options);

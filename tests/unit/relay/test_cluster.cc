@@ -10,8 +10,8 @@ namespace rayx::relay::test {
 // The member of one site, and what its relay sees of the cluster. All of it happens in the cluster's thread.
 class TestCluster::SiteMember final : public Places, private registry::MemberEffects {
  public:
-  SiteMember(TestCluster& cluster, std::size_t site, base::NodeId node, int cpus)
-      : cluster_(cluster), site_(site), member_(identity(site, node, cpus), *this) {}
+  SiteMember(TestCluster& cluster, std::size_t site, base::NodeId node, int cpus, const base::Labels& labels)
+      : cluster_(cluster), site_(site), member_(identity(site, node, cpus, labels), *this) {}
 
   // ---- Places
   void create_actor(registry::CreateActor request) override {
@@ -69,12 +69,13 @@ class TestCluster::SiteMember final : public Places, private registry::MemberEff
   }
 
  private:
-  static registry::Identity identity(std::size_t site, base::NodeId node, int cpus) {
+  static registry::Identity identity(std::size_t site, base::NodeId node, int cpus, const base::Labels& labels) {
     registry::Identity identity;
     identity.node = node;
     identity.kind = site == 0 ? registry::MemberKind::kDriver : registry::MemberKind::kNode;
     identity.name = "site " + std::to_string(site);
     identity.resources.cpus = cpus * base::kUnitsOfOne;
+    identity.labels = labels;
     return identity;
   }
 
@@ -118,7 +119,9 @@ class TestCluster::SiteMember final : public Places, private registry::MemberEff
   void actor_changed(const registry::ActorState& state) override {
     if (relay_ != nullptr) relay_->actor_changed(state);
   }
-  void node_changed(const registry::NodeView&) override {}
+  void node_changed(const registry::NodeView& view) override {
+    if (relay_ != nullptr) relay_->node_changed(view);
+  }
   void job_ended(registry::JobId, const std::string&) override {}
   void job_over(registry::JobId) override {}
   void published(const registry::Published&) override {}
@@ -155,10 +158,10 @@ void TestCluster::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-Places& TestCluster::add_member(base::NodeId node, int cpus) {
+Places& TestCluster::add_member(base::NodeId node, int cpus, const base::Labels& labels) {
   std::promise<SiteMember*> made;
-  post([this, node, cpus, &made] {
-    members_.push_back(std::make_unique<SiteMember>(*this, members_.size(), node, cpus));
+  post([this, node, cpus, &labels, &made] {
+    members_.push_back(std::make_unique<SiteMember>(*this, members_.size(), node, cpus, labels));
     made.set_value(members_.back().get());
   });
   return *made.get_future().get();

@@ -27,7 +27,7 @@ class TestCluster final : private registry::HeadEffects {
   ~TestCluster() override;
 
   // Site 0 is the driver's, and starts the job. The Places are for its relay, which `attach` names.
-  Places& add_member(base::NodeId node, int cpus);
+  Places& add_member(base::NodeId node, int cpus, const base::Labels& labels);
   void attach(std::size_t site, Relay& relay);
   // The site's member says nothing any more, and the head hears that its link is closed.
   void lose(std::size_t site);

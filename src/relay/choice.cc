@@ -1,0 +1,271 @@
+// Who does the tasks that are made on this node: its own workers, or which other node.
+//
+// A driver's node has no CPUs and gives everything away, and a node with CPUs what it may not do or is to spread. Of what it does itself
+// the relay sends away what overflows: it is the last of a lane's members, so a submitter wakes it when no worker sleeps, and what still
+// lies in the lane kPatience_ns later waits for CPUs. Then the relay asks the nodes that it has links to what they have idle, makes a link
+// to one more as long as that is nothing, and gives each as many tasks as it has CPUs for. Such a node counts what it does for the asker
+// as idle, so the next task follows each result. What came from another node stays: a task moves once.
+#include <algorithm>
+#include <bit>
+
+#include "relay/relay.hpp"
+
+namespace rayx::relay {
+namespace {
+
+constexpr base::TimeNs kAskPauseMin_ns = 5'000'000;
+constexpr base::TimeNs kAskPauseMax_ns = 50'000'000;  // while nobody has anything idle
+constexpr base::TimeNs kWayPause_ns = 1'000'000'000;  // after a node could not be reached, or was lost
+constexpr base::TimeNs kVainPause_ns = 1'000'000;     // after a wake for what came from other nodes
+// Tasks for each CPU in one turn of a window, which takes about 1 ms: shorter ones are done here sooner than they are sent.
+constexpr std::uint32_t kWorthwhileMax = 64;
+constexpr base::TimeNs kRest_ns = 100'000'000;  // of a lane whose tasks are too short
+constexpr std::size_t kOverflowPeersMax = 64;
+
+}  // namespace
+
+void Relay::node_changed(const registry::NodeView& view) {
+  if (view.kind != registry::MemberKind::kNode || view.node == node_) return;
+  {
+    const Lock lock(mutex_);
+    if (view.state == registry::NodeState::kAlive) {
+      others_[view.node].view = view;
+    } else {
+      others_.erase(view.node);
+      if (Peer* const peer = peer_on(view.node)) peer->is_retiring = true;
+      for (LaneServed& lane : lanes_served_) lane.is_hopeless = lane.is_hopeless || is_hopeless(lane.where);
+    }
+  }
+  wake();
+}
+
+// A driver's node has no CPUs, and is meant by no label: it is no node that others know. Without a head (no others_) peers are all there is.
+node::ClassPlaces Relay::places_of_class(const base::Where& where) {
+  const Lock lock(mutex_);
+  node::ClassPlaces places;
+  for (const auto& [node, other] : others_) {
+    if (!base::matches(node, other.view.labels, where.selectors)) continue;
+    places.is_elsewhere = true;
+    places.largest = std::max(places.largest, other.cpu_units());
+  }
+  if (where.selectors.empty()) {
+    for (const auto& [id, peer] : peers_) {
+      if (peer->node == node_) continue;
+      places.is_elsewhere = true;
+      places.largest = std::max(places.largest, peer->cpu_units_of_node);
+    }
+  }
+  places.is_here = cpu_units_ == 0 ? where.selectors.empty() : base::matches(node_, labels_, where.selectors);
+  // Those that are to spread are all given to nodes by the relay, this one included.
+  if (where.spreads && places.is_here && cpu_units_ != 0) {
+    places.is_elsewhere = !others_.empty() || places.is_elsewhere;
+    places.is_here = !places.is_elsewhere;
+    places.largest = std::max(places.largest, cpu_units_);
+  }
+  return places;
+}
+
+bool Relay::may_do(const LaneServed& lane, const Peer& peer) const {
+  if (peer.node == node_) {
+    return lane.where.spreads && cpu_units_ != 0 && base::matches(node_, labels_, lane.where.selectors);
+  }
+  if (lane.where.selectors.empty()) return true;
+  const auto other = others_.find(peer.node);
+  return other != others_.end() && base::matches(peer.node, other->second.view.labels, lane.where.selectors);
+}
+
+bool Relay::gives_away(const LaneServed& lane, base::TimeNs now) const {
+  if (cpu_units_ == 0 || !lane.is_here) return true;
+  return lane.cpu_units != 0 && lane.full_since_ns != base::kNever && now - lane.full_since_ns >= patience_ns_ &&
+         now >= lane.rest_until_ns;
+}
+
+// The one with the smallest part of its CPUs in use. Below half of them all are equal, and the first is taken: so others stay free for
+// what is large, and for being sent away.
+Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
+  Peer* best = nullptr;
+  if (!gives_away(lane, now)) return nullptr;
+  double best_load = 2;
+  for (auto& [id, peer] : peers_) {
+    if (peer->is_retiring || peer->closed_until_ns > now || peer->link->is_congested() || !may_do(lane, *peer))
+      continue;
+    const sched::Window& window = peer->windows[lane.lane];
+    if (window.room() == 0) continue;
+    constexpr double kHalf = 0.5;
+    double load = static_cast<double>(window.outstanding()) / window.slots();
+    if (load < kHalf && !lane.where.spreads) load = 0;
+    if (best != nullptr && load >= best_load) continue;
+    best = peer.get();
+    best_load = load;
+  }
+  return best;
+}
+
+// Before each look for tasks.
+void Relay::look_for_overflow(base::TimeNs now) {
+  overflow_at_ns_ = base::kNever;
+  if (cpu_units_ == 0 || others_.empty()) return;
+  bool any = false;
+  bool any_without_peer = false;
+  for (LaneServed& lane : lanes_served_) {
+    if (lane.cpu_units == 0 && lane.is_here) continue;
+    if (!puller_.has_work(lane.lane)) {
+      if (lane.full_since_ns == base::kNever && lane.was_woken) {
+        lane.announce_at_ns = now + kVainPause_ns;
+        overflow_at_ns_ = std::min(overflow_at_ns_, lane.announce_at_ns);
+      }
+      lane.was_woken = false;
+      lane.full_since_ns = base::kNever;
+      continue;
+    }
+    lane.was_woken = false;
+    lane.full_since_ns = std::min(lane.full_since_ns, now);
+    if (gives_away(lane, now)) {
+      any = true;
+      any_without_peer = any_without_peer || choose_peer(lane, now) == nullptr;
+    } else {
+      overflow_at_ns_ = std::min(overflow_at_ns_, std::max(lane.full_since_ns + patience_ns_, lane.rest_until_ns));
+    }
+  }
+  if (!any) return;
+  if (now >= ask_at_ns_) ask_for_capacity(any_without_peer, now);
+  overflow_at_ns_ = std::min(overflow_at_ns_, ask_at_ns_);
+}
+
+void Relay::ask_for_capacity(bool needs_more, base::TimeNs now) {
+  std::size_t linked = 0;
+  FrameWriter writer;
+  writer.add(FrameKind::kAskCapacity, AskHead{});
+  const std::vector<std::byte> question = writer.finish();
+  for (auto& [id, peer] : peers_) {
+    if (peer->node == node_ || peer->is_retiring || peer->cpu_units == 0) continue;
+    ++linked;
+    peer->link->send(question);
+  }
+  ask_pause_ns_ = needs_more ? std::clamp(2 * ask_pause_ns_, kAskPauseMin_ns, kAskPauseMax_ns) : kAskPauseMin_ns;
+  ask_at_ns_ = now + ask_pause_ns_;
+  if (!needs_more || linked >= kOverflowPeersMax || places_ == nullptr) return;
+  if (find_way_to_another(now)) ask_at_ns_ = now + kAskPauseMin_ns;  // one more may help at once
+}
+
+// Of those that may do something that waits, one after the other, each node beginning at another place.
+bool Relay::find_way_to_another(base::TimeNs now) {
+  if (!last_way_) last_way_ = node_;
+  auto at = others_.upper_bound(last_way_);
+  for (std::size_t i = 0; i < others_.size(); ++i) {
+    if (at == others_.end()) at = others_.begin();
+    auto& [node, other] = *at++;
+    if (now < other.way_at_ns || peer_on(node) != nullptr) continue;
+    const auto may_help = [&, id = node, &view = other.view](const LaneServed& lane) {
+      return lane.full_since_ns != base::kNever && static_cast<base::Units>(lane.cpu_units) <= view.total.cpus &&
+             base::matches(id, view.labels, lane.where.selectors);
+    };
+    if (std::none_of(lanes_served_.begin(), lanes_served_.end(), may_help)) continue;
+    last_way_ = node;
+    other.way_at_ns = now + kWayPause_ns;
+    places_->need_peer(node);
+    return true;
+  }
+  return false;
+}
+
+// A class whose tasks are sent away is new.
+void Relay::reach_all(const LaneServed& lane) {
+  if (lane.where.spreads && peer_on(node_) == nullptr) link_to_itself();
+  if (places_ == nullptr) return;
+  const base::TimeNs now = clock_.now_ns();
+  std::size_t reached = 0;
+  for (auto& [node, other] : others_) {
+    if (peer_on(node) != nullptr || !base::matches(node, other.view.labels, lane.where.selectors)) continue;
+    if (++reached > kOverflowPeersMax) return;
+    other.way_at_ns = now + kWayPause_ns;
+    places_->need_peer(node);
+  }
+}
+
+// A node that is gone does not come back under its number.
+bool Relay::is_hopeless(const base::Where& where) const {
+  return std::any_of(where.selectors.begin(), where.selectors.end(), [&](const base::LabelSelector& it) {
+    if (it.key != base::kNodeIdLabel || it.is_negated) return false;
+    return std::none_of(it.values.begin(), it.values.end(), [&](const std::string& value) {
+      const auto node = base::parse_node_id(value);
+      return node && (*node == node_ || others_.contains(*node));
+    });
+  });
+}
+
+bool Relay::fail_hopeless() {
+  bool any = false;
+  shm::LanePuller::Task task;
+  for (const LaneServed& lane : lanes_served_) {
+    for (; lane.is_hopeless && puller_.take(lane.lane, task); any = true) {
+      detail::RemoteFailure error;
+      error.code = ErrorCode::kWorkerDied;
+      error.message = "rayx: the task may run only on a node with labels of which " +
+                      base::to_text(lane.where.selectors) + ", and that node has left the cluster. Name another one";
+      complete_with_error(row_of(task, lane.lane), bytes_of(error));
+    }
+  }
+  return any;
+}
+
+// What no worker of this node uses.
+std::uint64_t Relay::idle_units() {
+  auto busy = static_cast<std::int64_t>(control().header().held_units.load(std::memory_order_relaxed));
+  for (const LaneServed& lane : lanes_served_) {
+    const shm::LaneState& state = control().lane(lane.lane).state();
+    const std::uint64_t workers =
+        state.members.load(std::memory_order_acquire) & ~(std::uint64_t{1} << shm::kRelayMember);
+    const std::uint64_t awake = workers & ~state.sleeping.load(std::memory_order_acquire);
+    busy += static_cast<std::int64_t>(static_cast<std::uint64_t>(std::popcount(awake)) * lane.cpu_units);
+  }
+  return static_cast<std::uint64_t>(
+      std::clamp<std::int64_t>(static_cast<std::int64_t>(cpu_units_) - busy, 0, static_cast<std::int64_t>(cpu_units_)));
+}
+
+CapacityHead Relay::capacity_for(const Peer& peer) {
+  return {cpu_units_, cpu_units_, node_.value, std::min(cpu_units_, idle_units() + peer.units_here)};
+}
+
+void Relay::say_capacity(Peer& peer) {
+  FrameWriter writer;
+  writer.add(FrameKind::kCapacity, capacity_for(peer));
+  peer.link->send(writer.finish());
+}
+
+void Relay::on_capacity(Peer& peer, const CapacityHead& capacity) {
+  if (!peer.node) peer_has_a_number(peer, base::NodeId{capacity.node});
+  peer.cpu_units = capacity.cpu_units;
+  peer.cpu_units_of_node = capacity.cpu_units_of_node;
+  peer.idle_units = capacity.idle_units;
+  set_slots(peer);
+}
+
+void Relay::set_slots(Peer& peer) {
+  for (const LaneServed& lane : lanes_served_) {
+    const std::uint64_t units = std::max<std::uint64_t>(lane.cpu_units, 1);
+    std::uint64_t slots = 0;
+    if (lane.cpu_units > peer.cpu_units_of_node) {
+    } else if (cpu_units_ == 0 || !lane.is_here) {
+      slots = std::max<std::uint64_t>(1, peer.cpu_units / units);
+    } else if (lane.cpu_units != 0) {
+      slots = peer.idle_units / units;
+    }
+    peer.windows[lane.lane].set_slots(
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(slots, sched::Window::kWindowMax)));
+  }
+}
+
+// After a result from the peer.
+void Relay::look_whether_worthwhile(const Peer& peer, std::uint32_t lane_index, base::TimeNs now) {
+  if (cpu_units_ == 0) return;
+  sched::Window& window = peers_.at(peer.id)->windows[lane_index];
+  if (window.size() <= kWorthwhileMax * std::max(1u, window.slots())) return;
+  for (LaneServed& lane : lanes_served_) {
+    if (lane.lane != lane_index || !lane.is_here) continue;
+    lane.rest_until_ns = now + kRest_ns;
+    for (auto& [id, other] : peers_) other->windows[lane_index].begin_anew();
+  }
+}
+
+}  // namespace rayx::relay

@@ -1,0 +1,165 @@
+// Tasks that tasks make, on a cluster whose nodes have CPUs: what one node does not get to is done by others.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <rayx/rayx.hpp>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/unique_fd.hpp"
+#include "sites.hpp"
+
+namespace {
+
+using rayx::ObjectRef;
+using rayx::TaskOptions;
+using rayx::relay::test::Sites;
+
+// How many are at the same place at the same time, counted in memory that all sites of this machine map.
+class Meeting {
+ public:
+  Meeting() : fd_(::memfd_create("meeting", MFD_CLOEXEC)) {
+    if (!fd_ || ::ftruncate(fd_.get(), kBytes) != 0) throw std::runtime_error("no memory for a meeting");
+    path_ = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd_.get());
+  }
+  const std::string& path() const { return path_; }
+  static constexpr std::size_t kBytes = 4096;
+
+ private:
+  rayx::base::UniqueFd fd_;
+  std::string path_;
+};
+
+class Counters {
+ public:
+  explicit Counters(const std::string& path) {
+    const rayx::base::UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    memory_ = ::mmap(nullptr, Meeting::kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+    if (memory_ == MAP_FAILED) throw std::runtime_error("the meeting cannot be mapped");
+  }
+  ~Counters() { ::munmap(memory_, Meeting::kBytes); }
+  std::atomic<int>& at(int i) { return static_cast<std::atomic<int>*>(memory_)[i]; }
+
+ private:
+  void* memory_;
+};
+
+// Comes back when so many are here, and says where it was: the fork server of its site. It keeps its CPU meanwhile.
+int meet(const std::string& meeting, int count) {
+  constexpr rayx::base::TimeNs kLongest_ns = 30'000'000'000;
+  const rayx::base::SteadyClock clock;
+  Counters counters(meeting);
+  counters.at(0).fetch_add(1);
+  for (const rayx::base::TimeNs begin = clock.now_ns(); counters.at(0).load() < count;) {
+    if (clock.now_ns() - begin > kLongest_ns) throw std::runtime_error("the others did not come");
+    std::this_thread::yield();
+  }
+  return ::getppid();
+}
+
+std::vector<int> meet_all(const std::string& meeting, int count, double cpus) {
+  std::vector<ObjectRef<int>> there;
+  for (int i = 0; i < count; ++i)
+    there.push_back(rayx::remote<meet>(TaskOptions{.num_cpus = cpus, .max_retries = 0}, meeting, count));
+  return rayx::get(there);
+}
+
+Sites::Options mesh(int others, int cpus) { return {.others = others, .cpus = cpus, .is_mesh = true}; }
+
+TEST(RelayOverflow, WhatANodeDoesNotGetToIsDoneWhereCpusAreIdle) {
+  const Meeting meeting;
+  Sites sites(mesh(3, 2));
+  const std::vector<int> places = rayx::get(rayx::remote<meet_all>(meeting.path(), 6, 1.0));
+  EXPECT_EQ(std::set(places.begin(), places.end()).size(), 3u);
+}
+
+TEST(RelayOverflow, ATaskThatIsTooLargeForItsNodeGoesToALargerOne) {
+  const Meeting meeting;
+  Sites sites(mesh(1, 2));
+  const auto small = rayx::remote<meet_all>(meeting.path(), 1, 1.0);  // so that there are workers
+  ASSERT_EQ(rayx::get(small).size(), 1u);
+  sites.add_site(5);
+  std::set<int> places;
+  for (int i = 0; i < 4; ++i) {
+    const Meeting other;
+    for (const int place : rayx::get(rayx::remote<meet_all>(other.path(), 1, 5.0))) places.insert(place);
+  }
+  EXPECT_EQ(places.size(), 1u);
+}
+
+TEST(RelayOverflow, ANodeThatComesIsUsedByTasksThatWaitAlready) {
+  const Meeting meeting;
+  Sites sites(mesh(1, 2));
+  const auto all = rayx::remote<meet_all>(meeting.path(), 4, 1.0);
+  Counters counters(meeting.path());
+  while (counters.at(0).load() < 2) std::this_thread::yield();  // its node is full
+  sites.add_site(2);
+  const std::vector<int> places = rayx::get(all);
+  EXPECT_EQ(std::set(places.begin(), places.end()).size(), 2u);
+}
+
+// Makes many that are long, and looks how many are done at a time.
+int hold_cpu(int milliseconds) {
+  const rayx::base::SteadyClock clock;
+  for (const rayx::base::TimeNs begin = clock.now_ns(); clock.now_ns() - begin < milliseconds * 1'000'000LL;)
+    std::this_thread::yield();
+  return ::getppid();
+}
+std::vector<int> hold_cpus(int tasks, int milliseconds, int retries) {
+  std::vector<ObjectRef<int>> held;
+  for (int i = 0; i < tasks; ++i)
+    held.push_back(rayx::remote<hold_cpu>(TaskOptions{.max_retries = retries}, milliseconds));
+  return rayx::get(held);
+}
+
+TEST(RelayOverflow, EachOfManyIsDoneOnceAndNothingStaysBehind) {
+  Sites sites(mesh(3, 1));
+  const std::vector<int> places = rayx::get(rayx::remote<hold_cpus>(60, 5, 0));
+  EXPECT_EQ(places.size(), 60u);
+  EXPECT_EQ(std::set(places.begin(), places.end()).size(), 3u);
+  sites.wait_until_nothing_is_shared();
+}
+
+// What a lost node had is done again by whoever made it.
+TEST(RelayOverflow, WhatWasAtALostNodeIsDoneAgain) {
+  const Meeting meeting;
+  Sites sites({.others = 3, .cpus = 1, .is_mesh = true});
+  const auto held = rayx::remote<hold_cpus>(TaskOptions{.max_retries = 5}, 40, 10, 5);
+  const auto more = rayx::remote<hold_cpus>(TaskOptions{.max_retries = 5}, 40, 10, 5);
+  static_cast<void>(rayx::wait(std::vector{held}, {.count = 1, .timeout = std::chrono::milliseconds(60)}));
+  sites.cut(3);
+  EXPECT_EQ(rayx::get(held).size(), 40u);
+  EXPECT_EQ(rayx::get(more).size(), 40u);
+}
+
+// References inside what is sent away come back to where they were made.
+int sum_of(const std::vector<ObjectRef<int>>& parts, int milliseconds) {
+  hold_cpu(milliseconds);
+  int sum = 0;
+  for (const auto& part : parts) sum += rayx::get(part);
+  return sum;
+}
+int sum_all(int tasks) {
+  std::vector<ObjectRef<int>> parts;
+  for (int i = 0; i < 5; ++i) parts.push_back(rayx::put(i));
+  std::vector<ObjectRef<int>> sums;
+  for (int i = 0; i < tasks; ++i) sums.push_back(rayx::remote<sum_of>(TaskOptions{.max_retries = 0}, parts, 3));
+  int sum = 0;
+  for (const auto& it : sums) sum += rayx::get(it);
+  return sum;
+}
+
+TEST(RelayOverflow, ReferencesGoWithTheTaskAndAreGivenBack) {
+  Sites sites(mesh(3, 1));
+  EXPECT_EQ(rayx::get(rayx::remote<sum_all>(40)), 40 * 10);
+  sites.wait_until_nothing_is_shared();
+}
+
+}  // namespace
