@@ -156,8 +156,7 @@ void Node::loop_once() {
   const std::optional<store::Extent> cold = desk_->next_prefault();
   if (cold) desk_->prefaulted(*cold, bool(arena_->prefault(cold->offset, cold->bytes)));
 
-  if (config_.has_relay)
-    control_.header().held_units.store(scheduler_->held_beside_classes(), std::memory_order_relaxed);
+  if (config_.has_relay) publish_load();
 
   const shm::NodeAnswerer answerer(control_.header().node_calls);
   int timeout_ms = 0;
@@ -172,6 +171,16 @@ void Node::loop_once() {
   answerer.awake();
   for (int i = 0; i < count; ++i) on_readable(events[i].data.u64);
   ended_fork_server_.reset();
+}
+
+// For the relay, which tells other nodes.
+void Node::publish_load() {
+  const sched::Scheduler::Held held = scheduler_->held();
+  shm::ControlHeader& header = control_.header();
+  header.actors_units.store(static_cast<std::uint64_t>(held.by_actors), std::memory_order_relaxed);
+  const auto lent = static_cast<std::uint64_t>(held.lent);
+  if (header.lent_units.exchange(lent, std::memory_order_relaxed) != lent && config_.tell_relay)
+    config_.tell_relay({RelayNews::Kind::kLent, {}, 0, {}});
 }
 
 void Node::on_readable(std::uint64_t tag) {

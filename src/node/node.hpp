@@ -91,6 +91,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   void watch(int fd, std::uint64_t tag);
   base::TimeNs next_deadline_ns();
   void on_readable(std::uint64_t tag);
+  void publish_load();
 
   // node_answers.cc
   void answer_calls();

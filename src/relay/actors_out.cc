@@ -82,6 +82,7 @@ void Relay::take_news() {
         if (RemoteActor* const actor = actor_of(it.lane)) kill(*actor);
         break;
       case node::RelayNews::Kind::kActorEnded: process_of_actor_has_ended(it.lane); break;
+      case node::RelayNews::Kind::kLent: has_lent_news_ = true; break;
     }
   }
 }

@@ -16,6 +16,7 @@ namespace {
 constexpr base::TimeNs kAskPauseMin_ns = 5'000'000;
 constexpr base::TimeNs kAskPauseMax_ns = 50'000'000;  // while nobody has anything idle
 constexpr base::TimeNs kWayPause_ns = 1'000'000'000;  // after a node could not be reached, or was lost
+constexpr base::TimeNs kLentPause_ns = 1'000'000;     // between two news of what workers have lent
 constexpr base::TimeNs kVainPause_ns = 1'000'000;     // after a wake for what came from other nodes
 // Tasks for each CPU in one turn of a window, which takes about 1 ms: shorter ones are done here sooner than they are sent.
 constexpr std::uint32_t kWorthwhileMax = 64;
@@ -104,6 +105,7 @@ Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
 // Before each look for tasks.
 void Relay::look_for_overflow(base::TimeNs now) {
   overflow_at_ns_ = base::kNever;
+  say_what_is_lent(now);
   if (cpu_units_ == 0 || others_.empty()) return;
   bool any = false;
   bool any_without_peer = false;
@@ -211,7 +213,9 @@ bool Relay::fail_hopeless() {
 
 // What no worker of this node uses.
 std::uint64_t Relay::idle_units() {
-  auto busy = static_cast<std::int64_t>(control().header().held_units.load(std::memory_order_relaxed));
+  const shm::ControlHeader& header = control().header();
+  auto busy = static_cast<std::int64_t>(header.actors_units.load(std::memory_order_relaxed)) -
+              static_cast<std::int64_t>(header.lent_units.load(std::memory_order_relaxed));
   for (const LaneServed& lane : lanes_served_) {
     const shm::LaneState& state = control().lane(lane.lane).state();
     const std::uint64_t workers =
@@ -224,7 +228,21 @@ std::uint64_t Relay::idle_units() {
 }
 
 CapacityHead Relay::capacity_for(const Peer& peer) {
-  return {cpu_units_, cpu_units_, node_.value, std::min(cpu_units_, idle_units() + peer.units_here)};
+  return {cpu_units_, cpu_units_, node_.value, std::min(cpu_units_, idle_units() + peer.units_here),
+          control().header().lent_units.load(std::memory_order_relaxed)};
+}
+
+// A task that waits inside may wait for one that its maker has not sent yet, as all CPUs here are said to be taken. So the peers hear that they
+// are not, and when that is over.
+void Relay::say_what_is_lent(base::TimeNs now) {
+  if (!has_lent_news_) return;
+  if (now < say_lent_at_ns_) {
+    overflow_at_ns_ = std::min(overflow_at_ns_, say_lent_at_ns_);
+    return;
+  }
+  has_lent_news_ = false;
+  say_lent_at_ns_ = now + kLentPause_ns;
+  for (auto& [id, peer] : peers_) say_capacity(*peer);
 }
 
 void Relay::say_capacity(Peer& peer) {
@@ -238,6 +256,7 @@ void Relay::on_capacity(Peer& peer, const CapacityHead& capacity) {
   peer.cpu_units = capacity.cpu_units;
   peer.cpu_units_of_node = capacity.cpu_units_of_node;
   peer.idle_units = capacity.idle_units;
+  peer.lent_units = capacity.lent_units;
   set_slots(peer);
 }
 
@@ -247,7 +266,7 @@ void Relay::set_slots(Peer& peer) {
     std::uint64_t slots = 0;
     if (lane.cpu_units > peer.cpu_units_of_node) {
     } else if (cpu_units_ == 0 || !lane.is_here) {
-      slots = std::max<std::uint64_t>(1, peer.cpu_units / units);
+      slots = std::max<std::uint64_t>(1, (peer.cpu_units + peer.lent_units) / units);
     } else if (lane.cpu_units != 0) {
       slots = peer.idle_units / units;
     }

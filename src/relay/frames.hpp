@@ -157,6 +157,7 @@ struct CapacityHead {
   std::uint64_t cpu_units_of_node;  // no task that needs more can ever run there
   std::uint64_t node;               // NodeId of the sender; never 0. The first frame on a link says it
   std::uint64_t idle_units;         // that nobody uses there, or tasks of the receiver
+  std::uint64_t lent_units;         // of workers that wait inside a task: others may run meanwhile
 };
 struct AskHead {
   std::uint64_t reserved;

@@ -47,7 +47,8 @@ struct Peer {
   std::shared_ptr<PeerLink> link;
   std::uint64_t cpu_units = 0;  // that it gives to this job
   std::uint64_t cpu_units_of_node = 0;
-  std::uint64_t idle_units = 0;                    // see CapacityHead
+  std::uint64_t idle_units = 0;  // see CapacityHead; so the next
+  std::uint64_t lent_units = 0;
   std::uint64_t units_here = 0;                    // of its tasks that are on this node
   std::map<std::uint32_t, sched::Window> windows;  // by lane
   // What has come back and says nothing about a task's length: the store there is full.

@@ -301,6 +301,7 @@ class Relay final : public worker::Client, public PlaceEvents {
   std::uint64_t idle_units();
   CapacityHead capacity_for(const Peer& peer);
   void say_capacity(Peer& peer);
+  void say_what_is_lent(base::TimeNs now);
   void set_slots(Peer& peer);
   void look_whether_worthwhile(const Peer& peer, std::uint32_t lane, base::TimeNs now);
 
@@ -374,6 +375,8 @@ class Relay final : public worker::Client, public PlaceEvents {
   base::TimeNs overflow_at_ns_ = base::kNever;  // when it is to be looked for again
   base::TimeNs ask_at_ns_ = 0;                  // when the others may be asked what they have idle
   base::TimeNs ask_pause_ns_ = 0;
+  bool has_lent_news_ = false;       // what workers have lent has changed, and the peers are to hear of it
+  base::TimeNs say_lent_at_ns_ = 0;  // not before
   std::map<PeerId, std::unique_ptr<Peer>> peers_;
   std::atomic<std::uint32_t> peers_count_{0};
   PeerId next_peer_ = 1;

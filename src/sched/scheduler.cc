@@ -126,13 +126,13 @@ std::uint32_t Scheduler::active_in(LaneId id) const {
   return active;
 }
 
-Units Scheduler::held_beside_classes() const {
-  Units held = 0;
+Scheduler::Held Scheduler::held() const {
+  Held held;
   for (const auto& [id, worker] : workers_) {
     const auto lane = worker.lane ? lanes_.find(*worker.lane) : lanes_.end();
     if (lane == lanes_.end()) continue;
-    if (worker.is_actor && !worker.is_blocked) held += lane->second.units;
-    if (!worker.is_actor && worker.is_blocked) held -= lane->second.units;
+    if (worker.is_actor && !worker.is_blocked) held.by_actors += lane->second.units;
+    if (!worker.is_actor && worker.is_blocked) held.lent += lane->second.units;
   }
   return held;
 }

@@ -77,8 +77,12 @@ class Scheduler {
 
   Units total() const { return total_; }
   Units free_units() const { return free_; }
-  // What actors hold, less what workers of classes have lent.
-  Units held_beside_classes() const;
+  // CPUs that actors hold, and what workers of classes have lent that wait inside a task.
+  struct Held {
+    Units by_actors = 0;
+    Units lent = 0;
+  };
+  Held held() const;
   std::size_t workers() const { return workers_.size(); }
   std::optional<WorkerId> worker_of_actor(LaneId lane) const;
   // Everything that must hold between two calls.

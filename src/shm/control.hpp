@@ -34,9 +34,9 @@ struct ControlHeader {
   std::uint32_t has_relay;   // 1: some objects may stand for those of other nodes
   Offset slots;
   Offset lane_states;
-  // Node: CPUs (in shm::kCpuUnits) that are in use beside those of workers that are awake in a class's lane: actors' less what workers
-  // have lent that wait inside a task.
-  std::atomic<std::int64_t> held_units;
+  // Node, in shm::kCpuUnits: CPUs that actors hold, and what workers have lent that wait inside a task of a class.
+  std::atomic<std::uint64_t> actors_units;
+  std::atomic<std::uint64_t> lent_units;
   alignas(kCacheLineBytes) std::atomic<std::uint64_t> membership_version;
   // Rows of the process table that were ever used: readers need to look at no more.
   std::atomic<std::uint32_t> processes_used;

@@ -110,7 +110,7 @@ std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::st
         expected.push_back((kind == FrameKind::kGiveUp ? "give up " : "returned ") + std::to_string(number));
         break;
       case FrameKind::kCapacity:
-        writer.add(kind, CapacityHead{number, number, 9, number});
+        writer.add(kind, CapacityHead{number, number, 9, number, 0});
         expected.push_back("capacity " + std::to_string(number) + " idle " + std::to_string(number));
         break;
       case FrameKind::kAskCapacity:

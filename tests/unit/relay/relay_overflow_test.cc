@@ -139,6 +139,36 @@ TEST(RelayOverflow, WhatWasAtALostNodeIsDoneAgain) {
   EXPECT_EQ(rayx::get(more).size(), 40u);
 }
 
+// Each of these has the only CPU of the other site, and waits for what the driver has not sent yet.
+class Gate {
+ public:
+  int wait(const std::string& meeting) {
+    Counters counters(meeting);
+    while (counters.at(1).load() == 0) std::this_thread::yield();
+    return 5;
+  }
+};
+int read_inside(const std::vector<ObjectRef<int>>& refs) {
+  int sum = 0;
+  for (const auto& ref : refs) sum += rayx::get(ref);
+  return sum;
+}
+int twice(int x) { return 2 * x; }
+
+TEST(RelayOverflow, ATaskThatWaitsMakesRoomForWhatItWaitsFor) {
+  const Meeting meeting;
+  Sites sites(mesh(1, 1));
+  const auto gate = rayx::actor<Gate>();
+  const auto opened = gate.call<&Gate::wait>(meeting.path());
+  std::vector<ObjectRef<int>> later;
+  for (int i = 0; i < 3; ++i) later.push_back(rayx::remote<twice>(opened));  // not queued before the gate is open
+  std::vector<ObjectRef<int>> readers;
+  for (int i = 0; i < 3; ++i) readers.push_back(rayx::remote<read_inside>(later));
+  EXPECT_TRUE(rayx::wait(readers, {.count = 1, .timeout = std::chrono::milliseconds(100)}).ready.empty());
+  Counters(meeting.path()).at(1).store(1);
+  for (const auto& reader : readers) EXPECT_EQ(rayx::get(reader), 3 * 2 * 5);
+}
+
 // References inside what is sent away come back to where they were made.
 int sum_of(const std::vector<ObjectRef<int>>& parts, int milliseconds) {
   hold_cpu(milliseconds);
