@@ -1,7 +1,6 @@
 #include "wire/token.hpp"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,6 +9,7 @@
 
 #include "base/unique_fd.hpp"
 #include "wire/crypto.hpp"
+#include "wire/secret_file.hpp"
 
 namespace rayx::wire {
 namespace {
@@ -67,27 +67,10 @@ Result<Token> Token::from_hex(std::string_view text) {
 
 Result<Token> Token::from_file(const std::string& path) {
   const std::string file = "the token's file " + path;
-  // O_NONBLOCK: a pipe in the file's place must not stop the program.
-  const base::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
-  if (!fd) return bad(file + " cannot be opened: " + reason());
-  struct stat about {};
-  if (::fstat(fd.get(), &about) != 0) return bad(file + " cannot be examined: " + reason());
-  if (!S_ISREG(about.st_mode)) return bad(file + " is no regular file");
-  if ((about.st_mode & 077) != 0) {
-    return bad(file + " may be read or written by others than its owner; the token was not used. Run: chmod 600 " +
-               path);
-  }
-  if (about.st_uid != ::geteuid() && about.st_uid != 0) {
-    return bad(file + " belongs to user " + std::to_string(about.st_uid) + " and not to user " +
-               std::to_string(::geteuid()) + " of this process; the token was not used");
-  }
   std::array<char, 2 * kBytesMax + 64> text;
-  ssize_t size;
-  do {
-    size = ::read(fd.get(), text.data(), text.size());
-  } while (size < 0 && errno == EINTR);
-  if (size < 0) return bad(file + " cannot be read: " + reason());
-  Result<Token> token = from_hex({text.data(), static_cast<std::size_t>(size)});
+  const Result<std::size_t> size = read_secret_file(path, file, text);
+  if (!size) return size.error();
+  Result<Token> token = from_hex({text.data(), *size});
   wipe(std::as_writable_bytes(std::span(text)));
   if (!token) return bad(file + " holds no token: " + token.error().message);
   return token;
