@@ -24,7 +24,7 @@ ROOMS_THAT_SEE_THE_DOOR = {"api", "worker", "relay"}
 OWNED_HEADERS = [
     (re.compile(r"^(asio|boost/asio)\b"), "wire"),
     (re.compile(r"^(capnp|kj)/"), "wire"),
-    (re.compile(r"^httplib\.h$"), "http"),
+    (re.compile(r"^http_parser\.h$"), "http"),
     (re.compile(r"^sqlite3\.h$"), "disk"),
 ]
 
