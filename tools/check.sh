@@ -129,6 +129,13 @@ longer() {
 $quick || step 'chaos, 10 minutes' longer cluster_chaos 1500 RAYX_CHAOS_SECONDS=600
 $quick || step 'a flood of handshakes, 60 s' longer cluster_crowds 400 RAYX_FLOOD_SECONDS=60
 
+spark_3_5() {
+  configure_build release
+  compile_build release
+  RAYX_SPARK_VERSION=3.5 tools/run_tests.sh build/release --no-rebuild --suite spark
+}
+$quick || step 'Spark 3.5' spark_3_5
+
 # Other seeds than those of the tests, so that most of them are new.
 cluster_seeds() {
   configure_build release

@@ -1,0 +1,207 @@
+#!/usr/bin/env bash
+# spark.sh start|stop|status [OPTIONS]: a real Spark standalone cluster on loopback, below build/spark: Spark from the pyspark package,
+# Java from the group `spark` of tools/packages.txt. Exit 3: something is missing and cannot be installed from here.
+set -euo pipefail
+RAYX_ROOT="${RAYX_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)}"
+source "$RAYX_ROOT/tools/common.sh"
+cd "$RAYX_ROOT"
+
+usage='./dev spark start [--version 3.5|4] [--workers N] [--cores C] [--memory M] [--auth]
+            stop | status                        all three: [--name NAME], for several clusters'
+
+verb="${1:-}"
+[[ $# -gt 0 ]] && shift
+version=4
+workers=2
+cores=2
+memory=1g
+auth=false
+name=cluster
+while [[ $# -gt 0 ]]; do
+  case "$1" in
+    --version | --workers | --cores | --memory | --name)
+      [[ $# -ge 2 ]] || die 2 "$1 needs a value." "$usage"
+      printf -v "${1#--}" '%s' "$2"
+      shift 2
+      ;;
+    --auth)
+      auth=true
+      shift
+      ;;
+    *) die 2 "./dev spark does not know '$1'." "$usage" ;;
+  esac
+done
+[[ "$name" =~ ^[a-z0-9][a-z0-9.-]*$ ]] || die 2 "--name takes small letters, digits, dots and dashes."
+
+root="$RAYX_ROOT/build/spark"
+state="$root/$name"         # logs, process ids, the workers' folders
+env_file="$root/$name.env"  # is there as long as the cluster can be used
+# Every process of the cluster has it in its environment, also what Spark starts for its users.
+mark="RAYX_SPARK_CLUSTER=$state"
+
+# One verb at a time for each cluster; what is started does not get the descriptor.
+mkdir -p "$root"
+exec 9>"$root/$name.lock"
+
+running_pids() {
+  { grep -lzsxF -- "$mark" /proc/[0-9]*/environ || true; } | sed -n 's|^/proc/\([0-9]*\)/environ$|\1|p'
+}
+
+# wait_until SECONDS QUESTION…: asks ten times a second; fails when the time is over.
+wait_until() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    [[ $SECONDS -lt $end ]] || return 1
+    sleep 0.1
+  done
+}
+
+nothing_runs() { [[ -z "$(running_pids)" ]]; }
+
+# Workers end their drivers when they are told to end; what is left after that is killed.
+stop_cluster() {
+  rm -f "$env_file" "$state/secret"
+  local pids
+  mapfile -t pids < <(running_pids)
+  [[ ${#pids[@]} -gt 0 ]] || return 0
+  kill "${pids[@]}" 2>/dev/null || true
+  wait_until 10 nothing_runs && return 0
+  # New ones may have been started by those that end.
+  kill_all() {
+    mapfile -t pids < <(running_pids)
+    [[ ${#pids[@]} -eq 0 ]] && return 0
+    kill -KILL "${pids[@]}" 2>/dev/null || true
+    return 1
+  }
+  wait_until 10 kill_all || die 1 "these processes of the cluster do not end: ${pids[*]}"
+}
+
+# install_spark: build/spark/venv-VERSION with the package, and SPARK_HOME in it.
+install_spark() {
+  tools/setup.sh --group spark || exit $?
+  command -v java >/dev/null || die 3 "there is no java in PATH, which Spark needs: version 17 or later for Spark 4."
+  local venv="$root/venv-$version"
+  (
+    flock 8
+    if [[ ! -f "$venv/.installed" ]]; then
+      say "installing Spark $version (once; some minutes)"
+      rm -rf "$venv"
+      /usr/bin/env python3 -m venv "$venv" >"$venv.log" 2>&1 &&
+        "$venv/bin/pip" install --quiet --no-input --no-deps --no-compile "pyspark==$version.*" >>"$venv.log" 2>&1 ||
+        {
+          tail -n 15 "$venv.log" >&2
+          die 3 "pip could not install pyspark $version; its last lines are above, all of them in ${venv#"$RAYX_ROOT/"}.log."
+        }
+      touch "$venv/.installed"
+    fi
+  ) 8>"$venv.lock" || exit $?
+  SPARK_HOME="$(echo "$venv"/lib/python3*/site-packages/pyspark)"
+  [[ -x "$SPARK_HOME/bin/spark-class" ]] || die 1 "the pyspark package in ${venv#"$RAYX_ROOT/"} has no bin/spark-class."
+}
+
+# daemon LOG CLASS ARGUMENTS…: starts it in a session of its own; its process id is in $!.
+daemon() {
+  local log="$state/$1.log"
+  shift
+  # SPARK_LOCAL_IP: the web pages too are for this machine only. Small heaps: these only keep books.
+  env -u SPARK_MASTER_HOST "$mark" SPARK_HOME="$SPARK_HOME" SPARK_CONF_DIR="$state/conf" SPARK_LOCAL_IP=127.0.0.1 \
+    SPARK_DAEMON_MEMORY=256m SPARK_DAEMON_JAVA_OPTS='-XX:+UseSerialGC -XX:TieredStopAtLevel=1' \
+    setsid "$SPARK_HOME/bin/spark-class" "$@" >"$log" 2>&1 </dev/null 9>&- &
+}
+
+write_properties() {
+  local rest_port="$1"
+  printf '%s\n' 'spark.master.rest.enabled true' "spark.master.rest.port $rest_port" 'spark.port.maxRetries 0'
+  if $auth; then
+    printf '%s\n' 'spark.master.rest.filters org.apache.spark.ui.JWSFilter' \
+      "spark.org.apache.spark.ui.JWSFilter.param.secretKey $(<"$state/secret")" \
+      'spark.org.apache.spark.ui.JWSFilter.param.requireExpiration true'
+  fi
+}
+
+# start_on RPC REST WEB: 0 when all workers are there, 1 when a port was taken meanwhile.
+start_on() {
+  local rpc="$1" rest="$2" web="$3" pids=() i
+  rm -rf "$state"
+  mkdir -p "$state/conf"
+  (
+    # The file has the secret, so that no command line has it.
+    umask 077
+    $auth && /usr/bin/env python3 tools/spark_state.py secret >"$state/secret"
+    write_properties "$rest" >"$state/conf/master.properties"
+  )
+  daemon master org.apache.spark.deploy.master.Master --host 127.0.0.1 --port "$rpc" --webui-port "$web" \
+    --properties-file "$state/conf/master.properties"
+  pids+=($!)
+  for ((i = 1; i <= workers; ++i)); do
+    daemon "worker-$i" org.apache.spark.deploy.worker.Worker --host 127.0.0.1 --port 0 --webui-port 0 --cores "$cores" \
+      --memory "$memory" --work-dir "$state/work-$i" "spark://127.0.0.1:$rpc"
+    pids+=($!)
+  done
+  is_settled() {
+    kill -0 "${pids[@]}" 2>/dev/null || return 0
+    /usr/bin/env python3 tools/spark_state.py has-workers "http://127.0.0.1:$web" "$workers"
+  }
+  local is_in_time=true
+  wait_until 90 is_settled || is_in_time=false
+  if $is_in_time && kill -0 "${pids[@]}" 2>/dev/null; then
+    cat >"$env_file.new" <<ENV
+RAYX_SPARK_MASTER=spark://127.0.0.1:$rest
+RAYX_SPARK_WEB=http://127.0.0.1:$web
+RAYX_SPARK_RPC=spark://127.0.0.1:$rpc
+RAYX_SPARK_HOME=$SPARK_HOME
+ENV
+    $auth && echo "RAYX_SPARK_JWS_SECRET_FILE=$state/secret" >>"$env_file.new"
+    mv "$env_file.new" "$env_file"
+    return 0
+  fi
+  stop_cluster
+  grep -qs 'BindException\|Address already in use' "$state"/*.log && return 1
+  tail -n 15 "$state"/*.log >&2
+  $is_in_time && die 1 "a process of the cluster ended; the ends of the logs are above, the whole of them in build/spark/$name/."
+  die 1 "the workers did not register within 90 s; the ends of the logs are above, the whole of them in build/spark/$name/."
+}
+
+start() {
+  [[ "$version" == 3.5 || "$version" == 4 ]] || die 2 "--version takes 3.5 or 4." "$usage"
+  [[ "$workers" =~ ^[1-9][0-9]?$ && "$cores" =~ ^[1-9][0-9]*$ ]] || die 2 "--workers takes 1 to 99, --cores a number from 1 on." "$usage"
+  [[ "$memory" =~ ^[1-9][0-9]*[mg]$ ]] || die 2 "--memory takes a number and m or g, as 512m." "$usage"
+  $auth && [[ "$version" == 3.5 ]] && die 2 "--auth needs --version 4: Spark 3.5 has no filter for its REST server."
+  nothing_runs || die 1 "a cluster of this name runs already; './dev spark stop' ends it."
+  install_spark
+  local attempt ports
+  for attempt in 1 2 3; do
+    read -ra ports < <(/usr/bin/env python3 tools/spark_state.py free-ports 3)
+    if start_on "${ports[@]}"; then
+      say "Spark $(basename "$(echo "$SPARK_HOME"/jars/spark-core_*.jar)" .jar | sed 's/.*-//') runs with $workers workers of $cores cores and $memory; build/spark/$name.env says where:"
+      cat "$env_file"
+      return 0
+    fi
+  done
+  die 1 "a free port was taken by somebody else, $attempt times; try again."
+}
+
+case "$verb" in
+  start)
+    flock 9
+    trap 'stop_cluster; exit 130' INT TERM
+    start
+    ;;
+  stop)
+    flock 9
+    nothing_runs && say "no cluster of this name runs"
+    stop_cluster
+    ;;
+  status)
+    if [[ ! -f "$env_file" ]]; then
+      say "no cluster runs; './dev spark start' makes one"
+      exit 1
+    fi
+    cat "$env_file"
+    # shellcheck source=/dev/null
+    source "$env_file"
+    exec /usr/bin/env python3 tools/spark_state.py show "$RAYX_SPARK_WEB"
+    ;;
+  *) die 2 "./dev spark does start, stop and status." "$usage" ;;
+esac
