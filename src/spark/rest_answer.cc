@@ -85,8 +85,10 @@ std::string gist(std::string_view body, std::string_view content_type) {
   const Json json = Json::parse(body, nullptr, false);
   if (json.is_object()) {
     const auto message = json.find("message");
-    if (message != json.end() && message->is_string())
-      return http::printable(message->get_ref<const std::string&>(), kGistChars);
+    if (message != json.end() && message->is_string()) {
+      const std::string_view text = message->get_ref<const std::string&>();
+      return http::printable(text.substr(0, text.find("\n\t")), kGistChars);  // without Java's stack
+    }
   }
   return http::printable(body, kGistChars);
 }

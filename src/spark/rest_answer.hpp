@@ -26,7 +26,7 @@ struct RestAnswer {
 // Spark's sends with 200; kMalformed for anything else that is no answer of the protocol. Any bytes are safe.
 Result<RestAnswer> parse_answer(std::string_view body, std::string_view content_type);
 
-// What a body says to a person, in a line: the message of an answer of Spark's, or the title or beginning of a web page.
+// What a body says to a person, in a line: the message of an answer of Spark's without its stack, or the title or beginning of a web page.
 std::string gist(std::string_view body, std::string_view content_type);
 
 // The master is there, but another one is active, or it is about to become so.

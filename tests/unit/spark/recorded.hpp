@@ -74,6 +74,12 @@ inline constexpr std::string_view kOtherProtocol = R"({
   "message" : "Unknown protocol version 'v1'. Please submit requests through http://[host]:[port]/v2/submissions/...",
   "serverSparkVersion" : "9.0.0"
 })";
+// A property that is no number.
+inline constexpr std::string_view kUnreadable = R"({
+  "action" : "ErrorResponse",
+  "message" : "Malformed request: org.apache.spark.deploy.rest.SubmitRestProtocolException: Validation of message CreateSubmissionRequest failed!\n\torg.apache.spark.deploy.rest.SubmitRestProtocolMessage.validate(SubmitRestProtocolMessage.scala:70)\n\torg.apache.spark.deploy.rest.SubmitRequestServlet",
+  "serverSparkVersion" : "4.3.0"
+})";
 inline constexpr std::string_view kNoJar = R"({
   "action" : "ErrorResponse",
   "message" : "Malformed request: org.apache.spark.deploy.rest.SubmitRestProtocolException: Valid application jar path is required.",

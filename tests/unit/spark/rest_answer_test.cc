@@ -57,6 +57,12 @@ TEST(RestAnswer, ThatIsNoneOfSparksSaysWhatItIs) {
   EXPECT_THAT(said(R"({"action":"X","submissionId":7})", kJson), HasSubstr("none of Spark's REST protocol"));
 }
 
+TEST(RestAnswer, IsShownToAPersonWithoutJavasStack) {
+  EXPECT_EQ(gist(test::kUnreadable, kJson),
+            "Malformed request: org.apache.spark.deploy.rest.SubmitRestProtocolException: Validation of message "
+            "CreateSubmissionRequest failed!");
+}
+
 TEST(RestAnswer, OfAStandbyMasterIsKnownInEachOfItsForms) {
   EXPECT_TRUE(is_standby(*parse_answer(test::kStandby, kJson)));
   EXPECT_TRUE(is_standby(*parse_answer(test::kStatusStandby, kJson)));
