@@ -1,4 +1,5 @@
-// Answers of Spark's servers, word for word but for the ids.
+// Answers of Spark's servers: recorded from 4.3.0 (two masters with ZooKeeper, JWSFilter) and 3.5.9, with other ids and addresses and without
+// most of the stacks. kNoJar and kOtherProtocol are made after them: no master here has an allow-list or another protocol.
 #pragma once
 
 #include <string>
@@ -61,7 +62,7 @@ inline constexpr std::string_view kKillGone = R"({
 inline constexpr std::string_view kReady = R"({
   "action" : "ReadyzResponse", "message" : "", "serverSparkVersion" : "4.3.0", "success" : true })";
 inline constexpr std::string_view kNotReady = R"({
-  "action" : "ReadyzResponse", "message" : "Master is not ready.", "serverSparkVersion" : "4.3.0", "success" : false })";
+  "action" : "ErrorResponse", "message" : "Master is not ready.", "serverSparkVersion" : "4.3.0" })";
 // Spark 3.5, to an action that it does not know.
 inline constexpr std::string_view kActions = R"({
   "action" : "ErrorResponse",
