@@ -6,7 +6,7 @@ RAYX_ROOT="${RAYX_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)}"
 source "$RAYX_ROOT/tools/common.sh"
 cd "$RAYX_ROOT"
 
-usage='./dev spark start [--version 3.5|4] [--workers N] [--cores C] [--memory M] [--auth]
+usage='./dev spark start [--version 3.5|4] [--workers N] [--cores C] [--memory M] [--auth] [--standby]
             stop | status                        all three: [--name NAME], for several clusters'
 
 verb="${1:-}"
@@ -16,6 +16,7 @@ workers=2
 cores=2
 memory=1g
 auth=false
+standby=false
 name=cluster
 while [[ $# -gt 0 ]]; do
   case "$1" in
@@ -24,8 +25,8 @@ while [[ $# -gt 0 ]]; do
       printf -v "${1#--}" '%s' "$2"
       shift 2
       ;;
-    --auth)
-      auth=true
+    --auth | --standby)
+      printf -v "${1#--}" true
       shift
       ;;
     *) die 2 "./dev spark does not know '$1'." "$usage" ;;
@@ -61,7 +62,7 @@ nothing_runs() { [[ -z "$(running_pids)" ]]; }
 
 # Workers end their drivers when they are told to end; what is left after that is killed.
 stop_cluster() {
-  rm -f "$env_file" "$state/secret"
+  rm -rf "$env_file" "$state"/{secret,*.pid,conf}
   local pids
   mapfile -t pids < <(running_pids)
   [[ ${#pids[@]} -gt 0 ]] || return 0
@@ -100,19 +101,24 @@ install_spark() {
   [[ -x "$SPARK_HOME/bin/spark-class" ]] || die 1 "the pyspark package in ${venv#"$RAYX_ROOT/"} has no bin/spark-class."
 }
 
-# daemon LOG CLASS ARGUMENTS…: starts it in a session of its own; its process id is in $!.
+# daemon NAME COMMAND…: starts it in a session of its own; its process id is in NAME.pid and in pids.
 daemon() {
-  local log="$state/$1.log"
+  local name="$1"
   shift
   # SPARK_LOCAL_IP: the web pages too are for this machine only. Small heaps: these only keep books.
   env -u SPARK_MASTER_HOST "$mark" SPARK_HOME="$SPARK_HOME" SPARK_CONF_DIR="$state/conf" SPARK_LOCAL_IP=127.0.0.1 \
     SPARK_DAEMON_MEMORY=256m SPARK_DAEMON_JAVA_OPTS='-XX:+UseSerialGC -XX:TieredStopAtLevel=1' \
-    setsid "$SPARK_HOME/bin/spark-class" "$@" >"$log" 2>&1 </dev/null 9>&- &
+    setsid "$@" >"$state/$name.log" 2>&1 </dev/null 9>&- &
+  echo $! >"$state/$name.pid"
+  pids+=($!)
 }
 
+# write_properties REST-PORT ZOOKEEPER-PORT
 write_properties() {
-  local rest_port="$1"
-  printf '%s\n' 'spark.master.rest.enabled true' "spark.master.rest.port $rest_port" 'spark.port.maxRetries 0'
+  printf '%s\n' 'spark.master.rest.enabled true' "spark.master.rest.port $1" 'spark.port.maxRetries 0'
+  if $standby; then
+    printf '%s\n' 'spark.deploy.recoveryMode ZOOKEEPER' "spark.deploy.zookeeper.url 127.0.0.1:$2"
+  fi
   if $auth; then
     printf '%s\n' 'spark.master.rest.filters org.apache.spark.ui.JWSFilter' \
       "spark.org.apache.spark.ui.JWSFilter.param.secretKey $(<"$state/secret")" \
@@ -120,36 +126,42 @@ write_properties() {
   fi
 }
 
-# start_on RPC REST WEB: 0 when all workers are there, 1 when a port was taken meanwhile.
+# start_on ZOOKEEPER RPC REST WEB [RPC REST WEB]: 0 when all workers are there, 1 when a port was taken meanwhile.
 start_on() {
-  local rpc="$1" rest="$2" web="$3" pids=() i
+  local zookeeper="$1" spark_class="$SPARK_HOME/bin/spark-class" pids=() i count=0 rpcs='' rests='' webs=''
+  shift
   rm -rf "$state"
   mkdir -p "$state/conf"
-  (
-    # The file has the secret, so that no command line has it.
-    umask 077
-    $auth && /usr/bin/env python3 tools/spark_state.py secret >"$state/secret"
-    write_properties "$rest" >"$state/conf/master.properties"
-  )
-  daemon master org.apache.spark.deploy.master.Master --host 127.0.0.1 --port "$rpc" --webui-port "$web" \
-    --properties-file "$state/conf/master.properties"
-  pids+=($!)
+  # The file has the secret, so that no command line has it.
+  $auth && (umask 077 && /usr/bin/env python3 tools/spark_state.py secret >"$state/secret")
+  # The masters agree through ZooKeeper, which is among Spark's jars, on who is active. Its session ends 4 s after a master's death.
+  if $standby; then
+    daemon zookeeper java -Xmx128m -Dzookeeper.admin.enableServer=false -Dzookeeper.4lw.commands.whitelist= \
+      -cp "$SPARK_HOME/jars/*" org.apache.zookeeper.server.ZooKeeperServerMain "$zookeeper" "$state/zookeeper" 200
+  fi
+  while [[ $# -gt 0 ]]; do
+    count=$((count + 1))
+    (umask 077 && write_properties "$2" "$zookeeper" >"$state/conf/master-$count.properties")
+    daemon "master-$count" "$spark_class" org.apache.spark.deploy.master.Master --host 127.0.0.1 --port "$1" \
+      --webui-port "$3" --properties-file "$state/conf/master-$count.properties"
+    rpcs+=",127.0.0.1:$1" rests+=",127.0.0.1:$2" webs+=",127.0.0.1:$3"
+    shift 3
+  done
   for ((i = 1; i <= workers; ++i)); do
-    daemon "worker-$i" org.apache.spark.deploy.worker.Worker --host 127.0.0.1 --port 0 --webui-port 0 --cores "$cores" \
-      --memory "$memory" --work-dir "$state/work-$i" "spark://127.0.0.1:$rpc"
-    pids+=($!)
+    daemon "worker-$i" "$spark_class" org.apache.spark.deploy.worker.Worker --host 127.0.0.1 --port 0 --webui-port 0 \
+      --cores "$cores" --memory "$memory" --work-dir "$state/work-$i" "spark://${rpcs#,}"
   done
   is_settled() {
     kill -0 "${pids[@]}" 2>/dev/null || return 0
-    /usr/bin/env python3 tools/spark_state.py has-workers "http://127.0.0.1:$web" "$workers"
+    /usr/bin/env python3 tools/spark_state.py has-workers "http://${webs#,}" "$workers"
   }
   local is_in_time=true
   wait_until 90 is_settled || is_in_time=false
   if $is_in_time && kill -0 "${pids[@]}" 2>/dev/null; then
     cat >"$env_file.new" <<ENV
-RAYX_SPARK_MASTER=spark://127.0.0.1:$rest
-RAYX_SPARK_WEB=http://127.0.0.1:$web
-RAYX_SPARK_RPC=spark://127.0.0.1:$rpc
+RAYX_SPARK_MASTER=spark://${rests#,}
+RAYX_SPARK_WEB=http://${webs#,}
+RAYX_SPARK_RPC=spark://${rpcs#,}
 RAYX_SPARK_HOME=$SPARK_HOME
 ENV
     $auth && echo "RAYX_SPARK_JWS_SECRET_FILE=$state/secret" >>"$env_file.new"
@@ -170,9 +182,10 @@ start() {
   $auth && [[ "$version" == 3.5 ]] && die 2 "--auth needs --version 4: Spark 3.5 has no filter for its REST server."
   nothing_runs || die 1 "a cluster of this name runs already; './dev spark stop' ends it."
   install_spark
-  local attempt ports
+  local attempt ports port_count=4
+  $standby && port_count=7
   for attempt in 1 2 3; do
-    read -ra ports < <(/usr/bin/env python3 tools/spark_state.py free-ports 3)
+    read -ra ports < <(/usr/bin/env python3 tools/spark_state.py free-ports "$port_count")
     if start_on "${ports[@]}"; then
       say "Spark $(basename "$(echo "$SPARK_HOME"/jars/spark-core_*.jar)" .jar | sed 's/.*-//') runs with $workers workers of $cores cores and $memory; build/spark/$name.env says where:"
       cat "$env_file"

@@ -5,17 +5,24 @@ import json
 import secrets
 import socket
 import sys
-import urllib.error
 import urllib.request
 
 TIMEOUT_S = 5
 
 
 def read_state(web):
+    """The state of the active master, or None. WEB names one page or, behind commas, those of standby masters."""
     # No proxy of the environment: the page is on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(web + "/json/", timeout=TIMEOUT_S) as answer:
-        return json.load(answer)
+    for host in web.removeprefix("http://").split(","):
+        try:
+            with opener.open(f"http://{host}/json/", timeout=TIMEOUT_S) as answer:
+                state = json.load(answer)
+        except (OSError, ValueError):
+            continue
+        if state.get("status") == "ALIVE":
+            return state
+    return None
 
 
 def free_ports(count):
@@ -25,18 +32,14 @@ def free_ports(count):
 
 
 def has_workers(web, count):
-    try:
-        state = read_state(web)
-    except (OSError, ValueError, urllib.error.URLError):
-        return False
-    return state.get("status") == "ALIVE" and state.get("aliveworkers", 0) >= count
+    state = read_state(web)
+    return state is not None and state.get("aliveworkers", 0) >= count
 
 
 def show(web):
-    try:
-        state = read_state(web)
-    except (OSError, ValueError, urllib.error.URLError) as error:
-        print(f"rayx: the master's page {web} does not answer: {error}", file=sys.stderr)
+    state = read_state(web)
+    if state is None:
+        print(f"rayx: no master is active at {web}", file=sys.stderr)
         return False
     print(f"master {state['url']} is {state['status']}")
     for worker in state["workers"]:

@@ -1,7 +1,9 @@
 // SparkRestClient against a real standalone cluster: Spark 4 behind JWSFilter, or with RAYX_SPARK_VERSION=3.5 one without a filter.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -26,6 +28,7 @@ constexpr int kExitCannotInstall = 3;  // of tools/spark.sh
 constexpr std::chrono::minutes kInstallPatience{15};
 constexpr std::chrono::seconds kDriverPatience{60};  // a JVM on a busy machine takes seconds
 constexpr int kWorkers = 2;
+constexpr int kProcesses = 2 + 1 + kWorkers;  // two masters, ZooKeeper
 constexpr int kCores = 2;
 constexpr int kMemoryMib = 1024;
 
@@ -60,7 +63,8 @@ class Spark : public testing::Test {
                                       "--cores",
                                       std::to_string(kCores),
                                       "--memory",
-                                      std::to_string(kMemoryMib) + "m"};
+                                      std::to_string(kMemoryMib) + "m",
+                                      "--standby"};
     if (has_auth()) words.push_back("--auth");
     start_ = script(words);
     const std::optional<kit::ExitStatus> status = start_->wait();
@@ -151,9 +155,17 @@ class Spark : public testing::Test {
     return last;
   }
 
-  // RUNNING is said before the process is there. Master and workers are the others that the script has started.
-  static bool has_driver_process() {
-    return kit::eventually([] { return start_->descendants().size() >= static_cast<std::size_t>(1 + kWorkers + 1); });
+  // RUNNING is said before the process is there. Masters, ZooKeeper and workers are the others that the script has started.
+  static bool has_driver_process(int processes = kProcesses) {
+    return kit::eventually([=] { return start_->descendants().size() > static_cast<std::size_t>(processes); });
+  }
+
+  // Which of the script's masters is the active one.
+  static int master_index(const Capacity& capacity) {
+    const std::string rpcs = settings_["RAYX_SPARK_RPC"];  // spark://127.0.0.1:1234,127.0.0.1:5678
+    const std::size_t found = rpcs.find(capacity.master_url.substr(std::string("spark://").size()));
+    if (found == std::string::npos) return -1;
+    return static_cast<int>(std::count(rpcs.begin(), rpcs.begin() + static_cast<std::ptrdiff_t>(found), ','));
   }
 
   static std::unique_ptr<kit::Program> start_;
@@ -169,7 +181,7 @@ TEST_F(Spark, SaysWhatItsWorkersHaveFree) {
   const Result<Capacity> capacity = client().capacity();
   ASSERT_TRUE(capacity) << capacity.error().message;
   EXPECT_EQ(capacity->status, "ALIVE");
-  EXPECT_EQ(capacity->master_url, settings_["RAYX_SPARK_RPC"]);
+  EXPECT_GE(master_index(*capacity), 0) << capacity->master_url;
   EXPECT_EQ(capacity->workers_alive, kWorkers);
   EXPECT_EQ(capacity->cores_free, kWorkers * kCores);
   EXPECT_EQ(capacity->memory_free_mib, kWorkers * kMemoryMib);
@@ -208,7 +220,7 @@ TEST_F(Spark, EndsADriverThatRuns) {
   EXPECT_EQ(*client().kill(id), KillOutcome::kAsked);
   wait_for(id, DriverState::kKilled);
   EXPECT_TRUE(kit::eventually([] { return client().capacity()->cores_free == kWorkers * kCores; }));
-  EXPECT_TRUE(kit::eventually([] { return start_->descendants().size() == static_cast<std::size_t>(1 + kWorkers); }));
+  EXPECT_TRUE(kit::eventually([] { return start_->descendants().size() == static_cast<std::size_t>(kProcesses); }));
 }
 
 TEST_F(Spark, KeepsADriverThatFitsNowhereUntilItIsEnded) {
@@ -266,11 +278,57 @@ TEST_F(Spark, WebPageAndOtherProtocolsAreTakenForWhatTheyAre) {
   EXPECT_FALSE(client(std::move(rpc)).status("driver-20200101000000-0000"));
 }
 
+TEST_F(Spark, IsServedByWhicheverMasterIsActiveInAnyOrderOfTheirNames) {
+  const std::string masters = settings_["RAYX_SPARK_MASTER"].substr(std::string("spark://").size());
+  const std::size_t comma = masters.find(',');
+  for (const std::string& order : {masters, masters.substr(comma + 1) + "," + masters.substr(0, comma)}) {
+    RestClientOptions turned = options();
+    turned.masters = "spark://" + order;
+    const SparkRestClient client = Spark::client(std::move(turned));
+    const Result<Creation> creation = client.create(short_driver());
+    ASSERT_TRUE(creation) << creation.error().message;
+    wait_for(creation->submission_id, DriverState::kFinished);
+  }
+  // The standby alone says what it is.
+  RestClientOptions standby = options();
+  standby.masters =
+      "spark://" + (master_index(*client().capacity()) == 0 ? masters.substr(comma + 1) : masters.substr(0, comma));
+  const SparkRestClient client = Spark::client(std::move(standby));
+  const Result<Creation> refused = client.create(short_driver());
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("is not the active master"));
+  EXPECT_THAT(client.status("driver-20200101000000-0000").error().message, HasSubstr("is not the active master"));
+  EXPECT_THAT(client.kill("driver-20200101000000-0000").error().message, HasSubstr("is not the active master"));
+  EXPECT_EQ(*client.readiness(), version() == "3.5" ? Readiness::kUntold : Readiness::kNotReady);
+}
+
+TEST_F(Spark, GoesOnWithTheStandbyWhenTheActiveMasterIsKilled) {
+  const SparkRestClient client = Spark::client();
+  const std::string id = submit(long_driver());
+  wait_for(id, DriverState::kRunning);
+  const int active = master_index(*client.capacity());
+  ASSERT_GE(active, 0);
+  std::ifstream file(folder() + cluster_name() + "/master-" + std::to_string(active + 1) + ".pid");
+  pid_t pid = 0;
+  ASSERT_TRUE(file >> pid);
+  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  // The same client, which knows both, hears of the driver again as soon as the other one has taken over.
+  EXPECT_TRUE(kit::eventually(
+      [&] {
+        const Result<SubmissionStatus> status = client.status(id);
+        return status && status->state == DriverState::kRunning;
+      },
+      kDriverPatience));
+  EXPECT_EQ(master_index(*client.capacity()), 1 - active);
+  EXPECT_EQ(*client.kill(id), KillOutcome::kAsked);
+  EXPECT_EQ(wait_for(id, DriverState::kKilled).state, DriverState::kKilled);
+}
+
 // The last one: it ends the cluster.
 TEST_F(Spark, IsStoppedWithAllThatItStartedAndLeavesNothing) {
   const std::string id = submit(long_driver());
   wait_for(id, DriverState::kRunning);
-  EXPECT_TRUE(has_driver_process());
+  EXPECT_TRUE(has_driver_process(kProcesses - 1)) << "one master was killed";
   const auto stop = script({"stop"});
   const std::optional<kit::ExitStatus> status = stop->wait();
   ASSERT_TRUE(status && status->exited_with(0)) << stop->out() << stop->err();
