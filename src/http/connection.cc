@@ -155,7 +155,7 @@ std::size_t Connection::send(std::string_view bytes, const base::Deadline& deadl
 
 Connection::Read Connection::read(std::span<char> place, std::size_t& taken, const base::Deadline& deadline) {
   for (;;) {
-    // Looked at before each piece, or a server that never stops talking would be heard for ever.
+    // Looked at before each piece too: of a server that never stops talking there is always one.
     if (deadline.has_passed()) return Read::kTimeout;
     const ssize_t n = ::recv(fd_.get(), place.data(), place.size(), 0);
     if (n > 0) {

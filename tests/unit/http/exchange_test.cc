@@ -12,6 +12,9 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/deadline.hpp"
+#include "http/connection.hpp"
+#include "kit/eventually.hpp"
 #include "kit/http_server.hpp"
 #include "kit/network_address.hpp"
 #include "kit/raw_socket.hpp"
@@ -198,7 +201,17 @@ TEST(HttpExchange, RefusesAnAnswerWithoutMeasure) {
           .response);
 }
 
-// Also: the signal that the kernel has for this does not end the program.
+// The kernel's signal for this would end the user's program.
+TEST(HttpConnection, RaisesNoSignalWhenItWritesToOneThatHasEnded) {
+  kit::RawListener listener;
+  Result<Connection> connection =
+      Connection::open("127.0.0.1", ntohs(kit::to_sockaddr(listener.address()).sin_port), milliseconds(5'000));
+  ASSERT_TRUE(connection) << connection.error().message;
+  { kit::RawSocket taken = listener.accept(); }
+  const base::Deadline deadline(milliseconds(5'000));
+  EXPECT_TRUE(kit::eventually([&] { return connection->send("x", deadline) == 0; }));
+}
+
 TEST(HttpExchange, KnowsThatTheServerDidNotTakeTheWholeRequest) {
   kit::RawListener listener;
   Outcome outcome{Error{}};
