@@ -1,9 +1,13 @@
 // Another node: a process of its own on this machine, reached over loopback TCP as any other one would be.
+#include <poll.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 #include <vector>
 
 #include "cases.hpp"
+#include "cluster_processes.hpp"
 #include "other_node.hpp"
 
 namespace bench {
@@ -72,10 +76,51 @@ void transfer() {
   report("transfer_1GiB", "GiB/s", median_of(3, send));
 }
 
+// It holds its CPU and uses none of the machine's, so that four nodes of one CPU each are four.
+std::uint64_t next_number_later(std::uint64_t x, int milliseconds) {
+  ::poll(nullptr, 0, milliseconds);
+  return next_number(x);
+}
+std::uint64_t sum_of_many(std::uint64_t tasks, int milliseconds) {
+  std::vector<rayx::ObjectRef<std::uint64_t>> refs;
+  for (std::uint64_t i = 0; i < tasks; ++i) refs.push_back(rayx::remote<next_number_later>(i, milliseconds));
+  std::uint64_t sum = 0;
+  for (const auto& ref : refs) sum += rayx::get(ref) & 0xffffffff;  // this process may have run some while it waited
+  return stamp(sum);
+}
+
+constexpr std::uint64_t kNestedTasks = 80;
+constexpr int kNestedTask_ms = 10;
+
+// One task makes 80 others of 10 ms. The limit is four CPUs that are busy from the first moment on.
+void overflow() {
+  constexpr std::size_t kNodes = 4;
+  ClusterProcesses cluster;
+  const std::size_t head = cluster.prepare(true);
+  std::vector<std::size_t> nodes;
+  for (std::size_t i = 0; i < kNodes; ++i) nodes.push_back(cluster.prepare(false));
+  cluster.begin(head, "127.0.0.1:0");
+  const std::string address = cluster.wait(head);
+  for (const std::size_t node : nodes) cluster.begin(node, address);
+  for (const std::size_t node : nodes) cluster.wait(node);
+  ::setenv("RAYX_ADDRESS", address.c_str(), 1);
+  const rayx::Runtime runtime = rayx::init();
+  const auto run_all = [] {
+    std::uint64_t sum = 0;
+    const double seconds =
+        seconds_of([&] { sum = value_of(rayx::get(rayx::remote<sum_of_many>(kNestedTasks, kNestedTask_ms))); });
+    check_sum(sum, sum_to(kNestedTasks), "wrong results");
+    return 100 * (kNestedTasks * kNestedTask_ms / 1e3 / kNodes) / seconds;
+  };
+  run_all();
+  report("overflow_4_nodes", "%", median_of(5, run_all));
+}
+
 constexpr Case kCases[] = {
     {"remote_call", remote_call},
     {"remote_async", remote_async},
     {"transfer_1GiB", transfer},
+    {"overflow_4_nodes", overflow},
 };
 
 }  // namespace

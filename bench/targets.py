@@ -64,6 +64,7 @@ TARGETS = [
     Target("n_to_n_actors_with_ref", "1/s", "more", 5e5, **RATE),
     Target("remote_call", "us", "less", limit="limit_tcp", multiple=1.6),
     Target("remote_async", "1/s", "more", 5e5),
+    Target("overflow_4_nodes", "%", "more", fixed_limit=100.0),
     Target("transfer_1GiB", "GiB/s", "more", multiple=0.75, limit="limit_tcp_bulk"),
     Target("transfer_1GiB_cold", "GiB/s", "more", part_of="transfer_1GiB"),
     Target("node_death_detected", "ms", "less", 200),

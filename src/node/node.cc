@@ -156,7 +156,7 @@ void Node::loop_once() {
   const std::optional<store::Extent> cold = desk_->next_prefault();
   if (cold) desk_->prefaulted(*cold, bool(arena_->prefault(cold->offset, cold->bytes)));
 
-  if (config_.has_relay) publish_load();
+  if (config_.has_relay && !config_.is_all_here) publish_load();
 
   const shm::NodeAnswerer answerer(control_.header().node_calls);
   int timeout_ms = 0;
@@ -173,7 +173,7 @@ void Node::loop_once() {
   ended_fork_server_.reset();
 }
 
-// For the relay, which tells other nodes.
+// For the relay, which tells other nodes: where there are none it is not woken.
 void Node::publish_load() {
   const sched::Scheduler::Held held = scheduler_->held();
   shm::ControlHeader& header = control_.header();
