@@ -209,15 +209,13 @@ bool Channel::write_some() {
     if (moved.bytes > 0) outbox_.consume(moved.bytes, finished_);
     turn_bytes += moved.bytes;
     if (moved.status == Stream::Status::kFailed) return false;
-    if (moved.status == Stream::Status::kMoved) continue;
-    is_blocked_ = true;
-    break;
+    if (moved.status != Stream::Status::kMoved) break;
   }
   if (stream_.has_output() && stream_.flush() == Stream::Status::kFailed) return false;
-  if (stream_.has_output() || !outbox_.is_empty()) {
-    is_blocked_ = true;
-    watch_.want_writable();
-  }
+  // TLS may have taken the last byte of the outbox when the socket was full, and got rid of it when it was not any more: then nobody
+  // comes to say that it is writable.
+  is_blocked_ = stream_.has_output() || !outbox_.is_empty();
+  if (is_blocked_) watch_.want_writable();
   return true;
 }
 
