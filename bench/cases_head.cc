@@ -44,14 +44,10 @@ void join_100() {
   constexpr std::size_t kNodes = 100;
   ClusterProcesses cluster;
   const std::size_t head = cluster.prepare(true);
-  std::vector<std::size_t> nodes;
-  for (std::size_t i = 0; i < kNodes; ++i) nodes.push_back(cluster.prepare(false));
+  const std::vector<std::size_t> nodes = cluster.prepare_nodes(kNodes);
   cluster.begin(head, "127.0.0.1:0");
   const std::string address = cluster.wait(head);
-  const double seconds = seconds_of([&] {
-    for (const std::size_t node : nodes) cluster.begin(node, address);
-    for (const std::size_t node : nodes) cluster.wait(node);
-  });
+  const double seconds = seconds_of([&] { cluster.begin_nodes(nodes, address); });
   check(rayx::cluster_status(address).nodes.size() == kNodes, "the head does not have all nodes");
   report("join_100", "s", seconds);
 }

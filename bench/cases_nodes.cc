@@ -97,12 +97,10 @@ void overflow() {
   constexpr std::size_t kNodes = 4;
   ClusterProcesses cluster;
   const std::size_t head = cluster.prepare(true);
-  std::vector<std::size_t> nodes;
-  for (std::size_t i = 0; i < kNodes; ++i) nodes.push_back(cluster.prepare(false));
+  const std::vector<std::size_t> nodes = cluster.prepare_nodes(kNodes);
   cluster.begin(head, "127.0.0.1:0");
   const std::string address = cluster.wait(head);
-  for (const std::size_t node : nodes) cluster.begin(node, address);
-  for (const std::size_t node : nodes) cluster.wait(node);
+  cluster.begin_nodes(nodes, address);
   ::setenv("RAYX_ADDRESS", address.c_str(), 1);
   const rayx::Runtime runtime = rayx::init();
   const auto run_all = [] {

@@ -60,6 +60,16 @@ class ClusterProcesses {
     check(bytes > 0, "a process of the cluster did not start");
     return {text, static_cast<std::size_t>(bytes)};
   }
+  std::vector<std::size_t> prepare_nodes(std::size_t count) {
+    std::vector<std::size_t> nodes;
+    for (std::size_t i = 0; i < count; ++i) nodes.push_back(prepare(false));
+    return nodes;
+  }
+  // All at once, until each is a member.
+  void begin_nodes(const std::vector<std::size_t>& nodes, const std::string& address) {
+    for (const std::size_t node : nodes) begin(node, address);
+    for (const std::size_t node : nodes) wait(node);
+  }
   void kill(std::size_t which) { ::kill(pids_[which], SIGKILL); }
 
  private:

@@ -73,7 +73,7 @@ struct ActorOptions {
   // How often a call that was at the actor when that died is made again, in the order in which the calls were made. -1: for ever.
   // A call may then have run in part, or whole, before. 0: it fails with ActorDied.
   int max_task_retries = 0;
-  // Only on nodes that fulfil all of these, as for a task; while none does, its calls wait. With a cluster only.
+  // Only on nodes that fulfil all of these, as for a task; while none does, its calls wait.
   std::vector<LabelSelector> labels = {};
 };
 

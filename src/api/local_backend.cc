@@ -380,14 +380,14 @@ RefCell* LocalBackend::list_nodes(Failure& failure) {
 // Whether this process is a node that is meant by the labels. If not, the call's arguments are given back.
 bool LocalBackend::is_meant(const TaskCall& call, const std::vector<LabelSelector>& labels, Failure& failure) {
   if (labels.empty()) return true;
-  const auto where = base::decode_where(worker::where_text(labels, false));
-  if (base::matches(kNode, {}, where->selectors)) return true;
+  const base::Where where = worker::where_of(labels, false);
+  if (base::matches(kNode, {}, where.selectors)) return true;
   Block block = call.arguments.block;
   abandon(block);
   failure = std::make_unique<Error>(Error{
       ErrorCode::kInvalidArgument, "rayx: " + std::string(call.function->name()) +
                                        " may run only on a node with labels of which " +
-                                       base::to_text(where->selectors) +
+                                       base::to_text(where.selectors) +
                                        ", and with RAYX_LOCAL this process is the only node and has none. Ask for "
                                        "less (labels), or run without RAYX_LOCAL"});
   return false;

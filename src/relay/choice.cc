@@ -276,9 +276,9 @@ void Relay::set_slots(Peer& peer) {
 }
 
 // After a result from the peer.
-void Relay::look_whether_worthwhile(const Peer& peer, std::uint32_t lane_index, base::TimeNs now) {
+void Relay::look_whether_worthwhile(Peer& peer, std::uint32_t lane_index, base::TimeNs now) {
   if (cpu_units_ == 0) return;
-  sched::Window& window = peers_.at(peer.id)->windows[lane_index];
+  const sched::Window& window = peer.windows[lane_index];
   if (window.size() <= kWorthwhileMax * std::max(1u, window.slots())) return;
   for (LaneServed& lane : lanes_served_) {
     if (lane.lane != lane_index || !lane.is_here) continue;

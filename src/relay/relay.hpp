@@ -303,7 +303,7 @@ class Relay final : public worker::Client, public PlaceEvents {
   void say_capacity(Peer& peer);
   void say_what_is_lent(base::TimeNs now);
   void set_slots(Peer& peer);
-  void look_whether_worthwhile(const Peer& peer, std::uint32_t lane, base::TimeNs now);
+  void look_whether_worthwhile(Peer& peer, std::uint32_t lane, base::TimeNs now);
 
   // relay_in.cc: tasks of other nodes
   // Takes all of them in any case, so that nothing is left of a task; `is_whole` is false from then on if one could not be kept. The caller

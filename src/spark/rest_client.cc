@@ -69,6 +69,23 @@ bool is_worth_another(const http::Outcome& outcome) {
 
 Error at(const std::string& server, const Error& error) { return {error.code, server + " " + error.message}; }
 
+// To a question that changes nothing if it is asked twice: what the active master says, or why it cannot be understood. Nothing: another
+// master may do better, and `reason` is why this one did not.
+std::optional<Result<RestAnswer>> answer_of_active(const std::string& server, const http::Outcome& outcome,
+                                                   std::string_view action, bool had_token, Error& reason) {
+  Result<RestAnswer> answer = read_answer(outcome, action, had_token);
+  if (!answer) {
+    if (!is_worth_another(outcome)) return at(server, answer.error());
+    reason = answer.error();
+    return std::nullopt;
+  }
+  if (is_standby(*answer)) {
+    reason = standby(*answer);
+    return std::nullopt;
+  }
+  return answer;
+}
+
 std::string message_of(const RestAnswer& answer) {
   return answer.message ? '"' + http::printable(*answer.message, kMessageMax) + "\"" : "without a reason";
 }
@@ -254,32 +271,27 @@ Result<SubmissionStatus> SparkRestClient::status(const std::string& submission_i
                           .method = "GET",
                           .target = std::string(kStatus) + submission_id};
   const bool has_token = options_.jws_secret.has_value();
-  return ask<SubmissionStatus>(
-      question,
-      [&](const std::string& server, const http::Outcome& outcome,
-          Error& reason) -> std::optional<Result<SubmissionStatus>> {
-        const Result<RestAnswer> answer = read_answer(outcome, "SubmissionStatusResponse", has_token);
-        if (!answer) {
-          if (!is_worth_another(outcome)) return at(server, answer.error());
-          reason = answer.error();
-          return std::nullopt;
-        }
-        if (is_standby(*answer)) {
-          reason = standby(*answer);
-          return std::nullopt;
-        }
-        if (answer->success != true) {
-          if (!answer->message) {
-            return at(server, {ErrorCode::kNotFound,
-                               "does not know it: it was never submitted there, or it ended long ago "
-                               "(spark.deploy.retainedDrivers)"});
-          }
-          return at(server, {ErrorCode::kSystemError, "failed, " + message_of(*answer)});
-        }
-        Result<SubmissionStatus> status = to_status(*answer);
-        if (!status) return at(server, status.error());
-        return status;
-      });
+  return ask<SubmissionStatus>(question,
+                               [&](const std::string& server, const http::Outcome& outcome,
+                                   Error& reason) -> std::optional<Result<SubmissionStatus>> {
+                                 const std::optional<Result<RestAnswer>> said =
+                                     answer_of_active(server, outcome, "SubmissionStatusResponse", has_token, reason);
+                                 if (!said) return std::nullopt;
+                                 if (!*said) return said->error();
+                                 const RestAnswer& answer = **said;
+                                 if (answer.success != true) {
+                                   if (!answer.message) {
+                                     return at(server,
+                                               {ErrorCode::kNotFound,
+                                                "does not know it: it was never submitted there, or it ended long ago "
+                                                "(spark.deploy.retainedDrivers)"});
+                                   }
+                                   return at(server, {ErrorCode::kSystemError, "failed, " + message_of(answer)});
+                                 }
+                                 Result<SubmissionStatus> status = to_status(answer);
+                                 if (!status) return at(server, status.error());
+                                 return status;
+                               });
 }
 
 Result<KillOutcome> SparkRestClient::kill(const std::string& submission_id) const {
@@ -293,20 +305,15 @@ Result<KillOutcome> SparkRestClient::kill(const std::string& submission_id) cons
   return ask<KillOutcome>(question,
                           [&](const std::string& server, const http::Outcome& outcome,
                               Error& reason) -> std::optional<Result<KillOutcome>> {
-                            const Result<RestAnswer> answer = read_answer(outcome, "KillSubmissionResponse", has_token);
-                            if (!answer) {
-                              if (!is_worth_another(outcome)) return at(server, answer.error());
-                              reason = answer.error();
-                              return std::nullopt;
-                            }
-                            if (is_standby(*answer)) {
-                              reason = standby(*answer);
-                              return std::nullopt;
-                            }
-                            if (answer->success == true) return KillOutcome::kAsked;
-                            if (answer->message && answer->message->find("does not exist") != std::string::npos)
+                            const std::optional<Result<RestAnswer>> said =
+                                answer_of_active(server, outcome, "KillSubmissionResponse", has_token, reason);
+                            if (!said) return std::nullopt;
+                            if (!*said) return said->error();
+                            const RestAnswer& answer = **said;
+                            if (answer.success == true) return KillOutcome::kAsked;
+                            if (answer.message && answer.message->find("does not exist") != std::string::npos)
                               return KillOutcome::kGone;
-                            return at(server, {ErrorCode::kSystemError, "refused, " + message_of(*answer)});
+                            return at(server, {ErrorCode::kSystemError, "refused, " + message_of(answer)});
                           });
 }
 

@@ -10,11 +10,16 @@
 
 namespace rayx::worker {
 
-inline std::string where_text(const std::vector<LabelSelector>& labels, bool spreads) {
+static_assert(base::kNodeIdLabel == rayx::kNodeIdLabel);
+
+inline base::Where where_of(const std::vector<LabelSelector>& labels, bool spreads) {
   base::Where where;
   where.spreads = spreads;
   for (const LabelSelector& label : labels) where.selectors.push_back({label.key, label.is_negated, label.values});
-  return base::encode(where);
+  return where;
+}
+inline std::string where_text(const std::vector<LabelSelector>& labels, bool spreads) {
+  return base::encode(where_of(labels, spreads));
 }
 
 }  // namespace rayx::worker
