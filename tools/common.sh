@@ -16,10 +16,12 @@ die() {
 }
 
 # configure_build NAME [MESON-ARGS…]: makes build/NAME ready for ninja. A directory that was configured with other
-# arguments, by another compiler or for another checkout is made anew; ccache makes that cheap.
+# arguments, by another compiler or for another checkout is made anew; ccache makes that cheap. With RAYX_WERROR=1 warnings are
+# errors: the checks and the continuous integration set it, for whom the tests' build is also the one that shows warnings.
 configure_build() {
   local name="$1" dir="$RAYX_ROOT/build/$1"
   shift
+  [[ "${RAYX_WERROR:-0}" == 1 ]] && set -- "$@" -Dwerror=true
   local stamp="$RAYX_ROOT|${CXX:-}|$*"
   if [[ -f "$dir/build.ninja" && -f "$dir/.rayx-configured" && "$(<"$dir/.rayx-configured")" == "$stamp" ]]; then
     return 0

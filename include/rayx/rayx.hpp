@@ -16,7 +16,9 @@
 #include <rayx/objects.hpp>
 
 #include <rayx/actor.hpp>
+#include <rayx/channel.hpp>
 #include <rayx/errors.hpp>
+#include <rayx/key_values.hpp>
 #include <rayx/nodes.hpp>
 #include <rayx/object_ref.hpp>
 #include <rayx/options.hpp>

@@ -1,5 +1,6 @@
 // RAYX_LOCAL=1: everything runs inside the calling process, at the moment it is submitted and in the thread that submits it. The
 // bytes, the errors and the counts are those of the process backend, so what works here fails there only where processes matter.
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <map>
@@ -7,14 +8,15 @@
 #include <new>
 #include <string>
 
+#include "api/local_cluster.hpp"
 #include "api/local_nodes.hpp"
 #include "base/check.hpp"
 #include "base/where.hpp"
-#include "rayx/codec.hpp"
 #include "rayx/detail/ref_count.hpp"
 #include "rayx/detail/ref_positions.hpp"
 #include "rayx/detail/remote_failure.hpp"
 #include "rayx/node_info.hpp"
+#include "worker/encoded_value.hpp"
 #include "worker/where_text.hpp"
 
 namespace rayx::detail {
@@ -62,11 +64,17 @@ class LocalBackend final : public Backend {
   };
 
   bool refuse_when_stopping(const TaskCall& call, Failure& failure);
-  RefCell* list_nodes(Failure& failure);
+  RefCell* find_actor(std::string_view name);
+  // The node of a question, if somebody still has it: with one more count.
+  LocalNode* find_question(std::uint64_t number) {
+    return pool_.find_and_count(static_cast<std::uint32_t>(number), static_cast<std::uint32_t>(number >> 32),
+                                runtime());
+  }
   bool is_meant(const TaskCall& call, const std::vector<LabelSelector>& labels, Failure& failure);
   LocalNode* new_node() { return pool_.take(runtime()); }
   LocalNode* run(const TaskCall& call, void*& instance);
   void fill(LocalNode& node, const std::byte* small, std::uint64_t size, const Block& block, std::uint32_t flags);
+  void fill_bytes(LocalNode& node, std::span<const std::byte> value);
   void fill_error(LocalNode& node, const RemoteFailure& error);
   static ValueView view_of(const LocalNode& node);
   static RefCell* pin_arguments(ExecContext& context);
@@ -83,6 +91,21 @@ class LocalBackend final : public Backend {
   std::mutex names_mutex_;
   std::map<std::string, RefName, std::less<>> names_;  // of living actors
   LocalPool& pool_ = LocalPool::instance();
+  LocalCluster cluster_{{[this](std::uint64_t question, std::span<const std::byte> value) {
+                           LocalNode* const node = find_question(question);
+                           if (node == nullptr) return;
+                           fill_bytes(*node, value);
+                           drop_ref(&node->cell);
+                         },
+                         [this](std::uint64_t question, ErrorCode code, const std::string& why) {
+                           LocalNode* const node = find_question(question);
+                           if (node == nullptr) return;
+                           RemoteFailure error;
+                           error.code = code;
+                           error.message = why;
+                           fill_error(*node, error);
+                           drop_ref(&node->cell);
+                         }}};
 };
 
 // ---- Memory
@@ -127,6 +150,20 @@ void LocalBackend::fill(LocalNode& node, const std::byte* small, std::uint64_t s
   node.record.state.store(kRecordDoneInline | flags, std::memory_order_release);
 }
 
+void LocalBackend::fill_bytes(LocalNode& node, std::span<const std::byte> value) {
+  if (value.size() <= kRecordInlineBytes) return fill(node, value.data(), value.size(), {}, 0);
+  Block block;
+  Failure no_room;
+  if (reserve(value.size(), block, no_room)) {
+    std::memcpy(block.data, value.data(), value.size());
+    return fill(node, nullptr, value.size(), block, 0);
+  }
+  RemoteFailure error;
+  error.code = no_room->code;
+  error.message = no_room->message;
+  fill_error(node, error);
+}
+
 void LocalBackend::fill_error(LocalNode& node, const RemoteFailure& error) {
   const std::size_t size = encoded_size(error);
   Block block;
@@ -165,8 +202,8 @@ bool LocalBackend::read(RefCell* ref, ValueView& view, Failure&) {
   return true;
 }
 
-// What is submitted is done when submit returns, so nothing is ever waited for, except by a task for itself; and by an actor for
-// what it has called of itself.
+// What is submitted is done when submit returns, so nothing is ever waited for, except by a task for itself; by an actor for
+// what it has called of itself; and for what another thread may publish.
 WaitState LocalBackend::wait_one(RefCell* ref, DeadlineNs deadline, Failure& failure) {
   return wait_many({&ref, 1}, 1, deadline, failure);
 }
@@ -176,6 +213,13 @@ WaitState LocalBackend::wait_many(std::span<RefCell* const> refs, std::size_t co
   std::size_t ready = 0;
   for (RefCell* ref : refs) ready += is_ready(ref) ? 1 : 0;
   if (ready >= count) return WaitState::kReady;
+  const auto is_from_outside = [](RefCell* ref) { return LocalNode::of(ref)->is_from_outside; };
+  if (std::any_of(refs.begin(), refs.end(), is_from_outside)) {
+    const auto enough = [&] {
+      return static_cast<std::size_t>(std::count_if(refs.begin(), refs.end(), &is_ready)) >= count;
+    };
+    return cluster_.wait(enough, deadline) ? WaitState::kReady : WaitState::kTimedOut;
+  }
   if (deadline != kNever) return WaitState::kTimedOut;
   for (RefCell* ref : refs) {
     LocalNode& node = *LocalNode::of(ref);
@@ -365,18 +409,6 @@ RefCell* LocalBackend::name_is_taken(const std::string& name) {
 }
 
 // This process is the only node.
-RefCell* LocalBackend::list_nodes(Failure& failure) {
-  const std::vector<NodeInfo> nodes{{base::to_text(kNode), "this process", cpus_, store_bytes_, {}, true}};
-  codec::SizeContext sizes;
-  codec::encoded_size(nodes, sizes);
-  Encoded value;
-  value.size = sizes.size();
-  if (!reserve(value.size, value.block, failure)) return nullptr;
-  codec::Encoder encoder(value.block.data, value.size);
-  codec::encode(nodes, encoder);
-  return put(value, failure);
-}
-
 // Whether this process is a node that is meant by the labels. If not, the call's arguments are given back.
 bool LocalBackend::is_meant(const TaskCall& call, const std::vector<LabelSelector>& labels, Failure& failure) {
   if (labels.empty()) return true;
@@ -393,9 +425,22 @@ bool LocalBackend::is_meant(const TaskCall& call, const std::vector<LabelSelecto
   return false;
 }
 
-RefCell* LocalBackend::ask_cluster(ClusterQuestion question, std::span<const std::byte> argument, Failure& failure) {
-  if (question == ClusterQuestion::kListNodes) return list_nodes(failure);
-  const std::string_view name(reinterpret_cast<const char*>(argument.data()), argument.size());
+RefCell* LocalBackend::ask_cluster(ClusterQuestion question, std::span<const std::byte> argument, Failure&) {
+  if (question == ClusterQuestion::kFindActor)
+    return find_actor({reinterpret_cast<const char*>(argument.data()), argument.size()});
+  LocalNode* const answer = new_node();
+  if (LocalCluster::knows(question)) {
+    answer->is_from_outside = question == ClusterQuestion::kRead;
+    cluster_.ask(question, argument, std::uint64_t{answer->generation} << 32 | answer->index);
+  } else {
+    fill_bytes(*answer, worker::EncodedValue(std::vector<NodeInfo>{
+                                                 {base::to_text(kNode), "this process", cpus_, store_bytes_, {}, true}})
+                            .bytes());
+  }
+  return &answer->cell;
+}
+
+RefCell* LocalBackend::find_actor(std::string_view name) {
   LocalNode* const answer = new_node();
   LocalNode* const found = find_named(name);
   if (found == nullptr) {

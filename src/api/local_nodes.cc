@@ -23,6 +23,7 @@ LocalNode* LocalPool::take(std::uint32_t runtime) {
   node->record.state.store(kRecordPending, std::memory_order_relaxed);
   node->record.generation = node->generation;
   node->record.size = 0;
+  node->is_from_outside = false;
   return node;
 }
 

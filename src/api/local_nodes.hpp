@@ -38,6 +38,7 @@ struct LocalNode {
   // processes: then `record` gets this state. 0: it has it.
   std::atomic<std::uint32_t> hidden_state{0};
   std::thread::id hidden_by;
+  bool is_from_outside = false;  // not done when it was made: what another thread will publish
   std::uint32_t index = 0;
   std::uint32_t generation = 1;
 

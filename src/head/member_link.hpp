@@ -25,6 +25,8 @@ class MemberHandler {
   virtual void job_ended(registry::JobId job, const std::string& why) = 0;
   virtual void job_over(registry::JobId job) = 0;
   virtual void actor_changed(const registry::ActorState& state) = 0;
+  // Of channels that this process reads: see registry::MemberEffects.
+  virtual void subscribed(const std::string& channel, bool is_refused) = 0;
   virtual void published(const registry::Published& message) = 0;
   virtual void missed(const std::string& channel, std::optional<std::uint64_t> count) = 0;
   virtual void drain(base::TimeNs within_ns, const std::string& reason) = 0;
@@ -77,6 +79,7 @@ class MemberLink final : private registry::MemberEffects {
   void job_ended(registry::JobId job, const std::string& why) override { handler_.job_ended(job, why); }
   void job_over(registry::JobId job) override { handler_.job_over(job); }
   void actor_changed(const registry::ActorState& state) override { handler_.actor_changed(state); }
+  void subscribed(const std::string& channel, bool is_refused) override { handler_.subscribed(channel, is_refused); }
   void published(const registry::Published& message) override { handler_.published(message); }
   void missed(const std::string& channel, std::optional<std::uint64_t> count) override {
     handler_.missed(channel, count);

@@ -253,6 +253,16 @@ void Cluster::actor_changed(const registry::ActorState& state) {
   mine_->relay().actor_changed(state);
 }
 
+void Cluster::subscribed(const std::string& channel, bool is_refused) {
+  if (reads(channel)) mine_->relay().subscribed(channel, is_refused);
+}
+void Cluster::published(const registry::Published& message) {
+  if (reads(message.channel)) mine_->relay().published(message);
+}
+void Cluster::missed(const std::string& channel, std::optional<std::uint64_t> count) {
+  if (reads(channel)) mine_->relay().missed(channel, count);
+}
+
 void Cluster::look_whether_begun() {
   const Beginning& now = *beginning_;
   if (now.is_told || !now.is_view_complete || !has_job_ || !now.open.empty()) return;

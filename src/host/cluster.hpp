@@ -73,8 +73,9 @@ class Cluster final : private head::MemberHandler, private SitePlaces::Host {
   void job_ended(registry::JobId job, const std::string& why) override;
   void job_over(registry::JobId) override {}
   void actor_changed(const registry::ActorState& state) override;
-  void published(const registry::Published&) override {}
-  void missed(const std::string&, std::optional<std::uint64_t>) override {}
+  void subscribed(const std::string& channel, bool is_refused) override;
+  void published(const registry::Published& message) override;
+  void missed(const std::string& channel, std::optional<std::uint64_t> count) override;
   void drain(base::TimeNs, const std::string&) override {}
   void left() override;
   void start_anew(const std::string& message) override { is_over(message); }
@@ -85,6 +86,7 @@ class Cluster final : private head::MemberHandler, private SitePlaces::Host {
   head::MemberLink* member() override { return member_.get(); }
   void need_peer(base::JobId job, base::NodeId node) override;
   void actor_was_ended(base::ActorId, registry::Incarnation) override {}
+  bool reads(const std::string& channel) override { return mine_ != nullptr && places_.reads(channel); }
 
   const wire::Endpoint head_;
   const std::unique_ptr<Network> network_;

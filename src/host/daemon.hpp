@@ -97,6 +97,7 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
   head::MemberLink* member() override { return member_.get(); }
   void need_peer(base::JobId job, base::NodeId node) override;
   void actor_was_ended(base::ActorId actor, registry::Incarnation incarnation) override;
+  bool reads(const std::string& channel) override;
   void start_actor(const registry::PlaceActor& place) override;
   void end_actor(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause) override;
   void actor_changed(const registry::ActorState& state) override;
@@ -108,12 +109,14 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
   void admit(base::JobId job, std::function<void(Result<void>)> answer);
   void forget(SiteServer* server);
   SiteServer* server_of(base::JobId job);
+  void tell_readers(const std::string& channel, const std::function<void(relay::PlaceEvents&)>& tell);
   void look_whether_drained();
   void node_changed(const registry::NodeView& node) override;
   void job_ended(registry::JobId job, const std::string& why) override;
   void job_over(registry::JobId) override {}
-  void published(const registry::Published&) override {}
-  void missed(const std::string&, std::optional<std::uint64_t>) override {}
+  void subscribed(const std::string& channel, bool is_refused) override;
+  void published(const registry::Published& message) override;
+  void missed(const std::string& channel, std::optional<std::uint64_t> count) override;
   void drain(base::TimeNs within_ns, const std::string& reason) override;
   void left() override;
   void start_anew(const std::string& message) override;

@@ -106,6 +106,27 @@ SiteServer* Daemon::server_of(base::JobId job) {
   return found == servers_.end() ? nullptr : found->second.get();
 }
 
+bool Daemon::reads(const std::string& channel) {
+  return std::any_of(servers_.begin(), servers_.end(), [&channel](const auto& server) {
+    return server.second->is_open() && server.second->places().reads(channel);
+  });
+}
+
+void Daemon::tell_readers(const std::string& channel, const std::function<void(relay::PlaceEvents&)>& tell) {
+  for (const auto& [key, server] : servers_)
+    if (server->is_open() && server->places().reads(channel)) tell(server->relay());
+}
+
+void Daemon::subscribed(const std::string& channel, bool is_refused) {
+  tell_readers(channel, [&](relay::PlaceEvents& site) { site.subscribed(channel, is_refused); });
+}
+void Daemon::published(const registry::Published& message) {
+  tell_readers(message.channel, [&](relay::PlaceEvents& site) { site.published(message); });
+}
+void Daemon::missed(const std::string& channel, std::optional<std::uint64_t> count) {
+  tell_readers(channel, [&](relay::PlaceEvents& site) { site.missed(channel, count); });
+}
+
 void Daemon::job_ended(registry::JobId job, const std::string& why) {
   if (SiteServer* const server = server_of(job)) server->end(why);
 }

@@ -90,7 +90,7 @@ void LocalPlaces::begin() {
   const Result<void> restored = head_.restore({}, now());
   RAYX_CHECK(restored, "a head begins from nothing", kConnection);
   member_.start(now());
-  ask(registry::StartJob{"", "", ""}, [this](const registry::Answer& answer) {
+  request(registry::StartJob{"", "", ""}, [this](const registry::Answer& answer) {
     const auto* const job = std::get_if<registry::JobInfo>(&answer.body);
     RAYX_CHECK(job != nullptr, "the only job is refused", static_cast<int>(answer.status));
     job_ = job->job;
@@ -105,8 +105,10 @@ void LocalPlaces::post_for_job(std::function<void()> event) {
   });
 }
 
-void LocalPlaces::ask(registry::RequestBody body, std::function<void(const registry::Answer&)> then) {
-  asked_[member_.request(std::move(body))] = std::move(then);
+void LocalPlaces::request(registry::RequestBody body, std::function<void(const registry::Answer&)> then) {
+  const registry::RequestNumber number = member_.request(std::move(body));
+  if (number == 0) return then({0, registry::Status::kFull, "too many questions are open", {}});
+  asked_[number] = std::move(then);
 }
 
 // ---- relay::Places
@@ -115,18 +117,18 @@ void LocalPlaces::create_actor(registry::CreateActor request) {
   post_for_job([this, request = std::move(request)]() mutable {
     const registry::ActorId actor = request.actor;
     request.job = job_;
-    ask(std::move(request),
-        [this, actor](const registry::Answer& answer) { events_->creation_answered(actor, answer); });
+    this->request(std::move(request),
+                  [this, actor](const registry::Answer& answer) { events_->creation_answered(actor, answer); });
   });
 }
 void LocalPlaces::look_up_actor(std::string name, std::uint64_t question) {
   post_for_job([this, name = std::move(name), question] {
-    ask(registry::LookUpName{{}, name, job_},
-        [this, question](const registry::Answer& answer) { events_->actor_looked_up(question, answer); });
+    request(registry::LookUpName{{}, name, job_},
+            [this, question](const registry::Answer& answer) { events_->actor_looked_up(question, answer); });
   });
 }
 void LocalPlaces::kill_actor(registry::ActorId actor) {
-  post_for_job([this, actor] { ask(registry::KillActor{actor, true}, [](const registry::Answer&) {}); });
+  post_for_job([this, actor] { request(registry::KillActor{actor, true}, [](const registry::Answer&) {}); });
 }
 void LocalPlaces::watch_actor(registry::ActorId actor) {
   post_for_job([this, actor] { member_.watch(actor); });
@@ -142,6 +144,20 @@ void LocalPlaces::actor_ended(registry::ActorId actor, registry::Incarnation inc
   post([this, actor, incarnation, cause, message = std::move(message)] {
     member_.actor_ended(actor, incarnation, cause, message);
   });
+}
+void LocalPlaces::ask(registry::RequestBody body, std::uint64_t question) {
+  post([this, body = std::move(body), question] {
+    request(body, [this, question](const registry::Answer& answer) { events_->answered(question, answer); });
+  });
+}
+void LocalPlaces::subscribe(std::string channel) {
+  post([this, channel = std::move(channel)] {
+    if (member_.is_confirmed(channel)) return events_->subscribed(channel, false);
+    member_.subscribe(channel);
+  });
+}
+void LocalPlaces::unsubscribe(std::string channel) {
+  post([this, channel = std::move(channel)] { member_.unsubscribe(channel); });
 }
 void LocalPlaces::need_peer(registry::NodeId node) {
   post([this, node] { events_->peer_failed(node, "the program has no cluster"); });

@@ -40,6 +40,9 @@ class LocalPlaces final : public relay::Places, private registry::HeadEffects, p
   void actor_alive(registry::ActorId actor, registry::Incarnation incarnation) override;
   void actor_ended(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause,
                    std::string message) override;
+  void ask(registry::RequestBody request, std::uint64_t question) override;
+  void subscribe(std::string channel) override;
+  void unsubscribe(std::string channel) override;
   void need_peer(registry::NodeId node) override;
 
  private:
@@ -47,7 +50,7 @@ class LocalPlaces final : public relay::Places, private registry::HeadEffects, p
   void run();
   void begin();
   void post_for_job(std::function<void()> event);  // as soon as there is one
-  void ask(registry::RequestBody body, std::function<void(const registry::Answer&)> then);
+  void request(registry::RequestBody body, std::function<void(const registry::Answer&)> then);
   base::TimeNs now() const { return clock_.now_ns(); }
 
   // ---- registry::HeadEffects
@@ -67,8 +70,11 @@ class LocalPlaces final : public relay::Places, private registry::HeadEffects, p
   void job_ended(registry::JobId, const std::string&) override {}
   void job_over(registry::JobId) override {}
   void actor_changed(const registry::ActorState& state) override { events_->actor_changed(state); }
-  void published(const registry::Published&) override {}
-  void missed(const std::string&, std::optional<std::uint64_t>) override {}
+  void subscribed(const std::string& channel, bool is_refused) override { events_->subscribed(channel, is_refused); }
+  void published(const registry::Published& message) override { events_->published(message); }
+  void missed(const std::string& channel, std::optional<std::uint64_t> count) override {
+    events_->missed(channel, count);
+  }
   void drain(base::TimeNs, const std::string&) override {}
   void left() override {}
   void start_anew(const std::string&) override {}

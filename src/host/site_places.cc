@@ -65,6 +65,41 @@ void SitePlaces::actor_ended(registry::ActorId actor, registry::Incarnation inca
   });
 }
 
+void SitePlaces::ask(registry::RequestBody request, std::uint64_t question) {
+  with_member(
+      [request = std::move(request), question](const std::shared_ptr<State>& state, head::MemberLink& member) mutable {
+        member.request(std::move(request), [state, question](const registry::Answer& answer) {
+          if (state->events != nullptr) state->events->answered(question, answer);
+        });
+      });
+}
+
+void SitePlaces::subscribe(std::string channel) {
+  with_member([channel = std::move(channel)](const std::shared_ptr<State>& state, head::MemberLink& member) {
+    state->channels.insert(channel);
+    if (member.member().is_confirmed(channel)) return state->events->subscribed(channel, false);
+    member.member().subscribe(channel);
+  });
+}
+
+void SitePlaces::unsubscribe(std::string channel) {
+  with_member([channel = std::move(channel)](const std::shared_ptr<State>& state, head::MemberLink&) {
+    stop_reading(*state, channel);
+  });
+}
+
+// The process goes on reading it if another site does.
+void SitePlaces::stop_reading(State& state, const std::string& channel) {
+  if (state.channels.erase(channel) == 0 || state.host.reads(channel)) return;
+  if (head::MemberLink* const member = state.host.member()) member->member().unsubscribe(channel);
+}
+
+void SitePlaces::close() {
+  state_->events = nullptr;
+  state_->watched.clear();
+  while (!state_->channels.empty()) stop_reading(*state_, std::string(*state_->channels.begin()));
+}
+
 void SitePlaces::need_peer(registry::NodeId node) {
   with_member(
       [node](const std::shared_ptr<State>& state, head::MemberLink&) { state->host.need_peer(state->job, node); });

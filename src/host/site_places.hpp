@@ -20,25 +20,24 @@ class SitePlaces final : public relay::Places {
     virtual head::MemberLink* member() = 0;  // nullptr: no member any more
     virtual void need_peer(base::JobId job, base::NodeId node) = 0;
     virtual void actor_was_ended(base::ActorId actor, registry::Incarnation incarnation) = 0;
+    virtual bool reads(const std::string& channel) = 0;  // some site of this process does
 
    protected:
     ~Host() = default;
   };
 
   SitePlaces(wire::Loop& loop, Host& host) : loop_(loop), state_(std::make_shared<State>(host)) {}
-  ~SitePlaces() override { close(); }
+  ~SitePlaces() override { state_->events = nullptr; }
 
   // Loop's thread. Between the two the relay hears of things, and `events` lives.
   void open(base::JobId job, relay::PlaceEvents& events) {
     state_->job = job;
     state_->events = &events;
   }
-  void close() {
-    state_->events = nullptr;
-    state_->watched.clear();
-  }
+  void close();
   bool watches(base::ActorId actor) const { return state_->watched.contains(actor); }
   void forget(base::ActorId actor) { state_->watched.erase(actor); }
+  bool reads(const std::string& channel) const { return state_->channels.contains(channel); }
 
   void create_actor(registry::CreateActor request) override;
   void look_up_actor(std::string name, std::uint64_t question) override;
@@ -48,6 +47,9 @@ class SitePlaces final : public relay::Places {
   void actor_alive(registry::ActorId actor, registry::Incarnation incarnation) override;
   void actor_ended(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause,
                    std::string message) override;
+  void ask(registry::RequestBody request, std::uint64_t question) override;
+  void subscribe(std::string channel) override;
+  void unsubscribe(std::string channel) override;
   void need_peer(registry::NodeId node) override;
 
  private:
@@ -58,9 +60,11 @@ class SitePlaces final : public relay::Places {
     base::JobId job;
     relay::PlaceEvents* events = nullptr;
     std::set<base::ActorId> watched;
+    std::set<std::string> channels;
   };
   // On the loop's thread, if the site is still open and this process a member.
   void with_member(std::function<void(const std::shared_ptr<State>&, head::MemberLink&)> work);
+  static void stop_reading(State& state, const std::string& channel);
 
   wire::Loop& loop_;
   const std::shared_ptr<State> state_;

@@ -62,6 +62,7 @@ class Visitor final : public head::MemberHandler {
   void job_ended(registry::JobId, const std::string&) override {}
   void job_over(registry::JobId) override {}
   void actor_changed(const registry::ActorState&) override {}
+  void subscribed(const std::string&, bool) override {}
   void published(const registry::Published&) override {}
   void missed(const std::string&, std::optional<std::uint64_t>) override {}
   void drain(base::TimeNs, const std::string&) override {}

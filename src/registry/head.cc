@@ -101,10 +101,10 @@ void Head::on_message(ConnectionId connection, ToHead message, TimeNs now_ns) {
   } else if (const auto* wanted = std::get_if<Watch>(&message)) {
     watch(node, member, *wanted);
   } else if (const auto* channel = std::get_if<Subscribe>(&message)) {
-    if (!channel->is_on) {
+    if (channel->is_on) {
+      subscribe(node, connection, channel->channel);
+    } else {
       channels_.unsubscribe(node, channel->channel);
-    } else if (const auto number = channels_.subscribe(node, channel->channel)) {
-      send(connection, Subscribed{{channel->channel, cluster_.epoch, *number}});
     }
   } else if (const auto* seen = std::get_if<PublishedSeen>(&message)) {
     channels_.seen(node, seen->count);

@@ -156,6 +156,7 @@ class Head {
   }
   void send_to(NodeId node, ToMember message);
   void serves(NodeId node, Member& member, JobId job);
+  void subscribe(NodeId node, ConnectionId connection, const std::string& channel);
   void close(ConnectionId connection);
   void is_away(NodeId node, Member& member);
   void write(std::string key, std::optional<std::string> value) { batch_[std::move(key)] = std::move(value); }

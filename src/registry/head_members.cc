@@ -77,12 +77,15 @@ void Head::join(ConnectionId connection, const Join& join) {
     }
   }
   for (const ActorId actor : join.resume.watched) watch(join.node, member, {actor, true});
-  for (const std::string& channel : join.resume.channels)
-    if (const auto number = channels_.subscribe(join.node, channel))
-      send(connection, Subscribed{{channel, cluster_.epoch, *number}});
+  for (const std::string& channel : join.resume.channels) subscribe(join.node, connection, channel);
   if (member.record.state == NodeState::kDraining)
     send(connection, Drain{std::max<TimeNs>(0, member.drain_ns - now_ns_), member.record.reason});
   may_place_ = true;
+}
+
+void Head::subscribe(NodeId node, ConnectionId connection, const std::string& channel) {
+  const auto number = channels_.subscribe(node, channel);
+  send(connection, Subscribed{{channel, cluster_.epoch, number.value_or(0)}, !number});
 }
 
 void Head::heartbeat(NodeId node, Member& member, const Heartbeat& heartbeat) {

@@ -38,6 +38,12 @@ class MemberEffects {
   virtual void job_ended(JobId job, const std::string& why) = 0;
   virtual void job_over(JobId job) = 0;  // its detached actors have ended here too: nothing of it is left
   virtual void actor_changed(const ActorState& state) = 0;
+  // What is published from now on comes; or nothing will, and the member has forgotten the channel. Again after each break of the
+  // connection. (Not everybody subscribes.)
+  virtual void subscribed(const std::string& channel, bool is_refused) {
+    static_cast<void>(channel);
+    static_cast<void>(is_refused);
+  }
   virtual void published(const Published& message) = 0;
   // Between two messages of the channel; nothing: nobody knows how many, since the head was started again.
   virtual void missed(const std::string& channel, std::optional<std::uint64_t> count) = 0;
@@ -77,7 +83,7 @@ class Member {
   RequestNumber request(RequestBody body);
   void watch(ActorId actor);  // actor_changed, until it is dead
   void unwatch(ActorId actor);
-  void subscribe(const std::string& channel);
+  void subscribe(const std::string& channel);  // subscribed, at once or later
   void unsubscribe(const std::string& channel);
   void set_load(Load load) { load_ = std::move(load); }  // goes with the next heartbeat
   void leave(std::string why);
@@ -93,6 +99,11 @@ class Member {
   const std::map<RequestNumber, RequestBody>& open_requests() const { return open_; }
   bool is_watching(ActorId actor) const { return watched_.contains(actor); }
   bool is_subscribed(const std::string& channel) const { return channels_.contains(channel); }
+  // MemberEffects::subscribed was called.
+  bool is_confirmed(const std::string& channel) const {
+    const auto found = channels_.find(channel);
+    return found != channels_.end() && found->second;
+  }
   std::vector<JobId> jobs() const;
 
  private:

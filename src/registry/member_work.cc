@@ -135,7 +135,9 @@ void Member::take(const ActorState& state) {
 }
 
 void Member::subscribe(const std::string& channel) {
-  if (channels_.size() >= kChannelsMax || !channels_.try_emplace(channel).second) return;
+  if (channels_.contains(channel)) return;
+  if (channels_.size() >= kChannelsMax) return effects_.subscribed(channel, true);
+  channels_.try_emplace(channel);
   if (link_ == Link::kJoined) effects_.send(connection_, Subscribe{channel, true});
 }
 
@@ -144,15 +146,20 @@ void Member::unsubscribe(const std::string& channel) {
 }
 
 void Member::take(const Subscribed& subscribed) {
-  const auto found = channels_.find(subscribed.position.channel);
+  const std::string& channel = subscribed.position.channel;
+  const auto found = channels_.find(channel);
   if (found == channels_.end()) return;
-  const std::optional<ChannelPosition> before = std::exchange(found->second, subscribed.position);
-  if (!before) return;
-  if (before->epoch != subscribed.position.epoch) {
-    effects_.missed(before->channel, std::nullopt);
-  } else if (subscribed.position.number > before->number && !RAYX_PLANTED_BUG(449)) {
-    effects_.missed(before->channel, subscribed.position.number - before->number);
+  if (subscribed.is_refused) {
+    channels_.erase(found);
+    return effects_.subscribed(channel, true);
   }
+  const std::optional<ChannelPosition> before = std::exchange(found->second, subscribed.position);
+  if (before && before->epoch != subscribed.position.epoch) {
+    effects_.missed(channel, std::nullopt);
+  } else if (before && subscribed.position.number > before->number && !RAYX_PLANTED_BUG(449)) {
+    effects_.missed(channel, subscribed.position.number - before->number);
+  }
+  effects_.subscribed(channel, false);
 }
 
 void Member::take(const Published& message) {

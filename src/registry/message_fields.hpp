@@ -55,7 +55,7 @@ RAYX_FIELDS(EndActor, it.actor, it.incarnation, it.cause)
 RAYX_FIELDS(ActorState, it.actor, it.phase, it.incarnation, it.node, it.cause, it.message, it.max_restarts,
             it.max_task_retries)
 RAYX_FIELDS(Drain, it.within_ns, it.reason)
-RAYX_FIELDS(Subscribed, it.position)
+RAYX_FIELDS(Subscribed, it.position, it.is_refused)
 RAYX_FIELDS(Published, it.channel, it.epoch, it.number, it.missed, it.payload)
 
 }  // namespace rayx::registry

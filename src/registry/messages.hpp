@@ -294,6 +294,7 @@ struct Drain {
 };
 struct Subscribed {
   ChannelPosition position;  // what is published after it comes
+  bool is_refused = false;   // nothing comes: there are too many channels
 };
 struct Published {
   std::string channel;

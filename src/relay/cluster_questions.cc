@@ -2,13 +2,12 @@
 // a row as a task at another node has, and is completed as that is.
 #include <algorithm>
 
-#include <rayx/codec.hpp>
 #include <rayx/detail/ref_positions.hpp>
 #include <rayx/detail/remote_failure.hpp>
-#include <rayx/node_info.hpp>
 
 #include "process/spawn_self.hpp"
 #include "relay/relay.hpp"
+#include "worker/encoded_value.hpp"
 
 namespace rayx::relay {
 
@@ -29,27 +28,153 @@ void Relay::ask(const shm::LanePuller::Task& task) {
   std::string problem;
   const bool is_read = read_task(task, parts, argument, problem);
   drop_names(argument.names);
-  const auto question = static_cast<detail::ClusterQuestion>(task.body.function_and_flags >> 16);
-  if (is_read && question == detail::ClusterQuestion::kListNodes) {
-    list_nodes(sent_[index]);
-    return forget_sent(sent_[index]);
-  }
-  if (!is_read || question != detail::ClusterQuestion::kFindActor) {
-    complete_as_malformed(sent_[index], problem.empty() ? "rayx: a question to the cluster is damaged" : problem);
-    return forget_sent(sent_[index]);
-  }
-  std::string name(reinterpret_cast<const char*>(argument.bytes.data()), argument.bytes.size());
-  if (places_ != nullptr) return places_->look_up_actor(std::move(name), number_of(sent_[index]));
-  detail::RemoteFailure error;
-  error.code = ErrorCode::kUnsupported;
-  error.message =
-      "rayx: get_actor: the node that RAYX_ADDRESS names has no head, which would know actors by their names. Start it "
-      "with rayx start --head";
-  complete_with_error(sent_[index], bytes_of(error));
+  if (is_read)
+    problem = answer_question(index, static_cast<Question>(task.body.function_and_flags >> 16), argument.bytes);
+  if (problem.empty() && is_read) return;
+  complete_as_malformed(sent_[index], problem.empty() ? "rayx: a question to the cluster is damaged" : problem);
   forget_sent(sent_[index]);
 }
 
-void Relay::list_nodes(const SentRow& row) {
+// Now or later; or why it cannot be.
+std::string Relay::answer_question(std::uint32_t index, Question question, std::span<const std::byte> argument) {
+  const std::uint64_t number = number_of(sent_[index]);
+  const std::uint32_t owner = sent_[index].owner;
+  if (question == Question::kListNodes) {
+    answer(number, list_nodes());
+    return {};
+  }
+  if (places_ == nullptr) {
+    refuse(number, ErrorCode::kUnsupported,
+           "rayx: the node that RAYX_ADDRESS names has no head, which would know actors by their names, keys and "
+           "channels. "
+           "Start it with rayx start --head");
+    return {};
+  }
+  if (question == Question::kFindActor) {
+    places_->look_up_actor(std::string(reinterpret_cast<const char*>(argument.data()), argument.size()), number);
+    return {};
+  }
+  std::string problem;
+  const auto with = [&]<class Words>(auto use) {
+    Result<Words> words = worker::decode_value<Words>(argument);
+    if (!words) return void(problem = words.error().message);
+    use(*words);
+  };
+  switch (question) {
+    case Question::kPutKey:
+    case Question::kGetKey:
+    case Question::kEraseKey:
+    case Question::kListKeys:
+      with.template operator()<detail::KeyWords>(
+          [&](detail::KeyWords& words) { places_->ask(request_of(question, std::move(words)), number); });
+      return problem;
+    case Question::kPublish:
+      with.template operator()<detail::ChannelWords>([&](detail::ChannelWords& words) {
+        places_->ask(registry::Publish{std::move(words.channel), std::move(words.payload)}, number);
+      });
+      return problem;
+    case Question::kSubscribe:
+      with.template operator()<detail::ChannelWords>(
+          [&](const detail::ChannelWords& words) { subscriptions_.open(words.channel, owner, number); });
+      return problem;
+    case Question::kRead:
+      with.template operator()<detail::ReadWords>(
+          [&](const detail::ReadWords& words) { subscriptions_.read(words.reader, owner, words.seen, number); });
+      return problem;
+    case Question::kUnsubscribe:
+      with.template operator()<detail::ReadWords>([&](const detail::ReadWords& words) {
+        subscriptions_.close(words.reader, owner);
+        answer(number, detail::ClusterAnswer{});
+      });
+      return problem;
+    default: return "rayx: a question to the cluster is not one that this build knows";
+  }
+}
+
+registry::RequestBody Relay::request_of(Question question, detail::KeyWords words) {
+  switch (question) {
+    case Question::kPutKey:
+      return registry::KvPut{std::move(words.name_space), std::move(words.key), std::move(words.value),
+                             words.may_overwrite};
+    case Question::kGetKey: return registry::KvGet{std::move(words.name_space), std::move(words.key)};
+    case Question::kEraseKey: return registry::KvDelete{std::move(words.name_space), std::move(words.key)};
+    default: return registry::KvKeys{std::move(words.name_space), std::move(words.key), std::move(words.value)};
+  }
+}
+
+void Relay::answered(std::uint64_t question, const registry::Answer& said) {
+  detail::ClusterAnswer words;
+  words.message = said.message;
+  switch (said.status) {
+    case registry::Status::kOk: break;
+    case registry::Status::kExists: words.is_taken = true; break;
+    case registry::Status::kNotFound: words.code = ErrorCode::kNotFound; break;
+    case registry::Status::kInvalid: words.code = ErrorCode::kInvalidArgument; break;
+    case registry::Status::kFull: words.code = ErrorCode::kStoreFull; break;
+    case registry::Status::kJobEnded:
+    case registry::Status::kLost: words.code = ErrorCode::kSystemError; break;
+  }
+  if (const auto* const value = std::get_if<std::string>(&said.body)) words.value = *value;
+  if (const auto* const listed = std::get_if<registry::Listed>(&said.body)) {
+    words.names = listed->names;
+    words.is_cut = listed->is_cut;
+  }
+  answer_from_outside([&] { answer(question, words); });
+}
+
+// What comes from the cluster, by a thread that is not the relay's.
+template <class Use>
+void Relay::answer_from_outside(Use&& use) {
+  {
+    const Lock lock(mutex_);
+    use();
+    flush_all_peers();
+  }
+  wake();
+}
+
+template <class T>
+void Relay::answer(std::uint64_t question, const T& value) {
+  SentRow* const row = find_sent(question, 0);
+  if (row == nullptr) return;  // who asked is gone
+  const worker::EncodedValue encoded(value);
+  Arrived arrived;
+  arrived.bytes = encoded.bytes();
+  complete(*row, arrived, false);
+  forget(arrived);
+  forget_sent(*row);
+}
+
+void Relay::refuse(std::uint64_t question, ErrorCode code, const std::string& why) {
+  SentRow* const row = find_sent(question, 0);
+  if (row == nullptr) return;
+  detail::RemoteFailure error;
+  error.code = code;
+  error.message = why;
+  complete_with_error(*row, bytes_of(error));
+  forget_sent(*row);
+}
+
+// ---- Channels
+
+void Relay::begin_reading(const std::string& channel) { places_->subscribe(channel); }
+void Relay::end_reading(const std::string& channel) { places_->unsubscribe(channel); }
+void Relay::reader_is_there(std::uint64_t question, std::uint64_t reader) { answer(question, reader); }
+void Relay::give_news(std::uint64_t question, const detail::News& news) { answer(question, news); }
+
+void Relay::subscribed(const std::string& channel, bool is_refused) {
+  answer_from_outside([&] { subscriptions_.confirmed(channel, is_refused); });
+}
+void Relay::published(const registry::Published& message) {
+  answer_from_outside([&] { subscriptions_.published(message.channel, message.payload, message.missed); });
+}
+void Relay::missed(const std::string& channel, std::optional<std::uint64_t> count) {
+  answer_from_outside([&] { subscriptions_.missed(channel, count); });
+}
+
+// ---- Nodes and actors
+
+std::vector<NodeInfo> Relay::list_nodes() const {
   std::vector<NodeInfo> nodes;
   for (const auto& [id, other] : others_) {
     const registry::NodeView& view = other.view;
@@ -61,16 +186,7 @@ void Relay::list_nodes(const SentRow& row) {
     nodes.push_back({base::to_text(node_), name_, static_cast<double>(cpu_units_) / shm::kCpuUnits,
                      shared_arena_->store_bytes(), labels_, true});
   std::sort(nodes.begin(), nodes.end(), [](const NodeInfo& a, const NodeInfo& b) { return a.id < b.id; });
-  codec::SizeContext sizes;
-  codec::encoded_size(nodes, sizes);
-  std::vector<std::uint64_t> words(sizes.size() / sizeof(std::uint64_t) + 1);  // aligned as the codec wants it
-  auto* const bytes = reinterpret_cast<std::byte*>(words.data());
-  codec::Encoder encoder(bytes, sizes.size());
-  codec::encode(nodes, encoder);
-  Arrived value;
-  value.bytes = {bytes, sizes.size()};
-  complete(row, value, false);
-  forget(value);
+  return nodes;
 }
 
 void Relay::actor_looked_up(std::uint64_t question, const registry::Answer& answer) {

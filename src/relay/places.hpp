@@ -5,6 +5,8 @@
 // links to.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "registry/messages.hpp"
@@ -33,6 +35,12 @@ class Places {
   virtual void actor_ended(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause,
                            std::string message) = 0;
 
+  // What the head answers by itself. PlaceEvents::answered follows, once, with the same `question`.
+  virtual void ask(registry::RequestBody request, std::uint64_t question) = 0;
+  // PlaceEvents::subscribed follows, and then what is published, until unsubscribe. Again for the same channel: subscribed follows again.
+  virtual void subscribe(std::string channel) = 0;
+  virtual void unsubscribe(std::string channel) = 0;
+
   // A link to the job's site on that node. Relay::add_peer with that NodeId or PlaceEvents::peer_failed follows; asked again for
   // the same node before that, nothing happens.
   virtual void need_peer(registry::NodeId node) = 0;
@@ -51,6 +59,12 @@ class PlaceEvents {
   virtual void start_actor(const registry::PlaceActor& place) = 0;
   // Its process is to go at once. actor_ended follows, unless it was said before.
   virtual void end_actor(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause) = 0;
+  virtual void answered(std::uint64_t question, const registry::Answer& answer) = 0;
+  // Refused: there are too many channels, and nothing comes.
+  virtual void subscribed(const std::string& channel, bool is_refused) = 0;
+  // On a channel that was subscribed to. Missed: behind what was published before; nothing: nobody knows how many.
+  virtual void published(const registry::Published& message) = 0;
+  virtual void missed(const std::string& channel, std::optional<std::uint64_t> count) = 0;
   // A node of the cluster is there, drains, or is dead. What is known is said at first.
   virtual void node_changed(const registry::NodeView& node) = 0;
   // The node that need_peer asked for cannot be reached, or has no site of the job and never will: `why`, for messages.

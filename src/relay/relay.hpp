@@ -19,6 +19,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include <rayx/node_info.hpp>
+
 #include "base/clock.hpp"
 #include "base/cluster_ids.hpp"
 #include "node/relay_news.hpp"
@@ -27,6 +29,7 @@
 #include "relay/peer.hpp"
 #include "relay/places.hpp"
 #include "relay/references.hpp"
+#include "relay/subscriptions.hpp"
 #include "shm/lane_puller.hpp"
 #include "worker/client.hpp"
 
@@ -48,7 +51,7 @@ struct RelayConfig {
 
 class Loopback;
 
-class Relay final : public worker::Client, public PlaceEvents {
+class Relay final : public worker::Client, public PlaceEvents, private Subscriptions::Sink {
  public:
   explicit Relay(const RelayConfig& config);
   ~Relay() override;
@@ -81,6 +84,10 @@ class Relay final : public worker::Client, public PlaceEvents {
   void actor_changed(const registry::ActorState& state) override;
   void start_actor(const registry::PlaceActor& place) override;
   void end_actor(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause) override;
+  void answered(std::uint64_t question, const registry::Answer& said) override;
+  void subscribed(const std::string& channel, bool is_refused) override;
+  void published(const registry::Published& message) override;
+  void missed(const std::string& channel, std::optional<std::uint64_t> count) override;
   void peer_failed(registry::NodeId node, const std::string& why) override;
   void node_changed(const registry::NodeView& node) override;
 
@@ -248,8 +255,20 @@ class Relay final : public worker::Client, public PlaceEvents {
 
   // cluster_questions.cc
   bool answer_questions();
+  using Question = detail::ClusterQuestion;
   void ask(const shm::LanePuller::Task& task);
-  void list_nodes(const SentRow& row);
+  std::string answer_question(std::uint32_t index, Question question, std::span<const std::byte> argument);
+  static registry::RequestBody request_of(Question question, detail::KeyWords words);
+  template <class Use>
+  void answer_from_outside(Use&& use);
+  template <class T>
+  void answer(std::uint64_t question, const T& value);
+  void refuse(std::uint64_t question, ErrorCode code, const std::string& why) override;
+  void begin_reading(const std::string& channel) override;
+  void end_reading(const std::string& channel) override;
+  void reader_is_there(std::uint64_t question, std::uint64_t reader) override;
+  void give_news(std::uint64_t question, const detail::News& news) override;
+  std::vector<NodeInfo> list_nodes() const;
   worker::RefCell* handle_of(base::ActorId target, node::LaneName lane);
   void complete_with_handle(const SentRow& row, worker::RefCell* handle);
 
@@ -400,6 +419,7 @@ class Relay final : public worker::Client, public PlaceEvents {
   std::vector<base::ActorId> remote_of_lane_;
   std::map<base::ActorId, PeerId> releasing_;  // whose node is told that nobody has a handle; then the head
   std::map<base::ActorId, ActorHere> actors_here_;
+  Subscriptions subscriptions_{*this};
   std::map<base::ActorId, std::string> ends_;  // how actors of this node ended
   std::deque<base::ActorId> ends_in_order_;
   std::mutex start_mutex_;

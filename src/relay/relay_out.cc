@@ -381,6 +381,7 @@ void Relay::process_has_died(std::uint32_t slot) {
     }
     forget_sent(row);
   }
+  subscriptions_.owner_has_died(slot);
   for (auto& row : remote_actors_) {
     RemoteActor& actor = row.second;
     if (actor.claimed && actor.claimed->owner == slot) actor.claimed.reset();

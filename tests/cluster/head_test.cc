@@ -35,9 +35,13 @@ class Head : public Nodes {
     ASSERT_TRUE(head_->wait().has_value());
   }
   std::vector<std::string> with_state() const { return {"--state", (folder_ / "state").string()}; }
-  std::string nodes_of(kit::Program& program) {
+  std::string said_by(kit::Program& program) {
     EXPECT_TRUE(program.wait().has_value());
     return program.out() + program.err();
+  }
+  std::string run(std::vector<std::string> arguments) {
+    kit::Program program(variable("RAYX_LINKS_PROGRAM"), with_cluster(std::move(arguments)));
+    return said_by(program);
   }
 
   std::unique_ptr<kit::Program> caller_;
@@ -67,7 +71,7 @@ TEST_F(Head, ThatIsKilledAndStartedAgainIsFoundByNodesAndPrograms) {
   ASSERT_TRUE(nodes_[1]->read_errors_until("began")) << nodes_[1]->err() << caller_->err();
   expect_all_right();
   kit::Program next(variable("RAYX_LINKS_PROGRAM"), with_cluster({"count"}));
-  EXPECT_EQ(nodes_of(next), "node a\nnode b\n");
+  EXPECT_EQ(said_by(next), "node a\nnode b\n");
 }
 
 // SIGTERM is what a supervisor sends. Its tasks go on elsewhere, none is lost.
@@ -95,13 +99,47 @@ TEST_F(Head, WithoutItsStateIsTheHeadOfAnotherCluster) {
   EXPECT_THAT(caller_->err(), HasSubstr("rayx: this program is not part of the cluster any more: "));
   ASSERT_TRUE(nodes_[0]->read_errors_until("a member again")) << nodes_[0]->err();
   kit::Program next(variable("RAYX_LINKS_PROGRAM"), with_cluster({"count"}));
-  EXPECT_EQ(nodes_of(next), "node a\n");
+  EXPECT_EQ(said_by(next), "node a\n");
+}
+
+TEST_F(Head, KeysOutliveTheProgramThatPutThemAndTheHead) {
+  start_head({}, with_state());
+  start_node({.name = "a"});
+  EXPECT_EQ(run({"recall", "key"}), "nothing\n");
+  EXPECT_EQ(run({"remember", "key"}), "first: 1\n");
+  EXPECT_EQ(run({"remember", "key"}), "first: 0\n");
+  kill_head();
+  start_head({}, with_state());
+  ASSERT_TRUE(nodes_[0]->read_errors_until("has been found again")) << nodes_[0]->err();
+  EXPECT_EQ(run({"recall", "key"}), "from a\n");
+}
+
+TEST_F(Head, AProgramHearsWhatOthersPublishOnAnyNodeAlsoAfterTheHeadWasStartedAgain) {
+  start_head({}, with_state());
+  start_node({.name = "a"});
+  kit::Program listener(variable("RAYX_LINKS_PROGRAM"), with_cluster({"listen"}));
+  ASSERT_TRUE(listener.read_until("listening")) << listener.err();
+  EXPECT_EQ(run({"say", "hello"}), "");
+  ASSERT_TRUE(listener.read_until("heard hello\n")) << listener.out() << listener.err();
+  kill_head();
+  start_head({}, with_state());
+  ASSERT_TRUE(nodes_[0]->read_errors_until("has been found again")) << nodes_[0]->err();
+  // What is published before the listener has found the head again is missed, and said to be.
+  for (int tries = 0; tries < 100 && listener.out().find("heard again") == std::string::npos; ++tries) {
+    EXPECT_EQ(run({"say", "again"}), "");
+    listener.read_what_is_there();
+  }
+  EXPECT_THAT(listener.out(), HasSubstr("heard again after nobody knows how many\n")) << listener.err();
+  EXPECT_EQ(run({"say", "end"}), "");
+  const auto ended = listener.wait();
+  ASSERT_TRUE(ended.has_value());
+  EXPECT_TRUE(ended->exited_with(0)) << listener.err();
 }
 
 TEST_F(Head, WhatIsAskedOfANodeIsAnsweredWithWhereTheHeadIs) {
   const std::string node = start_node();
   kit::Program lost(variable("RAYX_LINKS_PROGRAM"), with(node, {"count"}));
-  EXPECT_THAT(nodes_of(lost), HasSubstr("this is a node; the head of its cluster is at " + cluster()));
+  EXPECT_THAT(said_by(lost), HasSubstr("this is a node; the head of its cluster is at " + cluster()));
 }
 
 TEST_F(Head, ANodeThatFindsNoHeadSaysSo) {

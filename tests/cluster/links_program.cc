@@ -86,6 +86,30 @@ int call_until(const std::string& stop_file) {
   return 0;
 }
 
+// What the cluster keeps for its programs, asked from tasks on its nodes.
+bool remember(const std::string& key) {
+  return rayx::KeyValues("links").put_if_absent(key, "from " + name_of_this_node());
+}
+std::string recall(const std::string& key) { return rayx::KeyValues("links").get(key).value_or("nothing"); }
+
+int say(const std::string& text) {
+  rayx::publish("links", text);
+  return 0;
+}
+// Prints what is published until somebody says "end".
+int listen() {
+  rayx::Subscription channel("links");
+  std::cout << "listening" << std::endl;  // tidy: allow no-endl: the test reads it while this process waits
+  for (;;) {
+    const rayx::Message message = *channel.next();
+    if (message.payload == "end") return 0;
+    const char* const missed = message.missed == 0                      ? ""
+                               : message.missed == rayx::kMissedUnknown ? " after nobody knows how many"
+                                                                        : " after some";
+    std::cout << "heard " << message.payload << missed << std::endl;  // tidy: allow no-endl: as above
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -98,6 +122,11 @@ int main(int argc, char** argv) {
     if (what == "count") return count_nodes();
     if (what == "carry") return carry(std::strtoull(argument.c_str(), nullptr, 10));
     if (what == "call-until") return call_until(argument);
+    if (what == "listen") return listen();
+    if (what == "say") return rayx::get(rayx::remote<say>(argument));
+    if (what == "remember") std::cout << "first: " << rayx::get(rayx::remote<remember>(argument)) << '\n';
+    if (what == "recall") std::cout << rayx::get(rayx::remote<recall>(argument)) << '\n';
+    if (what == "remember" || what == "recall") return 0;
   } catch (const rayx::Exception& error) {
     std::cout << "error: " << error.what() << '\n';
     return 4;

@@ -176,6 +176,16 @@ void release_result_refs(ExecContext& context) noexcept;
 enum class ClusterQuestion : std::uint8_t {
   kFindActor = 1,  // argument: a name. Result: a handle of the living actor that has it; kNotFound
   kListNodes = 2,  // Result: std::vector<NodeInfo>
+  // Of the cluster's keys, see KeyWords. Result: ClusterAnswer
+  kPutKey = 3,
+  kGetKey = 4,
+  kEraseKey = 5,
+  kListKeys = 6,
+  // Of its channels.
+  kPublish = 7,      // ChannelWords. Result: ClusterAnswer
+  kSubscribe = 8,    // ChannelWords. Result: std::uint64_t, the reader's number
+  kRead = 9,         // ReadWords. Result: News, as soon as there is any
+  kUnsubscribe = 10  // ReadWords. Result: ClusterAnswer
 };
 
 enum class WaitState : std::uint8_t {

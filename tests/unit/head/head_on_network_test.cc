@@ -166,6 +166,7 @@ class Participant final : public MemberHandler {
   void job_over(registry::JobId) override {}
   void actor_changed(const registry::ActorState& state) override { states.push_back(state), changed(); }
   void published(const registry::Published&) override {}
+  void subscribed(const std::string&, bool) override {}
   void missed(const std::string&, std::optional<std::uint64_t>) override {}
   void drain(base::TimeNs, const std::string&) override { member_->member().drain_done(); }
   void left() override { over.push_back("left"), changed(); }

@@ -45,6 +45,20 @@ class TestCluster::SiteMember final : public Places, private registry::MemberEff
       member_.actor_ended(actor, incarnation, cause, message);
     });
   }
+  void ask(registry::RequestBody request, std::uint64_t question) override {
+    cluster_.post([this, request = std::move(request), question]() mutable {
+      asked_[member_.request(std::move(request))] = question;
+    });
+  }
+  void subscribe(std::string channel) override {
+    cluster_.post([this, channel = std::move(channel)] {
+      if (member_.is_confirmed(channel) && relay_ != nullptr) return relay_->subscribed(channel, false);
+      member_.subscribe(channel);
+    });
+  }
+  void unsubscribe(std::string channel) override {
+    cluster_.post([this, channel = std::move(channel)] { member_.unsubscribe(channel); });
+  }
   void need_peer(registry::NodeId node) override {
     cluster_.post([this, node] {
       std::string why = "the cluster does not know it";
@@ -105,6 +119,11 @@ class TestCluster::SiteMember final : public Places, private registry::MemberEff
       looking_up_.erase(question);
       return;
     }
+    if (const auto question = asked_.find(answer.number); question != asked_.end()) {
+      if (relay_ != nullptr) relay_->answered(question->second, answer);
+      asked_.erase(question);
+      return;
+    }
     const auto found = creating_.find(answer.number);
     if (found == creating_.end()) return;
     if (relay_ != nullptr) relay_->creation_answered(found->second, answer);
@@ -124,8 +143,15 @@ class TestCluster::SiteMember final : public Places, private registry::MemberEff
   }
   void job_ended(registry::JobId, const std::string&) override {}
   void job_over(registry::JobId) override {}
-  void published(const registry::Published&) override {}
-  void missed(const std::string&, std::optional<std::uint64_t>) override {}
+  void subscribed(const std::string& channel, bool is_refused) override {
+    if (relay_ != nullptr) relay_->subscribed(channel, is_refused);
+  }
+  void published(const registry::Published& message) override {
+    if (relay_ != nullptr) relay_->published(message);
+  }
+  void missed(const std::string& channel, std::optional<std::uint64_t> count) override {
+    if (relay_ != nullptr) relay_->missed(channel, count);
+  }
   void drain(registry::TimeNs, const std::string&) override {}
   void left() override {}
   void start_anew(const std::string&) override {}
@@ -140,6 +166,7 @@ class TestCluster::SiteMember final : public Places, private registry::MemberEff
   bool has_job_ = false;
   std::map<registry::RequestNumber, registry::ActorId> creating_;
   std::map<registry::RequestNumber, std::uint64_t> looking_up_;
+  std::map<registry::RequestNumber, std::uint64_t> asked_;
 };
 
 TestCluster::TestCluster(std::function<std::string(std::size_t, std::size_t)> link) : link_(std::move(link)) {
