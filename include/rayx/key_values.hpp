@@ -10,7 +10,7 @@ namespace rayx {
 
 // Keys and values in one namespace: settings, addresses, checkpoints' names. They are kept by the cluster's head, outlive the program, and
 // with `rayx start --head --state` the head as well; a program that runs alone has a table of its own, which ends with it. Not for
-// data: a value has at most 512 KiB, all of the cluster's together 256 MiB, and each call is a question to the head (0.1 ms in one
+// data: a value has at most 512 KiB, all of the cluster's together 256 MiB, and each call is a question to the head (some 40 us in one
 // process, a network round trip in a cluster). While the head is away calls wait for it.
 //
 // Each call happens at one moment between its beginning and its end, and once, also if links break meanwhile. Errors: InvalidArgument for a key

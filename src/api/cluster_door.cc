@@ -163,7 +163,8 @@ std::optional<Message> Subscription::next(Duration timeout) {
                  "rayx: Subscription::next: it belongs to a runtime that was shut down. Subscribe again"});
   if (here_.empty()) {
     if (!more_) more_ = ask<detail::News>(ClusterQuestion::kRead, detail::ReadWords{reader_, seen_}, kWhat);
-    if (!more_.is_ready() && wait({more_}, {.count = 1, .timeout = timeout}).ready.empty()) return std::nullopt;
+    if (!more_.is_ready() && wait(std::vector{more_}, {.count = 1, .timeout = timeout}).ready.empty())
+      return std::nullopt;
     detail::News news = rayx::get(std::exchange(more_, {}));
     seen_ = news.first + news.messages.size() - 1;
     here_.assign(std::make_move_iterator(news.messages.begin()), std::make_move_iterator(news.messages.end()));

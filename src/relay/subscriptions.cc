@@ -1,5 +1,6 @@
 #include "relay/subscriptions.hpp"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -63,6 +64,9 @@ void Subscriptions::read(std::uint64_t number, std::uint32_t owner, std::uint64_
   if (reader->asking != 0)
     return sink_.refuse(question, ErrorCode::kInvalidArgument, "rayx: Subscription: two threads read it at once");
   while (!reader->waiting.empty() && reader->first <= seen) drop_first(*reader);
+  // What was dropped may have arrived before: only now it is known.
+  reader->seen = std::max(reader->seen, std::min(seen, reader->first - 1));
+  while (!reader->dropped.empty() && reader->dropped.front().first <= reader->seen) reader->dropped.pop_front();
   reader->asking = question;
   answer(*reader);
 }
@@ -71,6 +75,23 @@ void Subscriptions::drop_first(Reader& reader) {
   reader.waiting_bytes -= reader.waiting.front().payload->size();
   reader.waiting.pop_front();
   ++reader.first;
+}
+
+void Subscriptions::drop_oldest(Reader& reader) {
+  constexpr std::size_t kRemembered = 1'000;
+  const std::uint64_t missed = reader.waiting.front().missed;
+  if (missed > 0 && reader.dropped.size() < kRemembered) {
+    reader.dropped.emplace_back(reader.first, missed);
+  } else if (missed > 0) {
+    reader.dropped.back().second = sum_of_missed(reader.dropped.back().second, missed);
+  }
+  drop_first(reader);
+}
+
+std::uint64_t Subscriptions::missed_before_first(const Reader& reader) {
+  std::uint64_t missed = reader.first - 1 - reader.seen;
+  for (const auto& [number, more] : reader.dropped) missed = sum_of_missed(missed, more);
+  return missed;
 }
 
 void Subscriptions::answer(Reader& reader) {
@@ -83,6 +104,7 @@ void Subscriptions::answer(Reader& reader) {
     if (!news.messages.empty() && bytes > kGivenBytesMax) break;
     news.messages.push_back({*it.payload, it.missed});
   }
+  news.messages[0].missed = sum_of_missed(news.messages[0].missed, missed_before_first(reader));
   sink_.give_news(std::exchange(reader.asking, 0), news);
 }
 
@@ -93,11 +115,7 @@ void Subscriptions::published(const std::string& channel, const std::string& pay
     if (reader.channel != channel || reader.opening != 0) continue;
     reader.waiting.push_back({shared, sum_of_missed(std::exchange(reader.missed, 0), missed)});
     reader.waiting_bytes += payload.size();
-    while (reader.waiting.size() > kWaitingMax || reader.waiting_bytes > kWaitingBytesMax) {
-      const std::uint64_t with_it = sum_of_missed(reader.waiting.front().missed, 1);
-      drop_first(reader);
-      reader.waiting.front().missed = sum_of_missed(reader.waiting.front().missed, with_it);
-    }
+    while (reader.waiting.size() > kWaitingMax || reader.waiting_bytes > kWaitingBytesMax) drop_oldest(reader);
     answer(reader);
   }
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <rayx/detail/cluster_words.hpp>
 
@@ -61,16 +62,21 @@ class Subscriptions {
     std::uint32_t owner = 0;
     std::uint64_t opening = 0;  // the question that is not answered yet
     std::uint64_t asking = 0;
+    std::uint64_t seen = 0;   // what has arrived, when it asked last
     std::uint64_t first = 1;  // the number of the first that waits
     std::deque<Waiting> waiting;
     std::size_t waiting_bytes = 0;
     std::uint64_t missed = 0;  // before the next one
+    // Of those between `seen` and `first`, which were dropped: what each said to be missed before it, by its number, unless nothing.
+    std::deque<std::pair<std::uint64_t, std::uint64_t>> dropped;
   };
   using Readers = std::map<std::uint64_t, Reader>;
 
   Reader* find(std::uint64_t reader, std::uint32_t owner);
   Readers::iterator forget(Readers::iterator reader);
   static void drop_first(Reader& reader);
+  static void drop_oldest(Reader& reader);
+  static std::uint64_t missed_before_first(const Reader& reader);
   void answer(Reader& reader);
 
   Sink& sink_;

@@ -162,7 +162,8 @@ TEST_F(Shared, NamesAndPayloadsHaveLimits) {
   EXPECT_THAT(text_thrown_by<InvalidArgument>([] { publish("", "x"); }), HasSubstr("1 to 1024"));
   EXPECT_THAT(text_thrown_by<InvalidArgument>([] { publish("a", std::string(256 * 1024 + 1, 'x')); }),
               HasSubstr("262145 bytes"));
-  EXPECT_THAT(text_thrown_by<InvalidArgument>([] { Subscription(std::string(1025, 'c')); }), HasSubstr("1025"));
+  EXPECT_THAT(text_thrown_by<InvalidArgument>([] { const Subscription refused(std::string(1025, 'c')); }),
+              HasSubstr("1025"));
   Subscription large("large");
   publish("large", std::string(256 * 1024, 'x'));
   EXPECT_EQ(large.next()->payload.size(), 256u * 1024);

@@ -114,6 +114,21 @@ TEST_F(SubscriptionsTest, DropTheOldestOfAReaderThatIsTooSlow) {
   EXPECT_EQ(all.messages[0].missed, 4u) << "16 MiB wait for a reader";
 }
 
+TEST_F(SubscriptionsTest, CountAsMissedOnlyWhatDidNotArrive) {
+  const std::uint64_t reader = open("a");
+  const auto publish = [&](std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) subscriptions.published("a", "x", i == 0 ? 7 : 0);
+  };
+  publish(10);
+  EXPECT_EQ(read_now(reader, 0).messages.size(), 10u);
+  publish(Subscriptions::kWaitingMax);  // in place of the ten
+  detail::News all = read_now(reader, 0);
+  EXPECT_EQ(all.first, 11u);
+  EXPECT_EQ(all.messages[0].missed, 24u) << "none of the ten had arrived, and seven were missed before";
+  EXPECT_EQ(read_now(reader, 4).messages[0].missed, 13u) << "six of the ten had not";
+  EXPECT_EQ(read_now(reader, 10).messages[0].missed, 7u) << "the ten had arrived";
+}
+
 TEST_F(SubscriptionsTest, ReadAChannelOnceAndAsLongAsSomebodyWantsIt) {
   const std::uint64_t first = open("a");
   const std::uint64_t second = open("a", kOther);
@@ -187,7 +202,7 @@ TEST_F(SubscriptionsTest, LoseNothingUnsaidInRandomPrograms) {
       case 0:
         if (models.size() < 20) {
           const auto owner = static_cast<std::uint32_t>(random() % 4);
-          models[open(channel, owner)] = {.channel = channel, .owner = owner};
+          models[open(channel, owner)] = {channel, owner, {}, 0, 0};
         }
         break;
       case 1:
