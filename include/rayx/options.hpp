@@ -19,8 +19,8 @@ struct Config {
   // RAYX_LOCAL (0 or 1), default 0. Everything runs inside the calling process at the moment it is submitted, in order: for
   // breakpoints and sanitizers. Results, errors and encodings are the same as with processes.
   std::optional<bool> local = {};
-  // RAYX_ADDRESS, "host:port" of a node ("[v6]:port"), or of several with commas between them; default none. Tasks run there, and
-  // the nodes get this program from here; the token that lets it in is in RAYX_TOKEN, or in the file that RAYX_TOKEN_FILE names.
+  // RAYX_ADDRESS, "host:port" of a cluster's head ("[v6]:port"), or "global" (ClusterConfig::is_global); default: the cluster that this
+  // program has set up, else none. The token that lets it in is in RAYX_TOKEN, or in the file that RAYX_TOKEN_FILE names.
   std::optional<std::string> address = {};
   // RAYX_NUM_CPUS, 1 to 1024. Default: the CPUs that this process may use (affinity and cgroup quota).
   std::optional<int> num_cpus = {};

@@ -17,6 +17,7 @@
 
 #include <rayx/actor.hpp>
 #include <rayx/channel.hpp>
+#include <rayx/cluster.hpp>
 #include <rayx/errors.hpp>
 #include <rayx/key_values.hpp>
 #include <rayx/nodes.hpp>

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "api/active_cluster.hpp"
+
 namespace rayx::detail {
 namespace {
 
@@ -72,6 +74,9 @@ Result<Config> resolve_config(const Config& config) {
 
   const char* const address = std::getenv("RAYX_ADDRESS");
   resolved.address = config.address ? *config.address : std::string(address == nullptr ? "" : address);
+  // The program's own cluster comes first: a variable that is set for other programs says nothing of it.
+  if (const std::optional<ActiveCluster> active = active_cluster(); active && !config.address && !*resolved.local)
+    resolved.address = active->address;
   if (!resolved.address->empty() && *resolved.local) {
     return Error{
         ErrorCode::kInvalidConfig,

@@ -5,6 +5,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "api/active_cluster.hpp"
+#include "api/global_cluster.hpp"
 #include "host/cluster.hpp"
 #include "host/daemon.hpp"
 #include "host/local_places.hpp"
@@ -113,6 +115,17 @@ std::unique_ptr<Backend> join_cluster(const Config& config, relay::SiteConfig si
                                       worker::FunctionNumbers numbers, Failure& failure) {
   host::ClusterConfig cluster_config;
   cluster_config.address = *config.address;
+  if (cluster_config.address == kGlobalAddress) {
+    Result<ActiveCluster> global = find_global_cluster();
+    if (!global) {
+      failure = std::make_unique<Error>(std::move(global).error());
+      return nullptr;
+    }
+    cluster_config.address = global->address;
+    cluster_config.token = global->token;
+  }
+  if (const std::optional<ActiveCluster> active = active_cluster(); active && active->address == *config.address)
+    cluster_config.token = active->token;
   cluster_config.modules = site_config.node.modules;
   cluster_config.submit_timeout = *config.submit_timeout;
   cluster_config.pending_max = static_cast<std::size_t>(*config.max_pending_tasks);

@@ -11,6 +11,7 @@
 
 #include "bundle/manifest.hpp"
 #include "host/daemon.hpp"
+#include "host/site_load.hpp"
 #include "wire/endpoint.hpp"
 #include "wire/token.hpp"
 
@@ -63,7 +64,8 @@ Result<std::unique_ptr<Cluster>> Cluster::create(const ClusterConfig& config) {
     return Error{
         ErrorCode::kInvalidConfig,
         "rayx: init: the address of the cluster's head (RAYX_ADDRESS or Config::address): " + head.error().message};
-  Result<std::optional<wire::Token>> token = wire::Token::from_environment();
+  Result<std::optional<wire::Token>> token =
+      config.token ? Result<std::optional<wire::Token>>(config.token) : wire::Token::from_environment();
   if (!token) return std::move(token).error();
   if (!*token) {
     return Error{ErrorCode::kInvalidConfig,
@@ -146,7 +148,17 @@ void Cluster::start_job() {
     places_.open(job->job, mine_->relay());
     for (const auto& [id, node] : nodes_) open_site(id);
     look_whether_begun();
+    tell_load();
   });
+}
+
+// What waits here for CPUs, so that who can start nodes hears of it.
+void Cluster::tell_load() {
+  if (mine_ == nullptr) return;
+  registry::Load load;
+  add_queued(mine_->node().arena(), about_->open.job, load);
+  member_->member().set_load(std::move(load));
+  load_timer_ = network_->loop().call_after(kLoadPause, [this] { tell_load(); });
 }
 
 void Cluster::job_ended(registry::JobId, const std::string& why) { is_over("the job was ended: " + why); }
@@ -290,6 +302,7 @@ void Cluster::leave() {
   std::future<void> all_left = left->get_future();
   network_->call([this, left] {
     is_ending_ = true;
+    network_->loop().cancel(load_timer_);
     std::vector<std::shared_ptr<SiteClient>> clients;
     for (auto& [id, node] : nodes_) {
       network_->loop().cancel(node.timer);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,9 @@
 namespace rayx::host {
 
 struct ClusterConfig {
-  std::string address;  // "host:port" of the head
-  std::string modules;  // FunctionNumbers::encode
+  std::string address;                              // "host:port" of the head
+  std::optional<wire::Token> token = std::nullopt;  // nothing: from the environment
+  std::string modules = {};                         // FunctionNumbers::encode
   std::chrono::nanoseconds submit_timeout = std::chrono::seconds(60);
   std::size_t pending_max = 1'000'000;
 };
@@ -66,6 +68,7 @@ class Cluster final : private head::MemberHandler, private SitePlaces::Host {
   void drop_node(registry::NodeId id, const std::string& why);
   void drop_all(const std::string& why);
   void look_whether_begun();
+  void tell_load();
 
   void node_changed(const registry::NodeView& node) override;
   void start_actor(const registry::PlaceActor&) override {}  // a driver is no node
@@ -99,6 +102,7 @@ class Cluster final : private head::MemberHandler, private SitePlaces::Host {
   std::map<registry::NodeId, Node> nodes_;
   std::shared_ptr<Beginning> beginning_;
   std::function<void()> has_left_;
+  wire::TimerId load_timer_ = 0;
   bool has_job_ = false;
   bool is_ending_ = false;
 };

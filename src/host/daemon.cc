@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/check.hpp"
 #include "host/site_server.hpp"
 #include "host/status.hpp"
 
@@ -146,6 +147,11 @@ void Daemon::log_refusal(const wire::Endpoint& peer, const std::string& why) {
       (count > 1 ? " (" + std::to_string(count) + " of this kind)" : ""));
 }
 
+ClusterReport Daemon::report() {
+  RAYX_CHECK(config_.has_head, "only the head can say how the cluster is");
+  return network_->call([this] { return make_report(head_server_->state()); });
+}
+
 void Daemon::forget(SiteServer* server) {
   servers_.erase(server);
   look_whether_drained();
@@ -163,6 +169,7 @@ Daemon::~Daemon() {
   network_->call([this] {
     listener_.reset();
     is_leaving_ = true;
+    network_->loop().cancel(load_timer_);
     end_all_jobs("the node ends");
     member_.reset();
     head_server_.reset();

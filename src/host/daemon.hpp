@@ -16,6 +16,7 @@
 #include "host/job.hpp"
 #include "host/network.hpp"
 #include "host/site_places.hpp"
+#include "host/status.hpp"
 #include "wire/listener.hpp"
 
 namespace rayx::host {
@@ -56,6 +57,8 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
 
   wire::Endpoint endpoint() const { return endpoint_; }  // that it listens on
   wire::Endpoint head() const { return head_endpoint_; }
+  // Of one that has the head: what the head knows now.
+  ClusterReport report();
   // Asks the head to give it no more work; is_over follows when its jobs have gone elsewhere or after the time.
   void drain(std::chrono::nanoseconds within);
 
@@ -111,6 +114,7 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
   SiteServer* server_of(base::JobId job);
   void tell_readers(const std::string& channel, const std::function<void(relay::PlaceEvents&)>& tell);
   void look_whether_drained();
+  void tell_load();
   void node_changed(const registry::NodeView& node) override;
   void job_ended(registry::JobId job, const std::string& why) override;
   void job_over(registry::JobId) override {}
@@ -137,6 +141,7 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
   std::unique_ptr<head::MemberLink> member_;
   std::map<SiteServer*, std::shared_ptr<SiteServer>> servers_;
   std::map<Placement, Placed> placed_;
+  wire::TimerId load_timer_ = 0;
   base::TimeNs refusal_at_ns_ = -1;  // of the last line; -1: none yet
   std::uint64_t refusals_unsaid_ = 0;
   bool is_head_away_ = false;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "host/daemon.hpp"
+#include "host/site_load.hpp"
 #include "host/site_server.hpp"
 
 namespace rayx::host {
@@ -180,7 +181,17 @@ void Daemon::head_is_away(const Error& error) {
     log(error.message + ". What runs goes on; the node ends if no head is back in time");
 }
 
+// With the next heartbeat.
+void Daemon::tell_load() {
+  registry::Load load;
+  for (const auto& [address, server] : servers_)
+    if (server->is_open()) add_used(server->arena(), load);
+  member_->member().set_load(std::move(load));
+  load_timer_ = network_->loop().call_after(kLoadPause, [this] { tell_load(); });
+}
+
 void Daemon::is_joined() {
+  if (load_timer_ == 0) tell_load();
   const bool was_away = std::exchange(is_head_away_, false) && joining_->is_told;
   joining_->tell({});
   if (std::exchange(is_anew_, false)) {

@@ -20,7 +20,8 @@ class SiteServer final : public wire::LinkHandler, public std::enable_shared_fro
   void open() { link_->open(*this); }
   void end(const std::string& why);
   bool is_open() const { return state_ == State::kOpen; }
-  relay::Relay& relay() { return job_->site()->relay(); }  // while it is open
+  const shm::Arena& arena() { return job_->site()->node().arena(); }  // while it is open
+  relay::Relay& relay() { return job_->site()->relay(); }             // likewise
   SitePlaces& places() { return job_->places(); }
   SitePeers& peers() { return *peers_; }
   base::JobId job() const { return job_ == nullptr ? base::JobId{} : job_->about().job; }

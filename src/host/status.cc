@@ -14,7 +14,7 @@ using registry::Writer;
 
 RAYX_FIELDS(ClusterReport::Actor, it.actor, it.phase, it.restarts, it.node, it.job, it.name_space, it.name,
             it.is_feasible)
-RAYX_FIELDS(ClusterReport, it.cluster, it.epoch, it.nodes, it.jobs, it.actors_total, it.actors)
+RAYX_FIELDS(ClusterReport, it.cluster, it.epoch, it.nodes, it.queued, it.jobs, it.actors_total, it.actors)
 
 namespace {
 
@@ -27,11 +27,13 @@ struct Deaf final : wire::LinkHandler {
 
 }  // namespace
 
-void send_report(const registry::Head& head, std::unique_ptr<wire::Link> link) {
+ClusterReport make_report(const registry::Head& head) {
   ClusterReport report;
   report.cluster = head.cluster();
   report.epoch = head.epoch();
   report.nodes = head.nodes();
+  for (const auto& [node, load] : head.loads())
+    report.queued.insert(report.queued.end(), load.queued.begin(), load.queued.end());
   report.jobs = head.jobs();
   for (registry::Head::ActorInfo& actor : head.actors()) {
     if (actor.phase == registry::ActorPhase::kDead) continue;
@@ -39,7 +41,11 @@ void send_report(const registry::Head& head, std::unique_ptr<wire::Link> link) {
     report.actors.push_back({actor.actor, actor.phase, actor.restarts, actor.node, actor.job,
                              std::move(actor.name_space), std::move(actor.name), actor.is_feasible});
   }
-  const std::string bytes = registry::to_bytes(report);
+  return report;
+}
+
+void send_report(const registry::Head& head, std::unique_ptr<wire::Link> link) {
+  const std::string bytes = registry::to_bytes(make_report(head));
   static Deaf nobody_listens;
   link->open(nobody_listens);
   link->send(std::as_bytes(std::span(bytes)));  // and goodbye: the link ends here

@@ -14,7 +14,7 @@
 
 namespace rayx::host {
 
-inline constexpr const char* kStatusHello = "rayx status 1";
+inline constexpr const char* kStatusHello = "rayx status 2";
 
 struct ClusterReport {
   struct Actor {
@@ -30,12 +30,14 @@ struct ClusterReport {
   std::uint64_t cluster = 0;
   std::uint64_t epoch = 0;
   std::vector<registry::NodeView> nodes;  // and drivers, and clients
+  std::vector<registry::Demand> queued;   // what waits at all of them
   std::vector<registry::JobInfo> jobs;
   std::uint64_t actors_total = 0;  // that are not dead
   std::vector<Actor> actors;       // the first kActorsMax of them
   static constexpr std::size_t kActorsMax = 10'000;
 };
 
+ClusterReport make_report(const registry::Head& head);
 void send_report(const registry::Head& head, std::unique_ptr<wire::Link> link);
 Result<ClusterReport> decode_report(std::span<const std::byte> bytes);
 

@@ -102,7 +102,8 @@ std::vector<std::string> own_arguments() {
 
 std::vector<std::string> child_environment(const SpawnSelf& request) {
   std::vector<std::string> all = request.env;
-  all.push_back(fmt::format("{}={}:{:x}", kTakeOverVariable, kControlFd, request.nonce));
+  all.push_back(request.role.empty() ? fmt::format("{}={}:{:x}", kTakeOverVariable, kControlFd, request.nonce)
+                                     : fmt::format("{}={}", kRoleVariable, request.role));
   const std::string& library_path =
       request.program.path.empty() && own_library_path != nullptr ? *own_library_path : request.program.library_path;
   if (!library_path.empty()) {
@@ -177,9 +178,10 @@ Result<pid_t> spawn_self(const SpawnSelf& request, int* error_number) {
 
   // Sources are moved above the targets 0 to 3, so that no dup2 overwrites a source that is still needed (a driver may have
   // closed its standard descriptors).
-  base::UniqueFd sources[3];
-  const int given[3] = {request.out, request.err, request.control};
-  for (int i = 0; i < 3; ++i) {
+  base::UniqueFd sources[4];
+  const int given[4] = {request.out, request.err, request.control, request.in};
+  for (int i = 0; i < 4; ++i) {
+    if (i >= 2 && given[i] < 0) continue;
     sources[i] = base::UniqueFd(::fcntl(given[i], F_DUPFD_CLOEXEC, 10));
     if (!sources[i]) {
       const int error = errno;
@@ -188,11 +190,15 @@ Result<pid_t> spawn_self(const SpawnSelf& request, int* error_number) {
     }
   }
   FileActions files;
-  ::posix_spawn_file_actions_addopen(&files.actions, 0, "/dev/null", O_RDONLY, 0);
+  if (sources[3]) {
+    ::posix_spawn_file_actions_adddup2(&files.actions, sources[3].get(), 0);
+  } else {
+    ::posix_spawn_file_actions_addopen(&files.actions, 0, "/dev/null", O_RDONLY, 0);
+  }
   ::posix_spawn_file_actions_adddup2(&files.actions, sources[0].get(), 1);
   ::posix_spawn_file_actions_adddup2(&files.actions, sources[1].get(), 2);
-  ::posix_spawn_file_actions_adddup2(&files.actions, sources[2].get(), kControlFd);
-  ::posix_spawn_file_actions_addclosefrom_np(&files.actions, kControlFd + 1);
+  if (sources[2]) ::posix_spawn_file_actions_adddup2(&files.actions, sources[2].get(), kControlFd);
+  ::posix_spawn_file_actions_addclosefrom_np(&files.actions, sources[2] ? kControlFd + 1 : kControlFd);
 
   Attributes attributes;
   sigset_t none, all;

@@ -19,6 +19,9 @@ inline constexpr const char* kTakeOverVariable = "RAYX_INTERNAL_FORK_SERVER";  /
 
 inline constexpr const char* kLibraryPathVariable = "RAYX_INTERNAL_LIBRARY_PATH";  // Program::library_path
 
+// Which part of a cluster the program is to be in place of its main; see register_role in take_over.hpp.
+inline constexpr const char* kRoleVariable = "RAYX_INTERNAL_ROLE";
+
 // What is started. Nothing set: this process's own file with its own arguments.
 struct Program {
   std::string path;                    // absolute
@@ -30,7 +33,9 @@ struct Program {
 };
 
 struct SpawnSelf {
-  int control = -1;
+  std::string role;  // empty: a worker or fork server, which the first message on its control socket says
+  int in = -1;       // -1: /dev/null
+  int control = -1;  // -1: none, for a role
   int out = -1;
   int err = -1;
   std::uint64_t nonce = 0;

@@ -29,6 +29,13 @@ struct Hook {
   void (*call)(void*);
   void* context;
 };
+struct Role {
+  const char* name;
+  RoleMain main;
+};
+constexpr int kRolesMax = 8;
+Role roles[kRolesMax];
+int role_count = 0;
 constexpr int kHooksMax = 64;
 // Zero-initialised: registration works from any static constructor, in any order.
 Hook hooks[kHooksMax];
@@ -42,6 +49,11 @@ void run_worker_start_hooks() {
 }  // namespace internal
 
 void register_worker_main(WorkerMain worker_main) { internal::worker_main = worker_main; }
+
+void register_role(const char* name, RoleMain role_main) {
+  RAYX_CHECK(internal::role_count < internal::kRolesMax, "too many roles", internal::role_count);
+  internal::roles[internal::role_count++] = {name, role_main};
+}
 
 void on_worker_start(void (*hook)(void*), void* context) {
   RAYX_CHECK(internal::hook_count < internal::kHooksMax, "too many worker start hooks", internal::hook_count);
@@ -57,6 +69,8 @@ struct Request {
 };
 
 std::optional<Request> accepted;
+// A pointer, because in a program that holds this code itself it is set before static constructors, and theirs would empty a string.
+const std::string* accepted_role = nullptr;
 
 // Why the variable is not ours, or nullptr.
 const char* examine(std::string_view text, Request& request) {
@@ -104,7 +118,31 @@ const char* examine(std::string_view text, Request& request) {
   return nullptr;
 }
 
+bool look_for_role() {
+  const char* const value = std::getenv(kRoleVariable);
+  if (value == nullptr) return false;
+  accepted_role = new std::string(value);
+  ::unsetenv(kRoleVariable);
+  take_library_path();
+  return true;
+}
+
+[[noreturn]] void play_role(const std::string& name) {
+  for (int i = 0; i < internal::role_count; ++i) {
+    if (name != internal::roles[i].name) continue;
+    const int exit_code = internal::roles[i].main();
+    std::fflush(nullptr);
+    ::_exit(exit_code);
+  }
+  std::fprintf(stderr,
+               "rayx: this program was started with %s=%.64s, which this version of rayx does not know; use the same "
+               "release of rayx in the program and on the cluster, or unset the variable\n",
+               kRoleVariable, name.c_str());
+  ::_exit(1);
+}
+
 bool look_at_environment() {
+  if (look_for_role()) return true;
   const char* value = std::getenv(kTakeOverVariable);
   if (value == nullptr) return false;
   const std::string text = value;
@@ -137,6 +175,7 @@ bool take_over_replaces_main() noexcept { return internal::is_main_replaced; }
 void take_over_if_requested() {
   if (!take_over_requested()) return;
   internal::is_main_replaced = false;
+  if (accepted_role != nullptr) play_role(*accepted_role);
   RAYX_CHECK(internal::worker_main != nullptr, "no worker entry is registered");
   if (accepted->first.kind == MessageKind::kServe) {
     run_fork_server(accepted->control, accepted->parent, accepted->first.number);

@@ -23,11 +23,17 @@ using WorkerMain = int (*)(const WorkerStart&);
 // Called by a static constructor of the library, once.
 void register_worker_main(WorkerMain worker_main);
 
+// What the program is in place of its main when it was started with this name in the environment (kRoleVariable): a node of a cluster,
+// or the keeper of one. Runs after static constructors, in the main thread; its result is the exit code. Called by a static constructor
+// of the library, once for each name; at most 8.
+using RoleMain = int (*)();
+void register_role(const char* name, RoleMain role_main);
+
 // Called in each worker before its entry, in the order of registration, e.g. to reseed a generator that was seeded by a static
 // constructor and so would be the same in all forked workers. Before main or in the driver's main thread; at most 64.
 void on_worker_start(void (*hook)(void*), void* context);
 
-// True in a process that rayx started as fork server or worker. The first call looks at the environment, removes the variable,
+// True in a process that was started as fork server, worker, or in a role. The first call looks at the environment, removes the variable,
 // and says on stderr if it holds something that rayx did not write. Cheap afterwards.
 bool take_over_requested();
 // Never returns where take_over_requested().
