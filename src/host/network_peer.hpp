@@ -56,10 +56,6 @@ class NetworkPeer final : public relay::PeerLink, public std::enable_shared_from
         waiting_bytes_.fetch_sub(item.frame.size(), std::memory_order_relaxed);
         continue;
       }
-      relay::FrameWriter announced;
-      for (const relay::OutgoingValue& value : item.values)
-        announced.add(relay::FrameKind::kValue, relay::ValueHead{value.stream, value.bytes.size()});
-      link_->send(announced.finish());
       auto last = std::make_shared<Last>();
       last->missing = item.values.size();
       last->frame = std::move(item.frame);

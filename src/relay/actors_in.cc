@@ -238,7 +238,8 @@ void Relay::on_call(Peer& peer, const CallHead& call, const WireValue& arguments
   detail::Failure failure;
   Arrived arrived = take_arrived(&peer, arguments);
   bool is_whole = arrived.is_whole;
-  const std::vector<detail::Dependency> dependencies = take_parts(peer, parts, is_whole, failure);
+  ArgumentsOf none_by_name;
+  const std::vector<detail::Dependency> dependencies = take_parts(peer, parts, is_whole, failure, none_by_name);
   const auto here = actors_here_.find(base::ActorId{call.actor});
   const bool is_there = here != actors_here_.end() && here->second.handle != nullptr &&
                         (!here->second.is_placed || here->second.incarnation == call.incarnation);

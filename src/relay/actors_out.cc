@@ -356,6 +356,8 @@ void Relay::send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Tas
                 0,
                 arguments.length()};
   Cargo cargo;
+  cargo.what = OfferedFor::kCall;
+  cargo.subject = head.number;
   FrameWriter own;
   FrameWriter& writer = has_streams ? own : peer.calls;
   writer.add(FrameKind::kCalls, head);

@@ -22,6 +22,7 @@ constexpr base::TimeNs kVainPause_ns = 1'000'000;     // after a wake for what c
 constexpr std::uint32_t kWorthwhileMax = 64;
 constexpr base::TimeNs kRest_ns = 100'000'000;  // of a lane whose tasks are too short
 constexpr std::size_t kOverflowPeersMax = 64;
+constexpr std::uint64_t kOfferedBytesMax = 64u << 20;  // arguments that wait for room there
 
 }  // namespace
 
@@ -88,7 +89,8 @@ Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
   if (!gives_away(lane, now)) return nullptr;
   double best_load = 2;
   for (auto& [id, peer] : peers_) {
-    if (peer->is_retiring || peer->closed_until_ns > now || peer->link->is_congested() || !may_do(lane, *peer))
+    if (peer->is_retiring || peer->closed_until_ns > now || peer->link->is_congested() ||
+        peer->offered_task_bytes > kOfferedBytesMax || !may_do(lane, *peer))
       continue;
     const sched::Window& window = peer->windows[lane.lane];
     if (window.room() == 0) continue;

@@ -11,6 +11,7 @@ template <class Head>
 bool walk_tasks(FrameReader& reader, std::uint32_t count, FrameHandler* handler,
                 void (FrameHandler::*on_task)(const Head&, const WireValue&, FrameHandler::Parts)) {
   constexpr bool kIsCreation = std::is_same_v<Head, CreationHead>;
+  constexpr bool kIsCall = std::is_same_v<Head, CallHead>;
   if (kIsCreation && count != 1) return reader.fail("a creation is alone");
   std::vector<FrameHandler::Part> parts;
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -24,7 +25,8 @@ bool walk_tasks(FrameReader& reader, std::uint32_t count, FrameHandler* handler,
       PartHead part{};
       WireValue value;
       if (!reader.take(part) || !reader.take_value(part.bytes, value)) return false;
-      if (part.is_named != 0 && (!kIsCreation || value.names.size() != 1))
+      const bool is_size_right = kIsCreation || value.here.size() == kNamedPartBytes;
+      if (part.is_named != 0 && (kIsCall || !is_size_right || value.names.size() != 1))
         return reader.fail("a part is named where it cannot be");
       parts.push_back({part.position, part.is_named != 0, value});
     }
@@ -73,12 +75,24 @@ bool walk_capacity(FrameReader& reader, std::uint32_t count, FrameHandler* handl
   return true;
 }
 
-bool walk_values(FrameReader& reader, std::uint32_t count, FrameHandler* handler) {
+bool walk_offers(FrameReader& reader, std::uint32_t count, FrameHandler* handler) {
+  std::vector<ValueHead> values;
   for (std::uint32_t i = 0; i < count; ++i) {
-    ValueHead head{};
+    OfferHead head{};
     if (!reader.take(head)) return false;
-    if (head.stream == 0 || head.bytes < kStreamBytesMin) return reader.fail("a value that is none is announced");
-    if (handler != nullptr) handler->on_value(head);
+    if (head.number == 0) return reader.fail("an offer has no number");
+    if (head.what < OfferedFor::kTask || head.what > OfferedFor::kCopy)
+      return reader.fail("what is offered is of no known kind");
+    if (head.values == 0 || head.values > kPartsMax + 1) return reader.fail("an offer has no values, or too many");
+    values.clear();
+    for (std::uint32_t v = 0; v < head.values; ++v) {
+      ValueHead value{};
+      if (!reader.take(value)) return false;
+      if (value.stream == 0 || value.bytes < kStreamBytesMin || value.bytes > kValueBytesMax)
+        return reader.fail("a value that is none is offered");
+      values.push_back(value);
+    }
+    if (handler != nullptr) handler->on_offer(head, values);
   }
   return true;
 }
@@ -89,6 +103,17 @@ bool walk_fetched(FrameReader& reader, std::uint32_t count, FrameHandler* handle
     WireValue value;
     if (!reader.take(head) || !reader.take_value(head.bytes, value)) return false;
     if (handler != nullptr) handler->on_fetched(head, value);
+  }
+  return true;
+}
+
+bool walk_copied(FrameReader& reader, std::uint32_t count, FrameHandler* handler) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    CopiedHead head{};
+    WireValue value;
+    if (!reader.take(head) || !reader.take_value(head.bytes, value)) return false;
+    if (value.names.size() != 0) return reader.fail("a copy has references inside");
+    if (handler != nullptr) handler->on_copied(head, value);
   }
   return true;
 }
@@ -119,12 +144,20 @@ bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::vector<N
       case FrameKind::kLost: is_whole = walk_results(reader, head.count, true, handler); break;
       case FrameKind::kReturned: is_whole = walk_returns(reader, head.count, false, handler); break;
       case FrameKind::kGiveUp: is_whole = walk_returns(reader, head.count, true, handler); break;
-      case FrameKind::kValue: is_whole = walk_values(reader, head.count, handler); break;
+      case FrameKind::kOffer: is_whole = walk_offers(reader, head.count, handler); break;
+      case FrameKind::kAdmit: is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_admit); break;
       case FrameKind::kCapacity: is_whole = walk_capacity(reader, head.count, handler); break;
       case FrameKind::kAskCapacity:
         is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_ask_capacity);
         break;
       case FrameKind::kFetch: is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_fetch); break;
+      case FrameKind::kFetchFrom:
+        is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_fetch_from);
+        break;
+      case FrameKind::kFetchCopy:
+        is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_fetch_copy);
+        break;
+      case FrameKind::kCopied: is_whole = walk_copied(reader, head.count, handler); break;
       case FrameKind::kFetched: is_whole = walk_fetched(reader, head.count, handler); break;
       case FrameKind::kRelease: is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_release); break;
       case FrameKind::kAskHold: is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_ask_hold); break;

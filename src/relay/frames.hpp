@@ -25,10 +25,11 @@ enum class FrameKind : std::uint32_t {
   kOutput = 7,      // OutputHead, text
   kOutputSeen = 8,  // OutputHead without text
   kEnd = 9,
-  kValue = 10,  // ValueHead: its bytes follow as chunks of the stream, and then the frame that needs it
+  kOffer =
+      10,  // OfferHead, ValueHeads: values that a frame needs which waits here until the receiver has room for all of them
   kGiveUp = 6,  // ReturnHead: the asker does not want the results any more
   // References: docs/design/relay.md tells who owes whom what.
-  kFetch = 11,       // KeyHead: the value of an object of yours, when it is there
+  kFetch = 11,       // FetchHead: the value of an object of yours, when it is there
   kFetched = 12,     // FetchedHead, value or error
   kRelease = 13,     // CountHead: so many of the times that you have named this object to me are over
   kAskHold = 14,     // KeyHead: an object of yours that another node has named to me
@@ -40,7 +41,11 @@ enum class FrameKind : std::uint32_t {
   kReleaseActor = 19,   // ActorHead: nobody has a handle of it
   kActorReleased = 20,  // ActorHead: that is known here
   kAskCapacity = 22,    // AskHead: say your capacity again
-  kCreation = 21,       // CreationHead, arguments, parts; never sent alone: a head carries it to who starts the actor
+  kAdmit = 23,  // AdmitHead: the answer to an offer. The values' chunks follow, if there is room, and then the frame
+  kFetchFrom = 24,  // LentHead: the answer to kFetch: that node has a copy, or is getting it
+  kFetchCopy = 25,  // LentHead: the value of another node's object, when it is there
+  kCopied = 26,     // CopiedHead, value: the answer to that
+  kCreation = 21,   // CreationHead, arguments, parts; never sent alone: a head carries it to who starts the actor
 };
 
 struct FrameHead {
@@ -73,6 +78,21 @@ struct ValueHead {
   std::uint64_t stream;
   std::uint64_t bytes;
 };
+inline constexpr std::uint64_t kValueBytesMax = std::uint64_t{1} << 44;  // no store is larger
+
+// What the frame is that waits for its values, so that the receiver knows how long it may wait, and who waits with it.
+enum class OfferedFor : std::uint32_t { kTask = 1, kResult = 2, kObject = 3, kCall = 4, kCopy = 5 };
+
+struct OfferHead {
+  std::uint64_t number;   // of the sender's offers on this link; never 0
+  std::uint64_t subject;  // kResult: the TaskNumber that the receiver has given
+  OfferedFor what;
+  std::uint32_t values;  // so many ValueHeads follow
+};
+struct AdmitHead {
+  std::uint64_t number;
+  std::uint64_t has_room;  // 0: the frame comes alone
+};
 
 // A reference inside a value, by the name that holds on every node of the job. What stands in the value's own bytes there means
 // something on the sender's node only: the receiver overwrites it.
@@ -97,6 +117,16 @@ struct LentHead {
   std::uint64_t origin;
   std::uint64_t key;
 };
+struct FetchHead {
+  std::uint64_t key;
+  std::uint64_t is_direct;  // 1: no other node is to be named, for it was asked in vain
+};
+struct CopiedHead {
+  std::uint64_t origin;
+  std::uint64_t key;
+  std::uint64_t has_copy;  // 0: no value follows
+  std::uint64_t bytes;
+};
 struct FetchedHead {
   std::uint64_t key;
   std::uint32_t is_error;
@@ -106,10 +136,13 @@ struct FetchedHead {
 
 struct PartHead {
   std::uint32_t position;
-  std::uint32_t
-      is_named;  // 1, in a creation only: the value is the name of the object that is the part, and nothing else
+  // 1, in a creation: the value is the name of the object that is the part, and nothing else. In a task: and behind it the object's
+  // size. It is there, and is sent to who asks for it.
+  std::uint32_t is_named;
   std::uint64_t bytes;
 };
+
+inline constexpr std::size_t kNamedPartBytes = kNameBytes + sizeof(std::uint64_t);  // in a task
 
 struct CallHead {
   TaskNumber number;
@@ -143,7 +176,7 @@ struct ResultHead {
   std::uint64_t bytes;
 };
 
-enum class ReturnReason : std::uint32_t { kStoreFull = 1, kClosing = 2, kRefused = 3 };
+enum class ReturnReason : std::uint32_t { kStoreFull = 1, kClosing = 2, kRefused = 3, kTooLarge = 4 };
 
 struct ReturnHead {
   TaskNumber number;
@@ -313,13 +346,17 @@ class FrameHandler {
   virtual void on_call(const CallHead&, const WireValue& /*arguments*/, Parts) {}
   virtual void on_creation(const CreationHead&, const WireValue& /*arguments*/, Parts) {}
   virtual void on_result(const ResultHead&, const WireValue&) {}
-  virtual void on_value(const ValueHead&) {}
+  virtual void on_offer(const OfferHead&, std::span<const ValueHead>) {}
+  virtual void on_admit(const AdmitHead&) {}
   virtual void on_lost(const ResultHead&, std::span<const std::byte> /*error*/) {}
   virtual void on_returned(const ReturnHead&) {}
   virtual void on_give_up(TaskNumber) {}
   virtual void on_capacity(const CapacityHead&) {}
   virtual void on_ask_capacity(const AskHead&) {}
-  virtual void on_fetch(const KeyHead&) {}
+  virtual void on_fetch(const FetchHead&) {}
+  virtual void on_fetch_from(const LentHead&) {}
+  virtual void on_fetch_copy(const LentHead&) {}
+  virtual void on_copied(const CopiedHead&, const WireValue&) {}
   virtual void on_fetched(const FetchedHead&, const WireValue&) {}
   virtual void on_release(const CountHead&) {}
   virtual void on_ask_hold(const KeyHead&) {}

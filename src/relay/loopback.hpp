@@ -39,9 +39,6 @@ class Loopback final : public PeerLink {
     }
     for (Item& item : items) {
       for (const OutgoingValue& value : item.values) {
-        FrameWriter announced;
-        announced.add(FrameKind::kValue, ValueHead{value.stream, value.bytes.size()});
-        (void)relay_.receive(me_, announced.finish());
         const std::span<std::byte> place = relay_.place_for_value(me_, value.stream, 0, value.bytes.size());
         if (place.empty()) continue;
         std::memcpy(place.data(), value.bytes.data(), value.bytes.size());

@@ -34,7 +34,8 @@ class PeerLink {
   virtual ~PeerLink() = default;
   // Any thread; never waits. False: the link is closed, and `remove_peer` follows.
   virtual bool send(std::vector<std::byte> frame) = 0;
-  // Sends the values, each as a stream that is announced, and then the frame. The bytes are read until their `keep` goes.
+  // Sends the values, each as a stream for which the other end has said that it has room, and then the frame. The bytes are read until
+  // their `keep` goes.
   virtual bool send_after(std::vector<OutgoingValue> values, std::vector<std::byte> frame) = 0;
   // So much waits to be sent that no more is to be given, until `Relay::peer_is_writable`.
   virtual bool is_congested() const = 0;
@@ -57,13 +58,24 @@ struct Peer {
   std::set<std::uint32_t> handed_out;  // rows of tasks that are there
   // Tasks of the peer that are done and wait because the link is congested: rows, and whether the worker died.
   std::deque<std::pair<std::uint32_t, bool>> done;
-  // Values that have come, or are coming, and that no frame has asked for yet. offset kNoOffset: there was no memory.
+  // Values that have room here, and come or have come, and that no frame has asked for yet.
   struct Incoming {
     shm::Offset offset = shm::kNoOffset;
     std::uint64_t bytes = 0;
     std::uint64_t arrived = 0;
   };
   std::map<std::uint64_t, Incoming> incoming;
+  std::uint64_t incoming_bytes = 0;
+  std::size_t offers = 0;  // of the peer's that wait for room here
+  // Frames that wait until the peer has room for their values, by the number of the offer.
+  struct Offered {
+    std::vector<OutgoingValue> values;
+    std::vector<std::byte> frame;
+    std::uint64_t task_bytes = 0;  // if the frame is a task
+  };
+  std::map<std::uint64_t, Offered> offered;
+  std::uint64_t offered_task_bytes = 0;
+  std::uint64_t next_offer = 1;
   std::uint64_t next_stream = 1;
   // Values that the peer has asked for, which are there and wait because the link is congested: keys of exports.
   std::deque<std::uint64_t> due;
@@ -72,10 +84,15 @@ struct Peer {
   FrameWriter tasks;
   FrameWriter results;
   FrameWriter fetched;
+  FrameWriter offering;
+  FrameWriter admitted;
   FrameWriter lost;
   FrameWriter returned;
   FrameWriter given_up;
   FrameWriter fetches;
+  FrameWriter elsewhere;
+  FrameWriter copies_asked;
+  FrameWriter copies;
   FrameWriter holds_asked;
   FrameWriter holds_answered;
   FrameWriter lent_back;

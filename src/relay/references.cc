@@ -16,6 +16,11 @@ namespace {
 constexpr base::TimeNs kFetchAgainPause_ns = 100'000'000;
 constexpr int kFetchTriesMax = 100;  // with the pause: as long as a writer waits for room in a full store
 
+void forget_asker(Export& exported, PeerId peer) {
+  std::erase_if(exported.waiting, [&](const Export::Waiting& waiting) { return waiting.peer == peer; });
+  std::erase_if(exported.copies, [&](const Export::Copy& copy) { return copy.peer == peer; });
+}
+
 }  // namespace
 
 detail::RemoteFailure Relay::owner_died(const std::string& how) {
@@ -94,7 +99,7 @@ void Relay::give_back_name(std::uint64_t key, PeerId peer, std::uint64_t count) 
     return;
   }
   found->second.named.erase(named);
-  std::erase(found->second.waiting, peer);
+  forget_asker(found->second, peer);
   forget_export(key);
 }
 
@@ -179,6 +184,8 @@ RefCell* Relay::lost_cell(const RemoteKey& object, const std::string& why) {
 void Relay::proxy_is_freed(std::uint64_t tag) {
   Proxy& proxy = proxies_.at(tag);
   proxy.index = kNoIndex;
+  serve_copies(proxy.object, std::exchange(proxy.copies_wanted, {}));
+  argument_is_settled(proxy, {});
   if (std::exchange(proxy.has_handle, false)) handle_is_freed(proxy);
   forget_row(tag);
 }
@@ -260,26 +267,27 @@ void Relay::proxy_is_wanted(std::uint64_t tag) {
 }
 
 void Relay::send_for(Proxy& proxy) {
-  if (proxy.is_fetching || proxy.is_done || proxy.named.empty() || proxy.fetch_at_ns != base::kNever) return;
+  if (proxy.is_fetching || proxy.is_done || use_kept(proxy)) return;
+  if (proxy.named.empty() || proxy.fetch_at_ns != base::kNever) return;
   Peer* const origin = find_peer(proxy.named.begin()->first);
   if (origin == nullptr) return;
   proxy.is_fetching = true;
-  origin->fetches.add(FrameKind::kFetch, KeyHead{proxy.object.key});
+  origin->fetches.add(FrameKind::kFetch, FetchHead{proxy.object.key, 0});
 }
 
-void Relay::on_fetch(Peer& peer, const KeyHead& object) {
+void Relay::on_fetch(Peer& peer, const FetchHead& object) {
   const auto found = exports_.find(object.key);
   if (found == exports_.end() || !found->second.named.contains(peer.id)) return;  // it has let go of it meanwhile
   Export& exported = found->second;
   if (is_proxy(exported.cell)) {
     Proxy& proxy = proxies_.at(proxy_tag(exported.cell));
     if (proxy.is_done) return send_value(peer, object.key);
-    exported.waiting.push_back(peer.id);
+    exported.waiting.push_back({peer.id, object.is_direct != 0});
     proxy.is_wanted = true;
     return send_for(proxy);
   }
-  if (is_done_or_listen(exported.index)) return send_value(peer, object.key);
-  exported.waiting.push_back(peer.id);
+  if (is_done_or_listen(exported.index)) return serve(peer, object.key, object.is_direct != 0);
+  exported.waiting.push_back({peer.id, object.is_direct != 0});
 }
 
 // The value of an object is there that others may have asked for.
@@ -287,8 +295,8 @@ void Relay::value_is_there(Index index) {
   const auto exported = exported_index_.find(index);
   if (exported == exported_index_.end()) return;
   const std::uint64_t key = exported->second;
-  for (const PeerId id : std::exchange(exports_.at(key).waiting, {}))
-    if (Peer* const peer = find_peer(id)) send_value(*peer, key);
+  for (const auto& [id, is_direct] : std::exchange(exports_.at(key).waiting, {}))
+    if (Peer* const peer = find_peer(id)) serve(*peer, key, is_direct);
 }
 
 void Relay::send_value(Peer& peer, std::uint64_t key) {
@@ -305,6 +313,8 @@ void Relay::send_value(Peer& peer, std::uint64_t key) {
     head.is_error = 1;
   }
   Cargo cargo;
+  cargo.what = OfferedFor::kObject;
+  cargo.subject = key;
   FrameWriter own;
   FrameWriter& writer = piece.is_stream() ? own : peer.fetched;
   if (piece.is_stream()) piece.keep = keep_while_sent({another_cell(exported.index)});
@@ -328,8 +338,19 @@ void Relay::on_fetched(Peer& peer, const FetchedHead& object, const WireValue& v
   Arrived arrived = take_arrived(&peer, value);
   Proxy* const proxy = find_proxy({peer.node, object.key});
   if (proxy != nullptr && proxy->is_fetching && proxy->index != kNoIndex)
-    complete_fetched(*proxy, arrived, object.is_error != 0);
+    has_come(*proxy, arrived, value.stream != 0, object.is_error != 0);
   forget(arrived);
+}
+
+void Relay::has_come(Proxy& proxy, Arrived& value, bool is_stream, bool is_error) {
+  if (!value.is_whole && is_stream) proxy.tries = kFetchTriesMax;  // it has waited for room already
+  const RemoteKey object = proxy.object;
+  const std::vector<PeerId> others = std::exchange(proxy.copies_wanted, {});
+  RefCell* const kept = others.empty() ? nullptr : another_cell(proxy.index);
+  proxy.copy_from = {};
+  complete_fetched(proxy, value, is_error);
+  serve_copies(object, others);
+  if (kept != nullptr) drop_locked(kept);
 }
 
 void Relay::complete_fetched(Proxy& proxy, Arrived& value, bool is_error) {
@@ -339,11 +360,13 @@ void Relay::complete_fetched(Proxy& proxy, Arrived& value, bool is_error) {
   // What is completed may be freed at once, and the row with it.
   if (value.is_whole && value.block.size != 0) {
     proxy.is_done = true;
+    argument_is_settled(proxy, {});
     complete_proxy(index, std::exchange(value.block, worker::BlockRef{0, 0}), value.refs, is_error);
     return value_is_there(index);
   }
   if (value.is_whole) {
     proxy.is_done = true;
+    argument_is_settled(proxy, {});
     if (complete_proxy(index, value.bytes, value.refs, is_error, failure)) return value_is_there(index);
     proxy.is_done = false;
   }
@@ -359,6 +382,7 @@ void Relay::complete_fetched(Proxy& proxy, Arrived& value, bool is_error) {
       "rayx: the value of an object of another node was sent for, and the store of this node has no room for it. Drop "
       "references, or raise Config::store_bytes (RAYX_STORE_BYTES)";
   proxy.is_done = true;
+  argument_is_settled(proxy, ReturnReason::kStoreFull);
   fail_proxy(index, error);
   value_is_there(index);
 }
@@ -368,14 +392,17 @@ void Relay::fetch_again() {
   const base::TimeNs now = clock_.now_ns();
   if (now < fetch_again_ns_) return;
   fetch_again_ns_ = base::kNever;
+  std::vector<std::uint64_t> due;  // what is sent for may be completed, and its row go
   for (auto& [tag, proxy] : proxies_) {
     if (proxy.fetch_at_ns > now) {
       fetch_again_ns_ = std::min(fetch_again_ns_, proxy.fetch_at_ns);
       continue;
     }
     proxy.fetch_at_ns = base::kNever;
-    send_for(proxy);
+    due.push_back(tag);
   }
+  for (const std::uint64_t tag : due)
+    if (const auto found = proxies_.find(tag); found != proxies_.end()) send_for(found->second);
   flush_all_peers();
 }
 
@@ -385,6 +412,7 @@ void Relay::peer_has_a_number(Peer& peer, base::NodeId node) {
   peer.node = node;
   for (auto& [id, actor] : remote_actors_)
     if (actor.node == node) actor.may_ask_for_way();
+  ask_for_copies(peer);
   for (auto& [tag, proxy] : proxies_)
     if (proxy.is_asking && proxy.object.origin == node)
       peer.holds_asked.add(FrameKind::kAskHold, KeyHead{proxy.object.key});
@@ -401,8 +429,12 @@ void Relay::cut_off(Proxy& proxy, const std::string& why) {
     const Index index = proxy.index;
     proxy.is_done = true;
     proxy.is_fetching = false;
+    argument_is_settled(proxy, ReturnReason::kRefused);
+    const std::vector<PeerId> others = std::exchange(proxy.copies_wanted, {});
+    const RemoteKey object = proxy.object;
     fail_proxy(index, owner_died(why));
     value_is_there(index);
+    serve_copies(object, others);
   }
   if (lent != nullptr) drop_locked(lent);
 }
@@ -414,6 +446,7 @@ void Relay::peer_failed(base::NodeId node, const std::string& why) {
     for (const auto& [tag, proxy] : proxies_)
       if (proxy.is_asking && proxy.object.origin == node) tags.push_back(tag);
     for (const std::uint64_t tag : tags) hold_is_refused(tag, why);
+    node_has_no_copies(node);
     actors_without_way(node, why);
     flush_all_peers();
   }
@@ -422,9 +455,11 @@ void Relay::peer_failed(base::NodeId node, const std::string& why) {
 
 void Relay::forget_references_of(const Peer& peer, const std::string& why) {
   const PeerId id = peer.id;
+  node_has_no_copies(peer.node);
   std::vector<std::uint64_t> keys;
   for (auto& [key, exported] : exports_) {
-    std::erase(exported.waiting, id);
+    forget_asker(exported, id);
+    exported.has_asked.erase(id);
     if (exported.named.erase(id) != 0) keys.push_back(key);
   }
   for (const std::uint64_t key : keys) forget_export(key);
@@ -441,7 +476,8 @@ void Relay::forget_references_of(const Peer& peer, const std::string& why) {
       continue;
     }
     const bool was_named = proxy.named.erase(id) != 0;
-    if (was_named) proxy.is_fetching = false;
+    if (was_named) proxy.is_fetching = false, proxy.copy_from = {};
+    std::erase(proxy.copies_wanted, id);
     if (was_named && proxy.named.empty() && !proxy.is_asking) cut_off(proxy, why);
     const auto again = proxies_.find(tag);
     if (again == proxies_.end()) continue;

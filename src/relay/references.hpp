@@ -4,6 +4,8 @@
 #include <compare>
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,9 +28,21 @@ struct Export {
   worker::Index index = worker::kNoIndex;
   worker::RefCell* cell = nullptr;        // one count
   std::map<PeerId, std::uint64_t> named;  // how often it was named there, less what was given back. Never 0
-  std::vector<PeerId> waiting;            // have asked for its value
-  std::uint32_t kept = 0;                 // how often it is named in creations of actors that may still be started
-  base::ActorId actor;                    // of a handle of an actor that lives here, and that no head knows
+  struct Waiting {
+    PeerId peer;
+    bool is_direct;  // see FetchHead
+  };
+  std::vector<Waiting> waiting;  // have asked for its value
+  // Who has a copy of its value, or is getting one. See spread.cc.
+  struct Copy {
+    PeerId peer;
+    std::uint32_t level;      // so many copies are sent one after the other until it has its own
+    std::uint32_t followers;  // who get theirs from it
+  };
+  std::vector<Copy> copies;
+  std::set<PeerId> has_asked;  // for its value, ever
+  std::uint32_t kept = 0;      // how often it is named in creations of actors that may still be started
+  base::ActorId actor;         // of a handle of an actor that lives here, and that no head knows
 };
 
 // An object of another node, as this one knows it. The entry is freed when nothing here uses it; then what was named to this node is
@@ -48,7 +62,19 @@ struct Proxy {
   bool has_handle = false;  // it is an actor's
   base::ActorId actor;      // see NameEntry
   base::NodeId home;
-  int tries = 0;  // of the fetch, that found no memory
+  // An argument of tasks, which came by name:
+  struct Task {
+    std::uint32_t row;
+    std::uint64_t number;
+    PeerId peer;
+  };
+  std::uint64_t bytes = 0;             // of its value; 0: it is none
+  std::uint64_t coming_bytes = 0;      // as `bytes`, while it was sent for and has not come
+  std::vector<Task> tasks;             // that wait for it
+  std::optional<ReturnReason> failed;  // it could not come, and is an error
+  base::NodeId copy_from;              // who was asked for it instead of the origin
+  std::vector<PeerId> copies_wanted;   // who have asked this node for it
+  int tries = 0;                       // of the fetch, that found no memory
   base::TimeNs fetch_at_ns = base::kNever;
 };
 

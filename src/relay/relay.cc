@@ -18,7 +18,10 @@ class Relay::Incoming final : public FrameHandler {
     relay_.on_call(peer_, call, arguments, parts);
   }
   void on_result(const ResultHead& result, const WireValue& value) override { relay_.on_result(peer_, result, value); }
-  void on_value(const ValueHead& value) override { relay_.on_value(peer_, value); }
+  void on_offer(const OfferHead& offer, std::span<const ValueHead> values) override {
+    relay_.on_offer(peer_, offer, values);
+  }
+  void on_admit(const AdmitHead& answer) override { relay_.on_admit(peer_, answer); }
   void on_lost(const ResultHead& result, std::span<const std::byte> error) override {
     relay_.on_lost(peer_, result, error);
   }
@@ -26,7 +29,10 @@ class Relay::Incoming final : public FrameHandler {
   void on_ask_capacity(const AskHead&) override { relay_.say_capacity(peer_); }
   // On kGiveUp: what has begun goes on, and its result is dropped where it arrives.
   void on_capacity(const CapacityHead& capacity) override { relay_.on_capacity(peer_, capacity); }
-  void on_fetch(const KeyHead& object) override { relay_.on_fetch(peer_, object); }
+  void on_fetch(const FetchHead& object) override { relay_.on_fetch(peer_, object); }
+  void on_fetch_from(const LentHead& where) override { relay_.on_fetch_from(peer_, where); }
+  void on_fetch_copy(const LentHead& object) override { relay_.on_fetch_copy(peer_, object); }
+  void on_copied(const CopiedHead& object, const WireValue& value) override { relay_.on_copied(peer_, object, value); }
   void on_fetched(const FetchedHead& object, const WireValue& value) override {
     relay_.on_fetched(peer_, object, value);
   }
@@ -53,6 +59,9 @@ Relay::Relay(const RelayConfig& config)
       labels_(config.labels),
       places_(config.places),
       patience_ns_(config.patience_ns),
+      store_bytes_(config.client.arena->store_bytes()),
+      store_use_(config.store_use),
+      store_timeout_(config.store_timeout),
       puller_(control(), config.client.me) {
   RAYX_CHECK(node_, "a relay has no node", config.client.me);
   life_->relay = this;
@@ -76,6 +85,7 @@ void Relay::shutdown() noexcept {
       life_->relay = nullptr;
     }
     const Lock lock(mutex_);
+    offers_.clear();
     peers_.clear();
     peers_count_.store(0, std::memory_order_release);
   }
@@ -158,11 +168,13 @@ Result<void> Relay::receive(PeerId id, std::span<const std::byte> frame) {
   if (kind == FrameKind::kTasks) {
     apply_frame(frame, incoming);  // each task takes the lock where it needs it
     const Lock lock(mutex_);
+    look_at_large_values(clock_.now_ns());
     flush_all_peers();
   } else {
     const Lock lock(mutex_);
     take_news();
     apply_frame(frame, incoming);
+    look_at_large_values(clock_.now_ns());
     flush_all_peers();
   }
   give_back_lanes(peer->lanes);
@@ -185,8 +197,7 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
     error.message = "it was on " + peer->name + ", which is gone: " + how;
     const std::vector<std::byte> bytes = bytes_of(error);
     for (const auto& [row, is_lost] : peer->done) forget_taken(row);
-    for (const auto& [stream, value] : peer->incoming)
-      if (value.offset != shm::kNoOffset) free_block({value.offset, value.bytes}, {me_, 0, 0});
+    forget_transfers_of(*peer);
     forget_references_of(*peer, peer->name + " is gone: " + how);
     for (const std::uint32_t index : std::exchange(peer->handed_out, {})) {
       lose(sent_[index], bytes);
@@ -206,10 +217,23 @@ std::uint64_t Relay::total_units() {
   return total;
 }
 
+// What is due of them, and what news let hope for room.
+bool Relay::look_at_large_values(base::TimeNs now) {
+  const base::TimeNs before_ns = large_values_at_ns();
+  if (now < before_ns && !has_offers_to_look_at_ && !has_wants_to_look_at_) return false;
+  if (has_offers_to_look_at_ || now >= offers_at_ns_) look_at_offers(now);
+  if (has_wants_to_look_at_ || now >= wants_at_ns_) look_at_wants(now);
+  if (now >= kept_at_ns_) look_at_kept(now);
+  if (large_values_at_ns() < before_ns) wake();
+  return true;
+}
+
 void Relay::flush(Peer& peer) {
-  for (FrameWriter* writer : {&peer.calls, &peer.tasks, &peer.results, &peer.fetched, &peer.lost, &peer.returned,
-                              &peer.given_up, &peer.fetches, &peer.holds_asked, &peer.holds_answered, &peer.lent_back,
-                              &peer.actors_killed, &peer.actors_released, &peer.actors_gone, &peer.released}) {
+  for (FrameWriter* writer :
+       {&peer.calls,     &peer.tasks,         &peer.results,         &peer.fetched,     &peer.offering,
+        &peer.admitted,  &peer.lost,          &peer.returned,        &peer.given_up,    &peer.fetches,
+        &peer.elsewhere, &peer.copies_asked,  &peer.copies,          &peer.holds_asked, &peer.holds_answered,
+        &peer.lent_back, &peer.actors_killed, &peer.actors_released, &peer.actors_gone, &peer.released}) {
     if (writer->is_empty()) continue;
     peer.link->send(writer->finish());  // a link that is closed is removed by its owner
   }

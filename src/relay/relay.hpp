@@ -8,10 +8,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <deque>
+#include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,8 +49,11 @@ struct RelayConfig {
   base::NodeId node;                        // of this arena; never 0
   std::string name;                         // of this node, for people
   base::Labels labels;
-  Places* places = nullptr;                 // see there
-  base::TimeNs patience_ns = kPatience_ns;  // see choice.cc
+  Places* places = nullptr;                  // see there
+  base::TimeNs patience_ns = kPatience_ns;   // see choice.cc
+  std::function<std::uint64_t()> store_use;  // bytes of the store that are in use
+  std::chrono::nanoseconds store_timeout =
+      std::chrono::seconds(10);  // so long a value that somebody waits for waits for room
 };
 
 class Loopback;
@@ -67,7 +74,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void expect_peers(bool may_come, const std::string& why = {});
   // A frame has come. A damaged frame is an error, and the caller closes the link.
   Result<void> receive(PeerId peer, std::span<const std::byte> frame);
-  // A chunk of a value's stream: where its bytes go until `value_arrived`; nothing, if they are not wanted.
+  // A chunk of a value's stream: where its bytes go until `value_arrived`; nothing, if it has no room here.
   std::span<std::byte> place_for_value(PeerId peer, std::uint64_t stream, std::uint64_t offset, std::uint64_t bytes);
   void value_arrived(PeerId peer, std::uint64_t stream, std::uint64_t bytes);
   // The link of a peer is not congested any more.
@@ -122,6 +129,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
     base::ActorId actor;      // whose call or constructor it is: RemoteActor::id
     std::uint64_t order = 0;  // of a call: later ones have higher numbers
     registry::Incarnation incarnation = 0;
+    bool has_slot = true;  // of the peer's window
     bool is_used = false;
   };
   // A task of another node that is here.
@@ -129,7 +137,8 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
     TaskNumber number = 0;
     PeerId peer = 0;
     worker::RefCell* cell = nullptr;
-    std::uint64_t cpu_units = 0;  // of a task
+    std::uint64_t cpu_units = 0;                // of a task
+    std::optional<ReturnReason> returned = {};  // it fails because an argument cannot come: nobody has begun it
   };
   struct LaneServed {
     std::uint32_t lane;
@@ -158,14 +167,17 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   struct Piece {  // a value on its way out
     std::span<const std::byte> bytes;
     std::vector<Named> names;
-    std::shared_ptr<void> keep;  // of the bytes, if they go as a stream
-    shm::ObjectKey key;          // of the object, if it is one
+    std::shared_ptr<void> keep;       // of the bytes, if they go as a stream
+    shm::ObjectKey key;               // of the object, if it is one
+    worker::RefCell* cell = nullptr;  // of the object, whose count is `keep`'s, if it is one and goes as a stream
     bool is_stream() const { return bytes.size() >= kStreamBytesMin; }
     std::uint64_t length() const {
       return bytes.size() | (is_stream() ? kByStream : 0) | (names.empty() ? 0 : kHasNames);
     }
   };
   struct Cargo {  // what goes with a frame
+    OfferedFor what = OfferedFor::kTask;
+    std::uint64_t subject = 0;
     std::vector<OutgoingValue> streams;
     std::vector<worker::RefCell*> named;  // one count each
     std::shared_ptr<void> until_sent;     // goes when the frame has left
@@ -202,6 +214,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void send_value(Peer& peer, std::uint64_t key);
   void send_due(Peer& peer);
   void value_is_there(worker::Index index);
+  void has_come(Proxy& proxy, Arrived& value, bool is_stream, bool is_error);
   void complete_fetched(Proxy& proxy, Arrived& value, bool is_error);
   void fetch_again();
   void cut_off(Proxy& proxy, const std::string& why);
@@ -302,6 +315,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void complete_with_error(const SentRow& row, std::span<const std::byte> error);
   void complete_as_malformed(const SentRow& row, const std::string& problem);
   void complete_without_memory(const SentRow& row, const std::string& why);
+  void complete_without_room(const SentRow& row, std::uint64_t bytes);
   void give_back(const SentRow& row, std::uint32_t flags);
   void tell_lost(const SentRow& row, std::span<const std::byte> error);
   bool sleep_until_work(shm::ProcessSlot& slot);
@@ -324,22 +338,80 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void set_slots(Peer& peer);
   void look_whether_worthwhile(Peer& peer, std::uint32_t lane, base::TimeNs now);
 
+  // spread.cc: one value for many nodes
+  void serve(Peer& peer, std::uint64_t key, bool is_direct);
+  void on_fetch_from(Peer& peer, const LentHead& where);
+  void fetch_directly(Proxy& proxy);
+  void node_has_no_copies(base::NodeId node);
+  void ask_for_copies(Peer& peer);
+  void on_fetch_copy(Peer& peer, const LentHead& object);
+  void on_copied(Peer& peer, const CopiedHead& object, const WireValue& value);
+  void send_copy(Peer& peer, const Proxy& proxy);
+  void serve_copies(const RemoteKey& object, const std::vector<PeerId>& peers);
+
+  // arguments.cc: large arguments, which come by name
+  struct ArgumentsOf {  // of one task
+    std::vector<std::uint64_t> tags;
+    std::uint64_t bytes = 0;
+    base::TimeNs since_ns = 0;  // it is the first of those that wait
+  };
+  struct Kept {
+    worker::BlockRef block;
+    base::TimeNs until_ns = 0;
+  };
+  void put_by_name(FrameWriter& writer, Peer& peer, std::uint32_t position, Piece& piece, Cargo& cargo);
+  NameEntry name_of_argument(Peer& peer, worker::RefCell* cell);
+  worker::RefCell* take_named_part(Peer& peer, const Part& part, ArgumentsOf& arguments);
+  void want_arguments(std::uint32_t row, ArgumentsOf arguments);
+  void look_at_wants(base::TimeNs now);
+  void argument_is_settled(Proxy& proxy, std::optional<ReturnReason> failed);
+  bool use_kept(Proxy& proxy);
+  void drop_oldest_kept();
+  bool drop_all_kept();
+  bool is_store_full() const;
+  void look_at_kept(base::TimeNs now);
+  bool look_at_large_values(base::TimeNs now);
+  base::TimeNs large_values_at_ns() const { return std::min({offers_at_ns_, wants_at_ns_, kept_at_ns_}); }
+
   // relay_in.cc: tasks of other nodes
   // Takes all of them in any case, so that nothing is left of a task; `is_whole` is false from then on if one could not be kept. The caller
   // drops what is returned.
   std::vector<detail::Dependency> take_parts(Peer& peer, std::span<const Part> parts, bool& is_whole,
-                                             detail::Failure& failure);
+                                             detail::Failure& failure, ArgumentsOf& arguments);
   worker::RefCell* submit(Peer& peer, const TaskHead& task, const WireValue& arguments, std::span<const Part> parts,
                           std::uint64_t tag, ReturnReason& reason);
   // An object of the relay's own; nullptr: no memory.
   worker::RefCell* keep_value(Arrived& value, detail::Failure& failure);
-  // The block of a value that has come, which is the caller's from then on. size 0: it has not, or there was no memory.
-  worker::BlockRef take_value(Peer& peer, std::uint64_t stream);
   void send_done(Peer& peer);
   void answer(Peer& peer, const TakenRow& row, bool is_lost);
   std::uint32_t take_taken(const TakenRow& row);
   void forget_taken(std::uint32_t index);
   void refuse(Peer& peer, TaskNumber number, ReturnReason reason);
+
+  // transfers.cc: room for values that come as streams
+  struct Offer {
+    PeerId peer = 0;
+    OfferHead head{};
+    std::vector<ValueHead> values;
+    std::uint64_t bytes = 0;
+    base::TimeNs since_ns = 0;
+    base::TimeNs wanted_since_ns = base::kNever;  // somebody waits for it
+    std::uint64_t passed_bytes = 0;               // that were let in before it while it found no room
+  };
+  enum class Room : std::uint8_t { kIs, kIsBusy, kNone };  // kIsBusy: there will be, when what comes has come
+  void on_offer(Peer& peer, const OfferHead& offer, std::span<const ValueHead> values);
+  void on_admit(Peer& peer, const AdmitHead& answer);
+  void look_at_offers(base::TimeNs now);
+  bool is_over(const Offer& offer, base::TimeNs now);
+  bool is_wanted(const Offer& offer);
+  bool is_argument(const Offer& offer);
+  bool may_come_unwanted(const Offer& offer, std::uint64_t largest, base::TimeNs now) const;
+  Room make_room(Peer& peer, const Offer& offer);
+  std::list<Offer>::iterator answer_offer(std::list<Offer>::iterator offer, bool has_room);
+  void free_slot(Peer& peer, SentRow& row, base::TimeNs now);
+  // The block of a value that has come, which is the caller's from then on. size 0: it has not, or there was no room.
+  worker::BlockRef take_value(Peer& peer, std::uint64_t stream);
+  void forget_transfers_of(Peer& peer);
 
   void flush(Peer& peer);
   void flush_all_peers();
@@ -347,11 +419,10 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   // What frames say. The first takes the lock itself, the others are called under it.
   void on_task(Peer& peer, const TaskHead& task, const WireValue& arguments, std::span<const Part> parts);
   void on_result(Peer& peer, const ResultHead& result, const WireValue& value);
-  void on_value(Peer& peer, const ValueHead& value);
   void on_lost(Peer& peer, const ResultHead& result, std::span<const std::byte> error);
   void on_returned(Peer& peer, const ReturnHead& task);
   void on_capacity(Peer& peer, const CapacityHead& capacity);
-  void on_fetch(Peer& peer, const KeyHead& object);
+  void on_fetch(Peer& peer, const FetchHead& object);
   void on_fetched(Peer& peer, const FetchedHead& object, const WireValue& value);
   void on_release(Peer& peer, const CountHead& object);
   void on_ask_hold(Peer& peer, const KeyHead& object);
@@ -366,9 +437,13 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void task_is_done(std::uint64_t tag, worker::RefCell* cell, bool is_lost) override;
   void process_has_died(std::uint32_t slot) override;
   void before_turn() override { take_news(); }
-  void after_turn() override { flush_all_peers(); }
+  void after_turn() override {
+    look_at_large_values(clock_.now_ns());
+    flush_all_peers();
+  }
   void proxy_is_wanted(std::uint64_t tag) override;
   void proxy_is_freed(std::uint64_t tag) override;
+  bool takes_block_of_proxy(std::uint64_t tag, const worker::BlockRef& block) override;
   void foreign_is_done(worker::Index borrowed) override { value_is_there(borrowed); }
 
   // What is being sent outlives the relay, and then lets go of nothing. Whoever has sent it may hold the relay's lock.
@@ -406,6 +481,22 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   std::vector<std::uint32_t> free_sent_;
   std::vector<TakenRow> taken_;
   std::vector<std::uint32_t> free_taken_;
+  const std::uint64_t store_bytes_;
+  const std::function<std::uint64_t()> store_use_;
+  const std::chrono::nanoseconds store_timeout_;
+  std::list<Offer> offers_;                   // of all peers, in the order in which they came
+  bool has_offers_to_look_at_ = false;        // a new one, or there is room again
+  base::TimeNs offers_at_ns_ = base::kNever;  // when they are to be looked at again
+  base::TimeNs offers_pause_ns_ = 0;
+  std::deque<ArgumentsOf> wants_;            // tasks whose arguments are not sent for yet
+  bool has_wants_to_look_at_ = false;        // a new one, or one may be sent for
+  base::TimeNs wants_at_ns_ = base::kNever;  // when they are to be looked at again
+  std::uint64_t coming_bytes_ = 0;           // of arguments that were sent for
+  std::map<RemoteKey, Kept> kept_;           // values that nothing uses
+  std::deque<std::pair<base::TimeNs, RemoteKey>> kept_in_order_;
+  std::uint64_t kept_bytes_ = 0;
+  base::TimeNs kept_at_ns_ = base::kNever;
+  std::uint64_t incoming_bytes_ = 0;                                 // of all peers
   std::unordered_map<std::uint64_t, Export> exports_;                // by key
   std::unordered_map<worker::Index, std::uint64_t> exported_index_;  // to the key
   std::unordered_map<std::uint64_t, Proxy> proxies_;                 // by tag

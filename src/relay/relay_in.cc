@@ -11,55 +11,19 @@ namespace rayx::relay {
 
 using worker::RefCell;
 
-// ---- Values that come as streams
-
-void Relay::on_value(Peer& peer, const ValueHead& value) {
-  Peer::Incoming& incoming = peer.incoming[value.stream];
-  if (incoming.bytes != 0) return;  // announced twice: the first one counts
-  incoming.bytes = value.bytes;
-  detail::Failure no_room;
-  shm::Offset offset = shm::kNoOffset;
-  if (allocate(value.bytes, false, nullptr, no_room, offset)) incoming.offset = offset;
-}
-
-std::span<std::byte> Relay::place_for_value(PeerId id, std::uint64_t stream, std::uint64_t offset,
-                                            std::uint64_t bytes) {
-  const Lock lock(mutex_);
-  const auto peer = peers_.find(id);
-  if (peer == peers_.end()) return {};
-  const auto found = peer->second->incoming.find(stream);
-  if (found == peer->second->incoming.end()) return {};
-  const Peer::Incoming& value = found->second;
-  if (value.offset == shm::kNoOffset || offset != value.arrived || bytes > value.bytes - value.arrived) return {};
-  return {arena().writable(value.offset) + offset, bytes};
-}
-
-void Relay::value_arrived(PeerId id, std::uint64_t stream, std::uint64_t bytes) {
-  const Lock lock(mutex_);
-  const auto peer = peers_.find(id);
-  if (peer == peers_.end()) return;
-  const auto found = peer->second->incoming.find(stream);
-  if (found != peer->second->incoming.end()) found->second.arrived += bytes;
-}
-
-worker::BlockRef Relay::take_value(Peer& peer, std::uint64_t stream) {
-  const auto found = peer.incoming.find(stream);
-  if (found == peer.incoming.end()) return {0, 0};
-  const Peer::Incoming value = found->second;
-  peer.incoming.erase(found);
-  if (value.offset == shm::kNoOffset) return {0, 0};
-  if (value.arrived == value.bytes) return {value.offset, value.bytes};
-  free_block({value.offset, value.bytes}, {me_, 0, 0});
-  return {0, 0};
-}
-
 // ---- Tasks
 
 std::vector<detail::Dependency> Relay::take_parts(Peer& peer, std::span<const Part> parts, bool& is_whole,
-                                                  detail::Failure& failure) {
+                                                  detail::Failure& failure, ArgumentsOf& arguments) {
   std::vector<detail::Dependency> dependencies;
   dependencies.reserve(parts.size());
   for (const Part& part : parts) {
+    if (part.is_named) {
+      RefCell* const named = take_named_part(peer, part, arguments);
+      if (named != nullptr) dependencies.push_back({named, part.position});
+      is_whole = is_whole && named != nullptr;
+      continue;
+    }
     Arrived value = take_arrived(&peer, part.value);
     RefCell* const cell = is_whole ? keep_value(value, failure) : nullptr;
     if (cell != nullptr) dependencies.push_back({cell, part.position});
@@ -80,9 +44,12 @@ RefCell* Relay::submit(Peer& peer, const TaskHead& task, const WireValue& argume
   Lock lock(mutex_);
   Arrived arrived = take_arrived(&peer, arguments);
   bool is_whole = use != nullptr && arrived.is_whole;
-  const std::vector<detail::Dependency> dependencies = take_parts(peer, parts, is_whole, failure);
+  ArgumentsOf large;
+  const std::vector<detail::Dependency> dependencies = take_parts(peer, parts, is_whole, failure, large);
   RefCell* cell = nullptr;
-  if (is_whole) {
+  if (large.bytes > store_bytes_) {
+    reason = ReturnReason::kTooLarge;
+  } else if (is_whole) {
     worker::NumberedCall call;
     call.function = task.function;
     call.tag = tag;
@@ -91,6 +58,7 @@ RefCell* Relay::submit(Peer& peer, const TaskHead& task, const WireValue& argume
     call.refs = arrived.refs;
     call.dependencies = dependencies;
     cell = submit_numbered(*use, call, failure);
+    if (cell != nullptr && !large.tags.empty()) want_arguments(static_cast<std::uint32_t>(tag), std::move(large));
   }
   forget(arrived);
   for (const detail::Dependency& dependency : dependencies) drop_locked(dependency.ref);
@@ -153,6 +121,7 @@ void Relay::send_done(Peer& peer) {
 
 void Relay::answer(Peer& peer, const TakenRow& row, bool is_lost) {
   const detail::ValueView value = view_of_cell(row.cell);
+  if (row.returned && value.is_error) return refuse(peer, row.number, *row.returned);  // it has not begun
   if (is_lost) {
     const std::size_t bytes = std::min<std::size_t>(value.size, kStreamBytesMin);  // an error may be cut anywhere
     peer.lost.add(FrameKind::kLost, ResultHead{row.number, 1, 0, bytes});
@@ -173,6 +142,8 @@ void Relay::answer(Peer& peer, const TakenRow& row, bool is_lost) {
     piece.keep = keep_while_sent({row.cell});
   }
   Cargo cargo;
+  cargo.what = OfferedFor::kResult;
+  cargo.subject = row.number;
   FrameWriter own;
   FrameWriter& writer = piece.is_stream() ? own : peer.results;
   head.bytes = piece.length();

@@ -107,7 +107,7 @@ bool Relay::sleep_until_work(shm::ProcessSlot& slot) {
     }
     for (const auto& [id, peer] : peers_)
       if (peer->closed_until_ns > now) sleep_ns = std::min(sleep_ns, peer->closed_until_ns - now);
-    const base::TimeNs again_ns = std::min({fetch_again_ns_, watch_again_ns_, overflow_at_ns_});
+    const base::TimeNs again_ns = std::min({fetch_again_ns_, watch_again_ns_, overflow_at_ns_, large_values_at_ns()});
     if (again_ns != base::kNever) sleep_ns = std::min(sleep_ns, std::max<base::TimeNs>(again_ns - now, 0));
   }
   stays_awake = stays_awake || has_sent_.load(std::memory_order_seq_cst) || has_news_.load(std::memory_order_seq_cst) ||
@@ -165,6 +165,7 @@ bool Relay::take_turn() {
   any = pull_calls() || any;
   any = answer_questions() || any;
   const base::TimeNs now = clock_.now_ns();
+  if (look_at_large_values(now)) flush_all_peers();
   look_for_overflow(now);
   any = fail_hopeless() || any;
   for (const LaneServed& lane : lanes_served_) {
@@ -207,18 +208,21 @@ bool Relay::write_task(const shm::LanePuller::Task& task, const TaskHead& plain,
   std::vector<std::pair<std::uint32_t, Piece>> parts;
   Piece arguments;
   if (!read_task(task, parts, arguments, problem)) return false;
-  const bool has_streams = arguments.is_stream() || std::any_of(parts.begin(), parts.end(), [](const auto& part) {
-                             return part.second.is_stream();
-                           });
+  const bool has_streams = arguments.is_stream();
   TaskHead head = plain;
   head.parts = static_cast<std::uint32_t>(parts.size());
   head.arguments_bytes = arguments.length();
   Cargo cargo;
+  cargo.subject = head.number;
   FrameWriter own;
   FrameWriter& writer = has_streams ? own : peer.tasks;
   writer.add(FrameKind::kTasks, head);
   put_value(writer, peer, arguments, cargo);
   for (auto& [position, piece] : parts) {
+    if (piece.is_stream()) {
+      put_by_name(writer, peer, position, piece, cargo);
+      continue;
+    }
     writer.put(PartHead{position, 0, piece.length()});
     put_value(writer, peer, piece, cargo);
   }
@@ -314,6 +318,18 @@ void Relay::complete_without_memory(const SentRow& row, const std::string& why) 
   complete_with_error(row, {bytes, size});
 }
 
+// It was offered, and has waited in vain.
+void Relay::complete_without_room(const SentRow& row, std::uint64_t bytes) {
+  detail::RemoteFailure error;
+  error.code = ErrorCode::kStoreFull;
+  error.message = "rayx: a result of " + std::to_string(bytes) +
+                  " bytes that another node has made found no room in the store of this node, of whose " +
+                  std::to_string(store_bytes_) + " bytes " + std::to_string(store_use_()) +
+                  " are in use, within Config::store_timeout. Drop references to earlier results, get() fewer at a "
+                  "time, or raise Config::store_bytes (RAYX_STORE_BYTES)";
+  complete_with_error(row, bytes_of(error));
+}
+
 // The owner hears of it, and queues the task again or lets it fail.
 void Relay::give_back(const SentRow& row, std::uint32_t flags) {
   const shm::Records records = control().records_of(row.owner);
@@ -328,15 +344,11 @@ void Relay::on_result(Peer& peer, const ResultHead& result, const WireValue& val
   SentRow* const row = find_sent(result.number, peer.id);
   Arrived arrived = take_arrived(&peer, value);
   if (row == nullptr) return forget(arrived);  // given up meanwhile
-  if (!row->actor) {
-    const base::TimeNs now = clock_.now_ns();
-    peer.windows[row->lane].finished(now);
-    look_whether_worthwhile(peer, row->lane, now);
-  }
+  free_slot(peer, *row, clock_.now_ns());
   if (arrived.is_whole) {
     complete(*row, arrived, result.is_error != 0);
   } else {
-    complete_without_memory(*row, "no room for a result");
+    complete_without_room(*row, value.bytes);
   }
   forget(arrived);
   forget_sent(*row);
@@ -345,7 +357,7 @@ void Relay::on_result(Peer& peer, const ResultHead& result, const WireValue& val
 void Relay::on_lost(Peer& peer, const ResultHead& result, std::span<const std::byte> error) {
   SentRow* const row = find_sent(result.number, peer.id);
   if (row == nullptr) return;
-  if (!row->actor) peer.windows[row->lane].forgotten();
+  if (!row->actor && row->has_slot) peer.windows[row->lane].forgotten();
   if (const auto actor = remote_actors_.find(row->actor); actor != remote_actors_.end())
     actor->second.over = std::max(actor->second.over, row->incarnation);
   lose(*row, error);
@@ -367,6 +379,15 @@ void Relay::on_returned(Peer& peer, const ReturnHead& task) {
   SentRow* const row = find_sent(task.number, peer.id);
   if (row == nullptr) return;
   if (!row->actor) peer.windows[row->lane].forgotten();
+  if (task.reason == ReturnReason::kTooLarge) {
+    detail::RemoteFailure error;
+    error.code = ErrorCode::kStoreFull;
+    error.message = "rayx: the arguments of a task have no room in the store of " + peer.name +
+                    ", also if nothing else lies there. Pass less to one task, or start the node with a larger store "
+                    "(RAYX_STORE_BYTES)";
+    complete_with_error(*row, bytes_of(error));
+    return forget_sent(*row);
+  }
   if (task.reason == ReturnReason::kStoreFull) peer.closed_until_ns = clock_.now_ns() + kStoreFullPause_ns;
   give_back(*row, detail::kRecordReturned);
   forget_sent(*row);
@@ -376,7 +397,7 @@ void Relay::process_has_died(std::uint32_t slot) {
   for (SentRow& row : sent_) {
     if (!row.is_used || row.owner != slot) continue;
     if (const auto peer = peers_.find(row.peer); peer != peers_.end()) {
-      if (!row.actor) peer->second->windows[row.lane].forgotten();
+      if (!row.actor && row.has_slot) peer->second->windows[row.lane].forgotten();
       peer->second->given_up.add(FrameKind::kGiveUp, ReturnHead{number_of(row), ReturnReason::kRefused, 0});
     }
     forget_sent(row);

@@ -70,7 +70,17 @@ void Relay::send_cargo(Peer& peer, FrameWriter& own, Cargo& cargo) {
       value.keep =
           std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(std::move(value.keep), names);
   }
-  peer.link->send_after(std::move(cargo.streams), own.finish());
+  if (peer.offering.bytes() >= kFrameBytes) flush(peer);
+  const OfferHead head{peer.next_offer++, cargo.subject, cargo.what, static_cast<std::uint32_t>(cargo.streams.size())};
+  peer.offering.add(FrameKind::kOffer, head);
+  Peer::Offered& offered = peer.offered[head.number];
+  for (const OutgoingValue& value : cargo.streams) {
+    peer.offering.put(ValueHead{value.stream, value.bytes.size()});
+    if (cargo.what == OfferedFor::kTask) offered.task_bytes += value.bytes.size();
+  }
+  peer.offered_task_bytes += offered.task_bytes;
+  offered.values = std::move(cargo.streams);
+  offered.frame = own.finish();
 }
 
 // One count of each cell until the last byte is sent.
@@ -154,6 +164,7 @@ bool Relay::read_task(const shm::LanePuller::Task& task, std::vector<std::pair<s
       // Inline bytes lie in the record, which stays as long as the task is not done; so does a block.
       if (is_read && piece.is_stream()) {
         piece.keep = keep_while_sent({cell});
+        piece.cell = cell;
       } else {
         drop_locked(cell);
       }

@@ -264,6 +264,12 @@ class Client : public detail::Backend {
   void look_at_proxy(Entry& e, std::uint32_t word);
   virtual void proxy_is_wanted(std::uint64_t tag) { static_cast<void>(tag); }  // also when it was wanted before
   virtual void proxy_is_freed(std::uint64_t tag) { static_cast<void>(tag); }
+  // Before that, if its value is no error, has no references inside and lies in a block. True: the block is the callee's from then on.
+  virtual bool takes_block_of_proxy(std::uint64_t tag, const BlockRef& block) {
+    static_cast<void>(tag), static_cast<void>(block);
+    return false;
+  }
+  bool is_block_taken(const Entry& e, std::uint32_t state, const BlockRef& block);
   virtual void foreign_is_done(Index borrowed) { static_cast<void>(borrowed); }
 
   // client_submit.cc

@@ -88,6 +88,14 @@ bool Client::is_done_or_listen(Index index) {
   return false;
 }
 
+// Of a proxy that is freed, and whose value lies in it.
+bool Client::is_block_taken(const Entry& e, std::uint32_t state, const BlockRef& block) {
+  if ((state & (detail::kRecordIsError | detail::kRecordHasRefs)) != 0 || is_over()) return false;
+  if (!takes_block_of_proxy(e.cell.backend_word[0], block)) return false;
+  rename_block(block, {me_, 0, 0});
+  return true;
+}
+
 // Somebody let go of the proxy, or waits for it.
 void Client::look_at_proxy(Entry& e, std::uint32_t word) {
   const std::uint64_t tag = e.cell.backend_word[0];

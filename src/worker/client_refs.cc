@@ -269,7 +269,8 @@ void Client::free(Index object) {
     BlockRef block;
     std::memcpy(&block, record.payload, sizeof(block));
     // Before the record stops naming it: see SlabAllocator::free_block.
-    free_block(block, {me_, e.index, record.generation});
+    if (e.kind != EntryKind::kProxy || !is_block_taken(e, state, block))
+      free_block(block, {me_, e.index, record.generation});
   }
   std::vector<RefCell*> contained;
   if (e.extra != nullptr) [[unlikely]] {

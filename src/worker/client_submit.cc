@@ -410,9 +410,10 @@ void Client::listen_to(std::span<const Index> needs) {
     if (detail::is_done(word)) {
       on_completed(need);
       if (is_foreign) ledger_.done(need, (word & detail::kRecordIsError) != 0);
-    } else if (is_foreign) {
-      foreign_watch_.push_back(need);
-      want(other);
+    } else {
+      if (is_foreign) foreign_watch_.push_back(need);
+      if (is_in_cluster_ && other.kind != EntryKind::kProxy) [[unlikely]]  // its relay knows by itself
+        want(other);
     }
   }
 }

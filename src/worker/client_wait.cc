@@ -51,16 +51,15 @@ class Client::Attending {
   bool is_on_ = false;
 };
 
-// Tells the owner of another process's object that somebody waits for it, if its value is still to be fetched from another node. If
-// this process dies in between, the node tells the owner of everything that it held.
+// Says in the record that somebody waits for it: a relay that has a value for it from another node lets that in sooner. The owner of a
+// proxy is told, for its value is still to be fetched. If this process dies in between, the node tells the owner of everything that it held.
 void Client::want(const Entry& e) const {
-  if (e.kind != EntryKind::kBorrowed) return;
-  const shm::ObjectKey key = e.key();
   Record& record = *e.cell.record.load(std::memory_order_acquire);
   const std::uint32_t word = record.state.load(std::memory_order_acquire);
-  constexpr std::uint32_t kBoth = detail::kRecordIsProxy | detail::kRecordWanted;
-  if (detail::is_done(word) || (word & kBoth) != detail::kRecordIsProxy) return;
+  if (detail::is_done(word) || (word & detail::kRecordWanted) != 0) return;
   if ((record.state.fetch_or(detail::kRecordWanted, std::memory_order_acq_rel) & detail::kRecordWanted) != 0) return;
+  if (e.kind != EntryKind::kBorrowed || (word & detail::kRecordIsProxy) == 0) return;
+  const shm::ObjectKey key = e.key();
   const shm::Records records = control_.records_of(key.owner());
   records.mark_completed(key.record());
   records.call_owner();

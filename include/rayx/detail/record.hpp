@@ -29,9 +29,10 @@ enum RecordState : std::uint32_t {
   // With kRecordReturned: it was at another node, may have had effects there, and its worker or the node died. The payload is a
   // BlockRef of the encoded error, of size 0 if there was no memory for it.
   kRecordLost = 0x2000,
-  // Flags of a pending record that a relay owns: the value is on another node. Who waits for it sets the second one and tells the
-  // owner, which sends for the value.
+  // Flag of a pending record that a relay owns: the value is on another node, and is sent for when somebody waits for it, who tells the
+  // owner.
   kRecordIsProxy = 0x4000,
+  // Flag of a pending record: somebody waits for it, or did. Set only where there are other nodes.
   kRecordWanted = 0x8000,
   // Flags that go with a done state.
   kRecordIsError = 0x100,  // the payload is an encoded error, not a value

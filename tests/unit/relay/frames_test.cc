@@ -29,7 +29,15 @@ struct Seen final : FrameHandler {
   void on_result(const ResultHead& result, const WireValue& value) override {
     lines.push_back("result " + std::to_string(result.number) + ' ' + text(value));
   }
-  void on_value(const ValueHead& value) override { lines.push_back("value " + std::to_string(value.stream)); }
+  void on_offer(const OfferHead& offer, std::span<const ValueHead> values) override {
+    std::string line = "offer " + std::to_string(offer.number);
+    for (const ValueHead& value : values)
+      line += " stream " + std::to_string(value.stream) + " of " + std::to_string(value.bytes);
+    lines.push_back(line);
+  }
+  void on_admit(const AdmitHead& answer) override {
+    lines.push_back("admit " + std::to_string(answer.number) + (answer.has_room != 0 ? " yes" : " no"));
+  }
   void on_lost(const ResultHead& result, std::span<const std::byte> error) override {
     lines.push_back("lost " + std::to_string(result.number) + ' ' + text(error));
   }
@@ -39,11 +47,16 @@ struct Seen final : FrameHandler {
     lines.push_back("capacity " + std::to_string(capacity.cpu_units) + " idle " + std::to_string(capacity.idle_units));
   }
   void on_ask_capacity(const AskHead&) override { lines.push_back("ask capacity"); }
-  void on_fetch(const KeyHead& object) override { lines.push_back("fetch " + std::to_string(object.key)); }
+  void on_fetch(const FetchHead& object) override { lines.push_back("fetch " + std::to_string(object.key)); }
   void on_fetched(const FetchedHead& object, const WireValue& value) override {
     lines.push_back("fetched " + std::to_string(object.key) + ' ' + text(value) + names(value));
   }
   void on_release(const CountHead& object) override { lines.push_back("release " + std::to_string(object.key)); }
+  void on_fetch_from(const LentHead& where) override { lines.push_back("fetch from " + std::to_string(where.key)); }
+  void on_fetch_copy(const LentHead& object) override { lines.push_back("fetch copy " + std::to_string(object.key)); }
+  void on_copied(const CopiedHead& object, const WireValue& value) override {
+    lines.push_back("copied " + std::to_string(object.key) + ' ' + text(value));
+  }
   void on_ask_hold(const KeyHead& object) override { lines.push_back("ask " + std::to_string(object.key)); }
   void on_hold_answer(const CountHead& object) override { lines.push_back("answer " + std::to_string(object.key)); }
   void on_lent_back(const LentHead& object) override { lines.push_back("lent back " + std::to_string(object.key)); }
@@ -68,9 +81,10 @@ std::string put_name(FrameWriter& writer, std::uint64_t key, std::size_t positio
 std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::string>& expected) {
   FrameWriter writer;
   constexpr FrameKind kKinds[] = {
-      FrameKind::kTasks,    FrameKind::kResults,    FrameKind::kReturned, FrameKind::kLost,       FrameKind::kGiveUp,
-      FrameKind::kCapacity, FrameKind::kValue,      FrameKind::kFetch,    FrameKind::kFetched,    FrameKind::kRelease,
-      FrameKind::kAskHold,  FrameKind::kHoldAnswer, FrameKind::kLentBack, FrameKind::kAskCapacity};
+      FrameKind::kTasks,     FrameKind::kResults,    FrameKind::kReturned, FrameKind::kLost,        FrameKind::kGiveUp,
+      FrameKind::kCapacity,  FrameKind::kOffer,      FrameKind::kFetch,    FrameKind::kFetched,     FrameKind::kRelease,
+      FrameKind::kAskHold,   FrameKind::kHoldAnswer, FrameKind::kLentBack, FrameKind::kAskCapacity, FrameKind::kAdmit,
+      FrameKind::kFetchFrom, FrameKind::kFetchCopy,  FrameKind::kCopied};
   const FrameKind kind = kKinds[random() % std::size(kKinds)];
   const std::uint64_t count = kind == FrameKind::kCapacity ? 1 : 1 + random() % 5;
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -117,9 +131,20 @@ std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::st
         writer.add(kind, AskHead{});
         expected.push_back("ask capacity");
         break;
-      case FrameKind::kValue:
-        writer.add(kind, ValueHead{number + 1, kStreamBytesMin});
-        expected.push_back("value " + std::to_string(number + 1));
+      case FrameKind::kOffer: {
+        const auto values = static_cast<std::uint32_t>(1 + random() % 3);
+        writer.add(kind, OfferHead{number + 1, 7, OfferedFor::kResult, values});
+        std::string line = "offer " + std::to_string(number + 1);
+        for (std::uint32_t v = 1; v <= values; ++v) {
+          writer.put(ValueHead{v, kStreamBytesMin + v});
+          line += " stream " + std::to_string(v) + " of " + std::to_string(kStreamBytesMin + v);
+        }
+        expected.push_back(line);
+        break;
+      }
+      case FrameKind::kAdmit:
+        writer.add(kind, AdmitHead{number, number % 2});
+        expected.push_back("admit " + std::to_string(number) + (number % 2 != 0 ? " yes" : " no"));
         break;
       case FrameKind::kFetched: {
         const std::string value = text + std::string(kNameBytes, 'n');
@@ -129,9 +154,22 @@ std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::st
         break;
       }
       case FrameKind::kFetch:
+        writer.add(kind, FetchHead{number, 0});
+        expected.push_back("fetch " + std::to_string(number));
+        break;
+      case FrameKind::kFetchFrom:
+      case FrameKind::kFetchCopy:
+        writer.add(kind, LentHead{6, number});
+        expected.push_back((kind == FrameKind::kFetchFrom ? "fetch from " : "fetch copy ") + std::to_string(number));
+        break;
+      case FrameKind::kCopied:
+        writer.add(kind, CopiedHead{6, number, 1, (std::uint64_t{1} << 20) | kByStream});
+        writer.put_stream(number + 7);
+        expected.push_back("copied " + std::to_string(number) + " stream " + std::to_string(number + 7));
+        break;
       case FrameKind::kAskHold:
         writer.add(kind, KeyHead{number});
-        expected.push_back((kind == FrameKind::kFetch ? "fetch " : "ask ") + std::to_string(number));
+        expected.push_back("ask " + std::to_string(number));
         break;
       case FrameKind::kRelease:
       case FrameKind::kHoldAnswer:

@@ -1,6 +1,7 @@
 #include "sites.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -54,7 +55,10 @@ class Pipe final : public PeerLink {
           item = std::move(from_queue.front());
           from_queue.pop_front();
         }
-        for (const OutgoingValue& value : item.values) deliver(relay, from, value);
+        for (const OutgoingValue& value : item.values) {
+          deliver(relay, from, value);
+          sent_bytes_.fetch_add(value.bytes.size(), std::memory_order_relaxed);
+        }
         const Result<void> done = relay.receive(from, item.frame);
         if (!done) throw std::runtime_error(done.error().message);
       }
@@ -71,6 +75,7 @@ class Pipe final : public PeerLink {
     frames_.clear();
     late_.clear();
   }
+  std::uint64_t sent_bytes() const { return sent_bytes_.load(std::memory_order_relaxed); }
 
  private:
   struct Item {
@@ -79,9 +84,6 @@ class Pipe final : public PeerLink {
     std::uint64_t number = 0;
   };
   static void deliver(Relay& relay, PeerId from, const OutgoingValue& value) {
-    FrameWriter announced;
-    announced.add(FrameKind::kValue, ValueHead{value.stream, value.bytes.size()});
-    (void)relay.receive(from, announced.finish());
     constexpr std::size_t kChunk = 100'000;
     for (std::size_t at = 0; at < value.bytes.size(); at += kChunk) {
       const auto chunk = value.bytes.subspan(at, std::min(kChunk, value.bytes.size() - at));
@@ -100,6 +102,7 @@ class Pipe final : public PeerLink {
   std::deque<Item> late_;
   std::uint64_t last_ = 0;
   bool is_cut_ = false;
+  std::atomic<std::uint64_t> sent_bytes_{0};
   std::thread thread_;
 };
 
@@ -131,7 +134,9 @@ struct Sites::Parts {
   void start_site(int cpus) {
     SiteConfig config;
     config.node.cpus = cpus;
-    config.node.store_bytes = options.store_bytes;
+    config.node.store_bytes =
+        sites.empty() && options.driver_store_bytes != 0 ? options.driver_store_bytes : options.store_bytes;
+    config.node.store_timeout = options.store_timeout;
     config.node.max_workers = 63;
     config.node.modules = numbers.encode();
     if (options.patience_ns) config.patience_ns = *options.patience_ns;
@@ -232,6 +237,15 @@ void Sites::cut(std::size_t site) {
 std::size_t Sites::exports(std::size_t site) { return parts_->sites[site]->relay().references().exports; }
 std::size_t Sites::proxies(std::size_t site) { return parts_->sites[site]->relay().references().proxies; }
 std::size_t Sites::actors(std::size_t site) { return parts_->sites[site]->relay().references().actors; }
+std::uint64_t Sites::sent_bytes(std::size_t site) {
+  const std::lock_guard lock(parts_->mutex);
+  std::uint64_t bytes = 0;
+  for (const Parts::Link& link : parts_->links) {
+    if (link.from == site) bytes += link.there->sent_bytes();
+    if (link.to == site) bytes += link.back->sent_bytes();
+  }
+  return bytes;
+}
 std::size_t Sites::size() const { return parts_->sites.size(); }
 std::uint64_t Sites::used_bytes(std::size_t site) { return parts_->sites[site]->node().desk().leased_bytes(); }
 

@@ -2,6 +2,7 @@
 // the network does, and that can be cut.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -22,6 +23,8 @@ class Sites {
     bool is_mesh = false;
     std::vector<base::Labels> labels = {};  // of the others, the first one's first
     std::uint64_t store_bytes = 256u << 20;
+    std::uint64_t driver_store_bytes = 0;  // 0: as the others
+    std::chrono::milliseconds store_timeout{10'000};
     // Not 0: frames take their time, and those that wait for a stream are overtaken, all by this seed.
     std::uint64_t delay_seed = 0;
     std::optional<base::TimeNs> patience_ns = {};  // see relay/choice.cc
@@ -45,6 +48,8 @@ class Sites {
   void wait_until_nothing_is_shared();
   // Bytes of the site's store that are in use.
   std::uint64_t used_bytes(std::size_t site);
+  // Bytes of large values that it has sent.
+  std::uint64_t sent_bytes(std::size_t site);
 
  private:
   struct Parts;

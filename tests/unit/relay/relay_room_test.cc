@@ -1,0 +1,130 @@
+// Large values and stores that have no room for all of them at once.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <rayx/rayx.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "sites.hpp"
+
+namespace {
+
+using rayx::ObjectRef;
+using rayx::relay::test::Sites;
+using testing::HasSubstr;
+
+constexpr std::size_t kMiB = 1u << 20;
+
+std::string make(std::size_t bytes, char letter) { return std::string(bytes, letter); }
+std::size_t size_of_both(const std::string& a, const std::string& b) { return a.size() + b.size(); }
+std::size_t size_of(const std::string& text) { return text.size(); }
+int square(int x) { return x * x; }
+
+char letter_of(std::size_t i) { return static_cast<char>('a' + i % 26); }
+
+std::vector<ObjectRef<std::string>> make_many(std::size_t count, std::size_t bytes) {
+  std::vector<ObjectRef<std::string>> refs;
+  for (std::size_t i = 0; i < count; ++i) refs.push_back(rayx::remote<make>(bytes, letter_of(i)));
+  return refs;
+}
+
+// Each of them, and lets go of it.
+void read_all(std::vector<ObjectRef<std::string>>& refs, std::size_t bytes, bool is_backwards) {
+  for (std::size_t i = 0; i < refs.size(); ++i) {
+    const std::size_t at = is_backwards ? refs.size() - 1 - i : i;
+    {
+      const std::string value = rayx::get(refs[at]);
+      ASSERT_EQ(value.size(), bytes) << at;
+      ASSERT_EQ(value.front(), letter_of(at));
+      ASSERT_EQ(value.back(), letter_of(at));
+    }
+    refs[at] = {};
+  }
+}
+
+// Failed when a result that found no room became an error: the store has room for eight of a hundred.
+TEST(RelayRoom, ResultsWaitUntilThoseBeforeThemAreRead) {
+  Sites sites({.others = 2, .store_bytes = 512 * kMiB, .driver_store_bytes = 32 * kMiB});
+  std::vector<ObjectRef<std::string>> refs = make_many(100, 4 * kMiB);
+  read_all(refs, 4 * kMiB, false);
+  sites.wait_until_nothing_is_shared();
+}
+
+TEST(RelayRoom, TheOneThatSomebodyWaitsForPassesTheOthers) {
+  Sites sites({.others = 2, .store_bytes = 512 * kMiB, .driver_store_bytes = 32 * kMiB});
+  for (const std::size_t mib : {4u, 13u}) {
+    std::vector<ObjectRef<std::string>> refs = make_many(40, mib * kMiB);
+    read_all(refs, mib * kMiB, true);
+  }
+}
+
+TEST(RelayRoom, AResultThatFitsInNoStoreSaysSoAndTheOthersGoOn) {
+  Sites sites({.store_bytes = 256 * kMiB, .driver_store_bytes = 16 * kMiB});
+  const auto too_large = rayx::remote<make>(20 * kMiB, 'x');
+  const auto small = rayx::remote<square>(7);
+  try {
+    rayx::get(too_large);
+    FAIL();
+  } catch (const rayx::OutOfMemory& error) {
+    EXPECT_THAT(error.what(), HasSubstr("found no room"));
+    EXPECT_THAT(error.what(), HasSubstr("RAYX_STORE_BYTES"));
+  }
+  EXPECT_EQ(rayx::get(small), 49);
+}
+
+TEST(RelayRoom, AFullStoreIsSaidAfterTheTimeoutAndRoomHelps) {
+  Sites sites({.driver_store_bytes = 32 * kMiB, .store_timeout = std::chrono::milliseconds(300)});
+  std::vector<ObjectRef<std::string>> kept;
+  for (int i = 0; i < 2; ++i) kept.push_back(rayx::put(std::string(13 * kMiB, 'k')));
+  const auto wanted = rayx::remote<make>(8 * kMiB, 'w');
+  try {
+    rayx::get(wanted);
+    FAIL();
+  } catch (const rayx::OutOfMemory& error) {
+    EXPECT_THAT(error.what(), HasSubstr("Config::store_timeout"));
+  }
+  // A result that nobody waits for loses nothing by it, and comes when there is room.
+  const auto later = rayx::remote<make>(8 * kMiB, 'l');
+  EXPECT_EQ(rayx::get(rayx::remote<square>(3)), 9);
+  kept.clear();
+  EXPECT_EQ(rayx::get(later).size(), 8 * kMiB);
+}
+
+TEST(RelayRoom, ASmallOnePassesALargeOneThatFindsNoRoom) {
+  Sites sites({.driver_store_bytes = 32 * kMiB});
+  ObjectRef<std::string> kept = rayx::put(std::string(20 * kMiB, 'k'));
+  const auto large = rayx::remote<make>(20 * kMiB, 'l');
+  std::thread waits([&] { EXPECT_EQ(rayx::get(large).size(), 20 * kMiB); });
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(rayx::get(rayx::remote<make>(kMiB / 2, 's')).size(), kMiB / 2);
+  kept = {};
+  waits.join();
+}
+
+// The node has room for a few of the pairs. If one of a pair took room while the other waits for it, nothing would go on.
+TEST(RelayRoom, ArgumentsThatComeInPairsDoNotKeepEachOtherOut) {
+  Sites sites({.cpus = 4, .store_bytes = 32 * kMiB, .driver_store_bytes = 512 * kMiB});
+  std::vector<ObjectRef<std::string>> values;
+  for (int i = 0; i < 30; ++i) values.push_back(rayx::put(std::string(6 * kMiB, 'v')));
+  std::vector<ObjectRef<std::size_t>> sizes;
+  for (std::size_t i = 0; i < 60; ++i)
+    sizes.push_back(rayx::remote<size_of_both>(values[i % 30], values[(i * 7 + 3) % 30]));
+  for (const auto& size : sizes) EXPECT_EQ(rayx::get(size), 12 * kMiB);
+}
+
+// More than all stores together hold passes through them, from task to task.
+TEST(RelayRoom, WhatGoesFromTaskToTaskFindsItsWay) {
+  Sites sites({.others = 2, .store_bytes = 64 * kMiB, .driver_store_bytes = 32 * kMiB});
+  std::vector<ObjectRef<std::size_t>> sizes;
+  for (std::size_t i = 0; i < 100; ++i) {
+    sizes.push_back(rayx::remote<size_of>(rayx::remote<make>(2 * kMiB, letter_of(i))));
+    if (i >= 4) {
+      EXPECT_EQ(rayx::get(sizes[i - 4]), 2 * kMiB);
+    }
+  }
+  for (const auto& size : sizes) EXPECT_EQ(rayx::get(size), 2 * kMiB);
+}
+
+}  // namespace
