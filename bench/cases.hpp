@@ -19,12 +19,13 @@ struct Case {
   std::string_view name;
   void (*run)();
 };
-std::span<const Case> call_cases();     // cases_calls.cc
-std::span<const Case> object_cases();   // cases_objects.cc
-std::span<const Case> cluster_cases();  // cases_cluster.cc
-std::span<const Case> node_cases();     // cases_nodes.cc
-std::span<const Case> fault_cases();    // cases_faults.cc
-std::span<const Case> head_cases();     // cases_head.cc
+std::span<const Case> call_cases();      // cases_calls.cc
+std::span<const Case> object_cases();    // cases_objects.cc
+std::span<const Case> cluster_cases();   // cases_cluster.cc
+std::span<const Case> node_cases();      // cases_nodes.cc
+std::span<const Case> fault_cases();     // cases_faults.cc
+std::span<const Case> head_cases();      // cases_head.cc
+std::span<const Case> transfer_cases();  // cases_transfers.cc
 
 inline constexpr int kBatch = 1000;
 

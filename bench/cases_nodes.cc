@@ -49,33 +49,6 @@ void remote_async() {
   report("remote_async", "1/s", median_of(5, run_all));
 }
 
-// What is there of it: its size, and that its ends are right. Reading every byte is another case.
-std::uint64_t look_at(std::span<const double> values) {
-  check(values.front() == 1.0 && values.back() == 2.0, "the object is damaged");
-  return stamp(values.size());
-}
-
-// One object of a GiB to the other node, where a task finds it in its store; the first time into memory that was never touched.
-void transfer() {
-  const OtherNode node;
-  const rayx::Runtime runtime = rayx::init();
-  constexpr std::size_t kCount = (std::size_t{1} << 30) / sizeof(double);
-  rayx::ArrayBuilder<double> builder(kCount);
-  std::fill(builder.begin(), builder.end(), 0.5);
-  builder[0] = 1.0;
-  builder[kCount - 1] = 2.0;
-  const auto object = rayx::put(std::move(builder));
-  value_of(rayx::get(rayx::remote<next_number>(std::uint64_t{0})));
-  const auto send = [&] {
-    std::uint64_t size = 0;
-    const double seconds = seconds_of([&] { size = value_of(rayx::get(rayx::remote<look_at>(object))); });
-    check(size == kCount, "wrong size");
-    return 1 / seconds;
-  };
-  report("transfer_1GiB_cold", "GiB/s", send());
-  report("transfer_1GiB", "GiB/s", median_of(3, send));
-}
-
 // It holds its CPU and uses none of the machine's, so that four nodes of one CPU each are four.
 std::uint64_t next_number_later(std::uint64_t x, int milliseconds) {
   ::poll(nullptr, 0, milliseconds);
@@ -117,7 +90,6 @@ void overflow() {
 constexpr Case kCases[] = {
     {"remote_call", remote_call},
     {"remote_async", remote_async},
-    {"transfer_1GiB", transfer},
     {"overflow_4_nodes", overflow},
 };
 

@@ -67,6 +67,7 @@ TARGETS = [
     Target("overflow_4_nodes", "%", "more", fixed_limit=100.0),
     Target("transfer_1GiB", "GiB/s", "more", multiple=0.75, limit="limit_tcp_bulk"),
     Target("transfer_1GiB_cold", "GiB/s", "more", part_of="transfer_1GiB"),
+    Target("broadcast_1GiB_4", "GiB/s", "more", multiple=0.6, own_limit=True),
     Target("node_death_detected", "ms", "less", 200),
     Target("node_death_detected_cut", "ms", "less", 3000, part_of="node_death_detected"),
     Target("handshake_flood", "us", "less", multiple=5, own_limit=True),
