@@ -1,7 +1,12 @@
 // Large arguments: once to each node, and from node to node if many want them.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <rayx/rayx.hpp>
 #include <string>
 #include <thread>
@@ -20,6 +25,17 @@ std::size_t size_of(const std::string& text) { return text.size(); }
 std::size_t size_of_both(const std::string& a, const std::string& b) { return a.size() + b.size(); }
 std::string grown(const std::string& text) { return text + "+"; }
 char last_of(const std::string& text) { return text.back(); }
+
+// Ends when as many of them have begun.
+std::size_t size_beside_others(const std::string& text, const std::string& folder, std::size_t others) {
+  std::ofstream(folder + "/" + std::to_string(::getpid())).put('x');
+  const auto begun = [&] {
+    return static_cast<std::size_t>(
+        std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()));
+  };
+  while (begun() < others) std::this_thread::yield();
+  return text.size();
+}
 
 rayx::TaskOptions on(std::size_t site) {
   rayx::TaskOptions options;
@@ -79,9 +95,13 @@ TEST(RelaySpread, OneForManyNodesSpreadsFromNodeToNode) {
   constexpr std::size_t kSites = 6;
   Sites sites(mesh_of(kSites));
   const auto object = rayx::put(std::string(8 * kMiB, 'x'));
+  std::string folder = (std::filesystem::temp_directory_path() / "relay_spread_XXXXXX").string();
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
   std::vector<ObjectRef<std::size_t>> sizes;
-  for (std::size_t site = 1; site <= kSites; ++site) sizes.push_back(rayx::remote<size_of>(on(site), object));
+  for (std::size_t site = 1; site <= kSites; ++site)
+    sizes.push_back(rayx::remote<size_beside_others>(on(site), object, folder, kSites));
   for (const auto& size : sizes) EXPECT_EQ(rayx::get(size), 8 * kMiB);
+  std::filesystem::remove_all(folder);
   EXPECT_LE(sites.sent_bytes(0), 16 * kMiB + kMiB);
   std::uint64_t all = 0;
   for (std::size_t site = 0; site <= kSites; ++site) all += sites.sent_bytes(site);
