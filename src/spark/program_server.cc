@@ -319,10 +319,8 @@ SubmissionRequest make_submission(const NodeLaunch& launch, const LaunchTicket& 
       {"spark.driver.cores", std::to_string(launch.cores)},
       {"spark.driver.memory", std::to_string(launch.memory_mib) + 'm'},
       {"spark.driver.supervise", "false"},
-      // The memory is the node's. (Spark refuses -Xmx here; the heap grows to what is used, which is little.)
-      {"spark.driver.extraJavaOptions",
-       "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms8m -Xss256k -XX:ReservedCodeCacheSize=16m "
-       "-XX:MaxHeapFreeRatio=20"},
+      // The memory is the node's, and its -Xmx comes before these options: of two the last counts.
+      {"spark.driver.extraJavaOptions", "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xmx32m -Xss256k"},
   };
   if (launch.gpus > 0) request.spark_properties["spark.driver.resource.gpu.amount"] = std::to_string(launch.gpus);
   return request;
