@@ -1,18 +1,13 @@
-// A small HTTP/1.1 server: one request for each connection, one thread for each of a bounded number of connections, and a limit for
-// everything that a stranger sends.
+// A small HTTP/1.1 server: one request and one answer for each connection, all of them on one thread that never waits for a client, and
+// a limit for everything that a stranger sends.
 #pragma once
 
-#include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <list>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 
 #include <rayx/result.hpp>
 
@@ -32,7 +27,7 @@ struct ServerResponse {
   int status = 200;
   std::string type = "text/plain; charset=utf-8";
   std::string body = {};
-  // Instead of a body: so many bytes of a file, from its begin.
+  // Instead of a body: so many bytes of a file, from its begin. One that ends earlier ends the connection, so that the client sees it.
   base::UniqueFd file = {};
   std::uint64_t file_bytes = 0;
 };
@@ -40,52 +35,31 @@ struct ServerResponse {
 struct ServerConfig {
   std::string address = "127.0.0.1";  // numbers
   std::uint16_t port = 0;             // 0: any that is free
-  int connections_max = 64;           // further ones wait in the kernel's queue
+  std::size_t connections_max = 512;  // beyond it the one goes that has taken longest to say what it wants
   std::size_t head_bytes_max = 16 << 10;
   std::size_t body_bytes_max = 256 << 10;
   std::chrono::milliseconds request_timeout{10'000};  // until the whole request is there
   std::chrono::milliseconds send_timeout{30'000};     // in which a part of the answer must be taken
+  std::chrono::milliseconds answer_timeout{600'000};  // until all of it is
 };
 
 class Server {
  public:
-  // Called by many threads at a time.
+  // Called on the server's thread: everybody waits for it, so it should take milliseconds at most.
   using Handler = std::function<ServerResponse(const ServerRequest&)>;
 
   static Result<std::unique_ptr<Server>> start(ServerConfig config, Handler handler);
-  // Cuts the connections that are open; returns when no handler runs.
+  // Cuts the connections that are open, also in the middle of an answer; returns when no handler runs.
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  std::uint16_t port() const { return port_; }
+  std::uint16_t port() const;
 
  private:
-  struct Connection {
-    base::UniqueFd socket;
-    std::string peer;
-    std::thread thread;
-    bool is_done = false;
-  };
-
-  Server(ServerConfig config, Handler handler, base::UniqueFd listener, base::UniqueFd wake, std::uint16_t port);
-  void accept_all();
-  void serve(Connection& connection);
-  bool read_request(int socket, ServerRequest& request, ServerResponse& refusal) const;
-  static void answer(int socket, const ServerResponse& response);
-  void join_those_that_are_done();
-
-  const ServerConfig config_;
-  const Handler handler_;
-  const base::UniqueFd listener_;
-  const base::UniqueFd wake_;  // readable: end
-  const std::uint16_t port_;
-  std::mutex mutex_;
-  std::condition_variable room_;
-  std::list<Connection> connections_;
-  int running_ = 0;
-  bool is_ending_ = false;
-  std::thread thread_;
+  class Loop;
+  explicit Server(std::unique_ptr<Loop> loop);
+  std::unique_ptr<Loop> loop_;
 };
 
 }  // namespace rayx::http
