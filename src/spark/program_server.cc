@@ -87,6 +87,7 @@ struct ProgramServer::State {
   http::ServerResponse let_in(const http::ServerRequest& request);
   http::ServerResponse give_file(const http::ServerRequest& request);
   http::ServerResponse take_report(const http::ServerRequest& request);
+  void note_jar_of(const std::string& id);
   std::shared_ptr<Launch> launch_of(const http::ServerRequest& request) const;
   static bool is_authentic(const http::ServerRequest& request, const Launch& launch, std::string_view what,
                            std::string_view nonce, std::string_view rest);
@@ -121,7 +122,10 @@ http::ServerResponse ProgramServer::State::refuse(const http::ServerRequest& req
 }
 
 http::ServerResponse ProgramServer::State::handle(const http::ServerRequest& request) {
-  if (request.path == std::string("/") + kLauncherJarName && (request.method == "GET" || request.method == "HEAD")) {
+  const std::size_t last = request.path.rfind('/');
+  const bool is_jar = last != std::string::npos && request.path.substr(last + 1) == kLauncherJarName;
+  if (is_jar && (request.method == "GET" || request.method == "HEAD")) {
+    if (last > 0) note_jar_of(request.path.substr(1, last - 1));
     const std::span<const std::byte> jar = launcher_jar();
     http::ServerResponse response{200, "application/java-archive", {}};
     if (request.method == "GET") response.body.assign(reinterpret_cast<const char*>(jar.data()), jar.size());
@@ -131,6 +135,13 @@ http::ServerResponse ProgramServer::State::handle(const http::ServerRequest& req
   if (request.method == "GET" && request.path.starts_with("/file/")) return give_file(request);
   if (request.method == "POST" && request.path == "/report") return take_report(request);
   return refuse(request, 404, "there is nothing here; rayx serves its launchers at this port");
+}
+
+// The launch's id is in the jar's URL for this only: all jars are the same, and anybody may have one.
+void ProgramServer::State::note_jar_of(const std::string& id) {
+  const std::lock_guard lock(mutex);
+  const auto found = by_id.find(id);
+  if (found != by_id.end()) found->second->report.stage = std::max(found->second->report.stage, LaunchStage::kJarTaken);
 }
 
 std::shared_ptr<ProgramServer::State::Launch> ProgramServer::State::launch_of(
@@ -238,6 +249,10 @@ ProgramServer::~ProgramServer() = default;
 
 Result<std::unique_ptr<ProgramServer>> ProgramServer::start(ProgramServerConfig config) {
   RAYX_CHECK(config.program != nullptr, "a program server needs a program", config.address);
+  if (config.advertised.empty() && (config.address == "0.0.0.0" || config.address == "::"))
+    return Error{ErrorCode::kInvalidConfig, "rayx: the program server listens at " + config.address +
+                                                ", which is no address that Spark's workers can open: set " +
+                                                config.advertised_setting + " to one of this machine"};
   auto state = std::make_unique<State>();
   Result<std::vector<FileFixes>> fixes = fixes_of(*config.program);
   if (!fixes) return std::move(fixes).error();
@@ -270,7 +285,7 @@ Result<LaunchTicket> ProgramServer::admit(const NodeLaunch& launch) {
   if (!state_->launches.emplace(launch.name, made).second)
     return cannot_launch(launch, "a node of this name is known already");
   state_->by_id.emplace(made->id, made);
-  return LaunchTicket{"http://" + state_->advertised + '/' + kLauncherJarName,
+  return LaunchTicket{"http://" + state_->advertised + '/' + made->id + '/' + kLauncherJarName,
                       {{kLauncherServerVariable, state_->advertised}, {kLauncherTokenVariable, hex_of(made->token)}}};
 }
 
@@ -299,6 +314,8 @@ std::string ProgramServer::explain(const std::string& node_name, const std::stri
   if (known && known->stage >= LaunchStage::kStarting)
     return "its launcher on " + known->host +
            (known->stage == LaunchStage::kStarted ? " has started it" : " fetches the program");
+  if (known && known->stage == LaunchStage::kJarTaken && spark_message.empty())
+    return "a worker of Spark's has fetched the launcher, which has not asked for the program yet";
   if (spark_message.find(kLauncherJarName) != std::string::npos)
     return "a worker of Spark's could not fetch http://" + state_->advertised + '/' + kLauncherJarName +
            ". Workers must be able to open connections to the machine of the program: look for a firewall, or set " +
