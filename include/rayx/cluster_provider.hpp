@@ -1,5 +1,5 @@
-// ClusterProvider: where a cluster's nodes come from. rayx has one, processes of this machine (rayx/cluster.hpp); examples/own_provider.cc
-// writes another.
+// ClusterProvider: where a cluster's nodes come from. rayx has two, processes of this machine (rayx/cluster.hpp) and Spark
+// (rayx/spark.hpp); examples/own_provider.cc writes a third.
 #pragma once
 
 #include <cstdint>

@@ -27,3 +27,4 @@
 #include <rayx/register_exception.hpp>
 #include <rayx/result.hpp>
 #include <rayx/runtime.hpp>
+#include <rayx/spark.hpp>

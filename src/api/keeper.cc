@@ -20,6 +20,7 @@
 #include "api/keeper.hpp"
 #include "api/role_names.hpp"
 #include "api/route.hpp"
+#include "api/spark_nodes.hpp"
 #include "base/clock.hpp"
 #include "cluster/local_provider.hpp"
 #include "cluster/provider_calls.hpp"
@@ -148,6 +149,13 @@ class Keeper final : private cluster::Surroundings {
     }
     if (spec_.provider == cluster::kLocalProvider) {
       provider_ = std::make_unique<cluster::LocalProvider>(clock_);
+      return {};
+    }
+    if (spec_.provider == cluster::kSparkProvider) {
+      Result<std::unique_ptr<ClusterProvider>> made =
+          make_spark_provider(spec_, [this](const std::string& line) { progress(line); });
+      if (!made) return std::move(made).error();
+      provider_ = std::move(*made);
       return {};
     }
     return Error{ErrorCode::kInvalidConfig, "rayx: there is no provider \"" + spec_.provider + "\""};
