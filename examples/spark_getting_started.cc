@@ -36,6 +36,6 @@ int main(int argc, char** argv) {
   std::cout << "the sum of two columns adds up to " << static_cast<long>(rayx::get(rayx::remote<total>(sum))) << '\n';
 
   auto counter = rayx::actor<Counter>();
-  for (int i = 0; i < 9; ++i) counter.call<&Counter::increment>();
+  for (int i = 0; i < 9; ++i) (void)counter.call<&Counter::increment>();
   std::cout << "the actor counted to " << rayx::get(counter.call<&Counter::increment>()) << '\n';
 }

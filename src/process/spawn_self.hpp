@@ -33,7 +33,7 @@ struct Program {
 };
 
 struct SpawnSelf {
-  std::string role;  // empty: a worker or fork server, which the first message on its control socket says
+  std::string role = {};  // empty: a worker or fork server, which the first message on its control socket says
   int in = -1;       // -1: /dev/null
   int control = -1;  // -1: none, for a role
   int out = -1;

@@ -462,6 +462,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   const base::Labels labels_;
   Places* const places_;
   const base::TimeNs patience_ns_;
+  const std::chrono::nanoseconds store_timeout_;
   shm::LanePuller puller_;
   std::vector<LaneServed> lanes_served_;
   std::map<base::NodeId, OtherNode> others_;
@@ -483,7 +484,6 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   std::vector<std::uint32_t> free_taken_;
   const std::uint64_t store_bytes_;
   const std::function<std::uint64_t()> store_use_;
-  const std::chrono::nanoseconds store_timeout_;
   std::list<Offer> offers_;                   // of all peers, in the order in which they came
   bool has_offers_to_look_at_ = false;        // a new one, or there is room again
   base::TimeNs offers_at_ns_ = base::kNever;  // when they are to be looked at again
