@@ -34,8 +34,8 @@ struct Program {
 
 struct SpawnSelf {
   std::string role = {};  // empty: a worker or fork server, which the first message on its control socket says
-  int in = -1;       // -1: /dev/null
-  int control = -1;  // -1: none, for a role
+  int in = -1;            // -1: /dev/null
+  int control = -1;       // -1: none, for a role
   int out = -1;
   int err = -1;
   std::uint64_t nonce = 0;
