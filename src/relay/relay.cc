@@ -59,10 +59,10 @@ Relay::Relay(const RelayConfig& config)
       labels_(config.labels),
       places_(config.places),
       patience_ns_(config.patience_ns),
-      store_bytes_(config.client.arena->store_bytes()),
-      store_use_(config.store_use),
       store_timeout_(config.store_timeout),
-      puller_(control(), config.client.me) {
+      puller_(control(), config.client.me),
+      store_bytes_(config.client.arena->store_bytes()),
+      store_use_(config.store_use) {
   RAYX_CHECK(node_, "a relay has no node", config.client.me);
   life_->relay = this;
   free_entries_at_end();  // a node outlives many jobs
