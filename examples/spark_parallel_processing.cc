@@ -95,8 +95,7 @@ Table run(const std::vector<Part>& parts, int draws, const rayx::TaskOptions& wh
 
 int main(int argc, char** argv) {
   const int draws = argc > 2 ? std::max(1, std::atoi(argv[2])) : 40;
-  const FlightSample sample(argc > 3 ? std::filesystem::path(argv[3])
-                                     : std::filesystem::path(__FILE__).parent_path() / "data/flights.bin");
+  const FlightSample sample(argc > 3 ? std::filesystem::path(argv[3]) : find_flight_sample());
   rayx::Cluster cluster = demo_cluster(nodes_wanted(argc, argv, 2));
   rayx::Runtime runtime = rayx::init();
   const std::vector<rayx::NodeInfo> nodes = rayx::nodes();
