@@ -36,10 +36,20 @@ ObjectRef<T> ask(ClusterQuestion question, const Words& words, const char* what)
   return detail::RefAccess::adopt<ObjectRef<T>>(cell);
 }
 
+// As get(). The door's own get() keeps arrays where they lie; an instance of it in here would be a symbol that is unique in the whole
+// program, and the library could never be unloaded.
+template <class T>
+T result_of(const ObjectRef<T>& ref, const char* what) {
+  const detail::ValueView view = detail::await_value(detail::RefAccess::cell(ref), detail::kNever, kForever, what);
+  Result<T> value = worker::decode_value<T>({view.data, view.size});
+  if (!value) throw_error(value.error());
+  return std::move(*value);
+}
+
 // kNotFound is the caller's; every other error is thrown.
 template <class Words>
 ClusterAnswer answer(ClusterQuestion question, const Words& words, const char* what) {
-  ClusterAnswer answer = get(ask<ClusterAnswer>(question, words, what));
+  ClusterAnswer answer = result_of(ask<ClusterAnswer>(question, words, what), what);
   switch (answer.code) {
     case ErrorCode::kOk:
     case ErrorCode::kNotFound: return answer;
@@ -120,7 +130,8 @@ Subscription::Subscription(std::string channel) : channel_(std::move(channel)) {
   check_channel("Subscription", channel_);
   runtime_ = detail::require_backend("Subscription").runtime();
   reader_ =
-      rayx::get(ask<std::uint64_t>(ClusterQuestion::kSubscribe, detail::ChannelWords{channel_, {}}, "Subscription"));
+      result_of(ask<std::uint64_t>(ClusterQuestion::kSubscribe, detail::ChannelWords{channel_, {}}, "Subscription"),
+                "Subscription");
 }
 
 Subscription::~Subscription() { end(); }
@@ -165,7 +176,7 @@ std::optional<Message> Subscription::next(Duration timeout) {
     if (!more_) more_ = ask<detail::News>(ClusterQuestion::kRead, detail::ReadWords{reader_, seen_}, kWhat);
     if (!more_.is_ready() && wait(std::vector{more_}, {.count = 1, .timeout = timeout}).ready.empty())
       return std::nullopt;
-    detail::News news = rayx::get(std::exchange(more_, {}));
+    detail::News news = result_of(std::exchange(more_, {}), kWhat);
     seen_ = news.first + news.messages.size() - 1;
     here_.assign(std::make_move_iterator(news.messages.begin()), std::make_move_iterator(news.messages.end()));
   }

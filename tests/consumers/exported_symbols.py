@@ -12,7 +12,7 @@ import tempfile
 import consumer_kit as kit
 
 # The door's names, as librayx.map has them. No other namespace of ours: rooms are private.
-NAME = re.compile(r"(?:(?:typeinfo|typeinfo name|vtable) for )?rayx::(?:[A-Z]|detail::|codec::|(?:init|shutdown|is_initialized|cluster_status|drain_node|(?:local::|spark::)?setup_cluster|(?:spark::)?shutdown_cluster)\()")
+NAME = re.compile(r"(?:(?:typeinfo|typeinfo name|vtable) for )?rayx::(?:[A-Z]|detail::|codec::|(?:init|shutdown|is_initialized|cluster_status|drain_node|publish|(?:local::|spark::)?setup_cluster|(?:spark::)?shutdown_cluster)\()")
 # Functions and data; weak ones are inline functions, vtables and typeinfo, which must be one in the whole program. `UNIQUE` is not
 # among them: one such symbol and the library can never be unloaded.
 BINDINGS = {"GLOBAL", "WEAK"}
