@@ -44,7 +44,7 @@ int work(int count) {
       right += rayx::get(rayx::remote<node_of_this_task>(rayx::TaskOptions{.labels = {there}})) == node.id ? 1 : 0;
     }
     auto counter = rayx::actor<Counter>();
-    counter.call<&Counter::add>(40);
+    (void)counter.call<&Counter::add>(40);
     std::cout << nodes.size() << " nodes, " << names.size() << " names, " << right << " tasks right, actor says "
               << rayx::get(counter.call<&Counter::add>(2)) << ", ready " << cluster.nodes_ready() << '\n';
   }
