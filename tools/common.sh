@@ -17,7 +17,7 @@ die() {
 
 # configure_build NAME [MESON-ARGS…]: makes build/NAME ready for ninja. A directory that was configured with other
 # arguments, by another compiler or for another checkout is made anew; ccache makes that cheap. With RAYX_WERROR=1 warnings are
-# errors: the checks and the continuous integration set it, for whom the tests' build is also the one that shows warnings.
+# errors: the checks set it.
 configure_build() {
   local name="$1" dir="$RAYX_ROOT/build/$1"
   shift
