@@ -19,7 +19,6 @@ clang=clang++-15
 clang_format=clang-format-15
 logs=build/check
 mkdir -p "$logs"
-export RAYX_WERROR=1
 launcher=()
 command -v ccache >/dev/null && launcher=(ccache)
 failed=()
@@ -68,13 +67,13 @@ headers_alone() {
 # g++ finds some only where it optimizes; so it is the build that the tests run in. Without debug_checks, as users build it: a
 # variable that only a RAYX_DCHECK reads is a warning there.
 warnings_of_gcc() {
-  configure_build release
+  RAYX_WERROR=1 configure_build release
   compile_build release
 }
 # clang warns of the same at -O0, in a third of the time.
 warnings_of_clang() {
   export CXX="${launcher[*]:+ccache }$clang"
-  configure_build check-clang -Doptimization=0
+  RAYX_WERROR=1 configure_build check-clang -Doptimization=0
   compile_build check-clang
 }
 
