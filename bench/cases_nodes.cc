@@ -69,12 +69,7 @@ constexpr int kNestedTask_ms = 10;
 void overflow() {
   constexpr std::size_t kNodes = 4;
   ClusterProcesses cluster;
-  const std::size_t head = cluster.prepare(true);
-  const std::vector<std::size_t> nodes = cluster.prepare_nodes(kNodes);
-  cluster.begin(head, "127.0.0.1:0");
-  const std::string address = cluster.wait(head);
-  cluster.begin_nodes(nodes, address);
-  ::setenv("RAYX_ADDRESS", address.c_str(), 1);
+  cluster.start_with_nodes(kNodes);
   const rayx::Runtime runtime = rayx::init();
   const auto run_all = [] {
     std::uint64_t sum = 0;

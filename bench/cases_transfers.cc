@@ -63,12 +63,7 @@ void transfer() {
 void broadcast() {
   constexpr std::size_t kNodes = 4;
   ClusterProcesses cluster;
-  const std::size_t head = cluster.prepare(true);
-  const std::vector<std::size_t> nodes = cluster.prepare_nodes(kNodes);
-  cluster.begin(head, "127.0.0.1:0");
-  const std::string address = cluster.wait(head);
-  cluster.begin_nodes(nodes, address);
-  ::setenv("RAYX_ADDRESS", address.c_str(), 1);
+  cluster.start_with_nodes(kNodes);
   const rayx::Runtime runtime = rayx::init();
   std::vector<rayx::TaskOptions> everywhere;
   for (const rayx::NodeInfo& node : rayx::nodes()) {

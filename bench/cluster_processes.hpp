@@ -70,6 +70,15 @@ class ClusterProcesses {
     for (const std::size_t node : nodes) begin(node, address);
     for (const std::size_t node : nodes) wait(node);
   }
+  // A head and so many nodes, which this process's init() will use.
+  void start_with_nodes(std::size_t count) {
+    const std::size_t head = prepare(true);
+    const std::vector<std::size_t> nodes = prepare_nodes(count);
+    begin(head, "127.0.0.1:0");
+    const std::string address = wait(head);
+    begin_nodes(nodes, address);
+    ::setenv("RAYX_ADDRESS", address.c_str(), 1);
+  }
   void kill(std::size_t which) { ::kill(pids_[which], SIGKILL); }
 
  private:

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "api/config.hpp"
+#include "api/value_or_throw.hpp"
 #include "host/daemon.hpp"
 #include "host/status.hpp"
 #include "host/visitor.hpp"
@@ -43,11 +44,7 @@ Result<wire::Endpoint> head_endpoint(const std::string& address) {
   return Error{ErrorCode::kInvalidConfig, "rayx: the address of the head: " + endpoint.error().message};
 }
 
-template <class Value>
-Value value_or_throw(Result<Value> result) {
-  if (!result) detail::throw_error(std::move(result).error());
-  return std::move(*result);
-}
+using detail::value_or_throw;
 
 double cpus_of(base::Units units) { return static_cast<double>(units) / static_cast<double>(base::kUnitsOfOne); }
 

@@ -2,8 +2,10 @@
 
 #include <chrono>
 #include <utility>
+#include <variant>
 
 #include "base/clock.hpp"
+#include "relay/key_words.hpp"
 #include "worker/encoded_value.hpp"
 
 namespace rayx::detail {
@@ -49,32 +51,13 @@ std::string LocalCluster::answer(ClusterQuestion question, std::span<const std::
 }
 
 ClusterAnswer LocalCluster::answer_of_keys(ClusterQuestion question, KeyWords& words) {
-  ClusterAnswer answer;
-  if (question == ClusterQuestion::kGetKey) {
-    const std::string* const value = values_.find(words.name_space, words.key);
-    if (value != nullptr) {
-      answer.value = *value;
-    } else {
-      answer.code = ErrorCode::kNotFound;
-    }
-  } else if (question == ClusterQuestion::kEraseKey) {
-    if (!values_.erase(words.name_space, words.key)) answer.code = ErrorCode::kNotFound;
-  } else if (question == ClusterQuestion::kListKeys) {
-    registry::Listed listed = values_.list({words.name_space, words.key, words.value});
-    answer.names = std::move(listed.names);
-    answer.is_cut = listed.is_cut;
-  } else {
-    switch (values_.put({words.name_space, words.key, words.value, words.may_overwrite})) {
-      case registry::Status::kOk: break;
-      case registry::Status::kExists: answer.is_taken = true; break;
-      case registry::Status::kFull:
-        answer.code = ErrorCode::kStoreFull;
-        answer.message = "all values together may have " + std::to_string(registry::kStoredBytesMax) + " bytes";
-        break;
-      default: answer.code = ErrorCode::kInvalidArgument; answer.message = "the key or the value is too large";
-    }
-  }
-  return answer;
+  const registry::RequestBody request = relay::request_of(question, std::move(words));
+  return relay::words_of(std::visit(
+      [this](const auto& it) -> registry::Answer {
+        if constexpr (requires { values_.answer(it); }) return values_.answer(it);
+        return {};  // request_of makes no other
+      },
+      request));
 }
 
 bool LocalCluster::wait(const std::function<bool()>& is_ready, DeadlineNs deadline) {

@@ -6,6 +6,7 @@
 
 #include "api/cluster_setup.hpp"
 #include "api/spark_nodes.hpp"
+#include "api/value_or_throw.hpp"
 #include "rayx/errors.hpp"
 #include "spark/masters.hpp"
 
@@ -40,12 +41,6 @@ ClusterConfig common_part(const spark::SparkConfig& config) {
           .idle_timeout = config.idle_timeout,
           .upscaling_speed = config.upscaling_speed,
           .on_progress = config.on_progress};
-}
-
-template <class T>
-T value_or_throw(Result<T> result) {
-  if (!result) throw_error(std::move(result).error());
-  return std::move(*result);
 }
 
 cluster::SparkSpec spark_spec_of(const spark::SparkConfig& config) {

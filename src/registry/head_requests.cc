@@ -95,13 +95,11 @@ Answer Head::answer_to(NodeId node, const RequestBody& body) {
         } else if constexpr (std::is_same_v<Body, KvPut>) {
           return kv_put(it);
         } else if constexpr (std::is_same_v<Body, KvGet>) {
-          const std::string* value = values_.find(it.name_space, it.key);
-          if (value == nullptr) return said(Status::kNotFound, "key \"" + it.key + "\" is not there");
-          return {0, Status::kOk, {}, *value};
+          return values_.answer(it);
         } else if constexpr (std::is_same_v<Body, KvDelete>) {
           return kv_delete(it);
         } else if constexpr (std::is_same_v<Body, KvKeys>) {
-          return {0, Status::kOk, {}, values_.list(it)};
+          return values_.answer(it);
         } else if constexpr (std::is_same_v<Body, Publish>) {
           if (it.payload.size() > kPublishedBytesMax)
             return said(Status::kInvalid, "a message may have " + std::to_string(kPublishedBytesMax) + " bytes");
@@ -123,23 +121,16 @@ Answer Head::answer_to(NodeId node, const RequestBody& body) {
 }
 
 Answer Head::kv_put(const KvPut& put) {
-  const Status status = values_.put(put);
-  switch (status) {
-    case Status::kOk: write(value_key(put.name_space, put.key), put.value); return {};
-    case Status::kExists: return said(status, "key \"" + put.key + "\" is there already");
-    case Status::kFull:
-      return said(status, "all values together may have " + std::to_string(kStoredBytesMax) + " bytes");
-    default:
-      return said(status, "a key may have 1 to " + std::to_string(kKeyBytesMax) + " bytes, a value up to " +
-                              std::to_string(kValueBytesMax) + ", a namespace no zero byte");
-  }
+  Answer answer = values_.answer(put);
+  if (answer.status == Status::kOk) write(value_key(put.name_space, put.key), put.value);
+  return answer;
 }
 
 Answer Head::kv_delete(const KvDelete& request) {
-  if (!values_.erase(request.name_space, request.key))
-    return said(Status::kNotFound, "key \"" + request.key + "\" is not there");
-  if (!RAYX_PLANTED_BUG(414)) write(value_key(request.name_space, request.key), std::nullopt);
-  return {};
+  Answer answer = values_.answer(request);
+  if (answer.status == Status::kOk && !RAYX_PLANTED_BUG(414))
+    write(value_key(request.name_space, request.key), std::nullopt);
+  return answer;
 }
 
 Answer Head::list_names(const ListNames& wanted) const {

@@ -23,7 +23,15 @@ class KeyValues {
   static bool is_valid(const std::string& name_space, const std::string& key);
   std::size_t bytes() const { return bytes_; }
 
+  // The same as answers, with their words.
+  Answer answer(const KvPut& put);
+  Answer answer(const KvGet& get) const;
+  Answer answer(const KvDelete& request);
+  Answer answer(const KvKeys& wanted) const { return {0, Status::kOk, {}, list(wanted)}; }
+
  private:
+  static Answer said(Status status, std::string message) { return {0, status, std::move(message), {}}; }
+
   std::map<std::pair<std::string, std::string>, std::string> values_;
   std::size_t bytes_ = 0;  // of keys and values
 };
@@ -72,6 +80,30 @@ inline Listed KeyValues::list(const KvKeys& wanted) const {
     listed.names.push_back(key);
   }
   return listed;
+}
+
+inline Answer KeyValues::answer(const KvPut& it) {
+  const Status status = put(it);
+  switch (status) {
+    case Status::kOk: return {};
+    case Status::kExists: return said(status, "key \"" + it.key + "\" is there already");
+    case Status::kFull:
+      return said(status, "all values together may have " + std::to_string(kStoredBytesMax) + " bytes");
+    default:
+      return said(status, "a key may have 1 to " + std::to_string(kKeyBytesMax) + " bytes, a value up to " +
+                              std::to_string(kValueBytesMax) + ", a namespace no zero byte");
+  }
+}
+
+inline Answer KeyValues::answer(const KvGet& it) const {
+  const std::string* const value = find(it.name_space, it.key);
+  if (value == nullptr) return said(Status::kNotFound, "key \"" + it.key + "\" is not there");
+  return {0, Status::kOk, {}, *value};
+}
+
+inline Answer KeyValues::answer(const KvDelete& it) {
+  if (!erase(it.name_space, it.key)) return said(Status::kNotFound, "key \"" + it.key + "\" is not there");
+  return {};
 }
 
 }  // namespace rayx::registry

@@ -6,6 +6,7 @@
 #include <rayx/detail/remote_failure.hpp>
 
 #include "process/spawn_self.hpp"
+#include "relay/key_words.hpp"
 #include "relay/relay.hpp"
 #include "worker/encoded_value.hpp"
 
@@ -91,35 +92,8 @@ std::string Relay::answer_question(std::uint32_t index, Question question, std::
   }
 }
 
-registry::RequestBody Relay::request_of(Question question, detail::KeyWords words) {
-  switch (question) {
-    case Question::kPutKey:
-      return registry::KvPut{std::move(words.name_space), std::move(words.key), std::move(words.value),
-                             words.may_overwrite};
-    case Question::kGetKey: return registry::KvGet{std::move(words.name_space), std::move(words.key)};
-    case Question::kEraseKey: return registry::KvDelete{std::move(words.name_space), std::move(words.key)};
-    default: return registry::KvKeys{std::move(words.name_space), std::move(words.key), std::move(words.value)};
-  }
-}
-
 void Relay::answered(std::uint64_t question, const registry::Answer& said) {
-  detail::ClusterAnswer words;
-  words.message = said.message;
-  switch (said.status) {
-    case registry::Status::kOk: break;
-    case registry::Status::kExists: words.is_taken = true; break;
-    case registry::Status::kNotFound: words.code = ErrorCode::kNotFound; break;
-    case registry::Status::kInvalid: words.code = ErrorCode::kInvalidArgument; break;
-    case registry::Status::kFull: words.code = ErrorCode::kStoreFull; break;
-    case registry::Status::kJobEnded:
-    case registry::Status::kLost: words.code = ErrorCode::kSystemError; break;
-  }
-  if (const auto* const value = std::get_if<std::string>(&said.body)) words.value = *value;
-  if (const auto* const listed = std::get_if<registry::Listed>(&said.body)) {
-    words.names = listed->names;
-    words.is_cut = listed->is_cut;
-  }
-  answer_from_outside([&] { answer(question, words); });
+  answer_from_outside([&] { answer(question, words_of(said)); });
 }
 
 // What comes from the cluster, by a thread that is not the relay's.

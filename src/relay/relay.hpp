@@ -271,7 +271,6 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   using Question = detail::ClusterQuestion;
   void ask(const shm::LanePuller::Task& task);
   std::string answer_question(std::uint32_t index, Question question, std::span<const std::byte> argument);
-  static registry::RequestBody request_of(Question question, detail::KeyWords words);
   template <class Use>
   void answer_from_outside(Use&& use);
   template <class T>

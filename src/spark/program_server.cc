@@ -14,6 +14,7 @@
 #include "spark/launch_description.hpp"
 #include "spark/launcher.hpp"
 #include "wire/crypto.hpp"
+#include "wire/endpoint.hpp"
 
 namespace rayx::spark {
 namespace {
@@ -22,16 +23,6 @@ constexpr std::size_t kNonceBytes = 16;
 constexpr std::size_t kHostBytesMax = 255;
 constexpr std::size_t kLastLinesMax = 100;
 constexpr int kLinesAMinute = 20;
-
-std::string hex_of(std::span<const std::byte> bytes) {
-  constexpr const char* kDigits = "0123456789abcdef";
-  std::string text;
-  for (const std::byte byte : bytes) {
-    text += kDigits[std::to_integer<int>(byte) >> 4];
-    text += kDigits[std::to_integer<int>(byte) & 15];
-  }
-  return text;
-}
 
 bool is_plain(std::string_view text, bool is_name = false) {
   return std::all_of(text.begin(), text.end(),
@@ -157,8 +148,8 @@ bool ProgramServer::State::is_authentic(const http::ServerRequest& request, cons
                                         std::string_view nonce, std::string_view rest) {
   const auto given = request.headers.find("x-rayx-mac");
   if (given == request.headers.end()) return false;
-  const std::string right =
-      hex_of(wire::hmac_sha256(launch.token, {wire::bytes_of(what), wire::bytes_of(nonce), wire::bytes_of(rest)}));
+  const std::string right = wire::to_hex(
+      wire::hmac_sha256(launch.token, {wire::bytes_of(what), wire::bytes_of(nonce), wire::bytes_of(rest)}));
   return wire::equal_in_constant_time(wire::bytes_of(given->second), wire::bytes_of(right));
 }
 
@@ -200,8 +191,9 @@ http::ServerResponse ProgramServer::State::give_file(const http::ServerRequest& 
   if (nonce.empty() || !is_authentic(request, *launch, "rayx file", nonce, digest))
     return refuse(request, 403, "its token is wrong, or the node was given up");
   const std::vector<bundle::File>& files = config.program->manifest.files;
-  const auto file = std::find_if(files.begin(), files.end(),
-                                 [&](const bundle::File& it) { return bundle::to_hex(it.digest) == digest; });
+  const std::optional<bundle::Digest> wanted = bundle::digest_of_hex(digest);
+  const auto file =
+      std::find_if(files.begin(), files.end(), [&](const bundle::File& it) { return wanted && it.digest == *wanted; });
   if (file == files.end()) return refuse(request, 404, "the program has no such file");
   Result<base::UniqueFd> opened = config.program->open(static_cast<std::size_t>(file - files.begin()));
   if (!opened) return refuse(request, 404, opened.error().message);
@@ -263,8 +255,7 @@ Result<std::unique_ptr<ProgramServer>> ProgramServer::start(ProgramServerConfig 
                           [raw](const http::ServerRequest& request) { return raw->handle(request); });
   if (!server) return std::move(server).error();
   const std::string& host = config.advertised.empty() ? config.address : config.advertised;
-  const bool is_v6 = host.find(':') != std::string::npos;
-  state->advertised = (is_v6 ? '[' + host + ']' : host) + ':' + std::to_string((*server)->port());
+  state->advertised = wire::Endpoint{host, (*server)->port()}.text();
   state->config = std::move(config);
   state->server = std::move(*server);
   return std::unique_ptr<ProgramServer>(new ProgramServer(std::move(state)));
@@ -278,15 +269,16 @@ Result<LaunchTicket> ProgramServer::admit(const NodeLaunch& launch) {
   auto made = std::make_shared<State::Launch>();
   made->what = launch;
   wire::fill_random(made->token);
-  made->id = hex_of(wire::hmac_sha256(made->token, {wire::bytes_of("rayx launch id")})).substr(0, 32);
+  made->id = wire::to_hex(wire::hmac_sha256(made->token, {wire::bytes_of("rayx launch id")})).substr(0, 32);
   const std::lock_guard lock(state_->mutex);
   if (state_->launches.size() >= kLaunchesMax)
     return cannot_launch(launch, std::to_string(kLaunchesMax) + " launches are known that were not revoked");
   if (!state_->launches.emplace(launch.name, made).second)
     return cannot_launch(launch, "a node of this name is known already");
   state_->by_id.emplace(made->id, made);
-  return LaunchTicket{"http://" + state_->advertised + '/' + made->id + '/' + kLauncherJarName,
-                      {{kLauncherServerVariable, state_->advertised}, {kLauncherTokenVariable, hex_of(made->token)}}};
+  return LaunchTicket{
+      "http://" + state_->advertised + '/' + made->id + '/' + kLauncherJarName,
+      {{kLauncherServerVariable, state_->advertised}, {kLauncherTokenVariable, wire::to_hex(made->token)}}};
 }
 
 void ProgramServer::revoke(const std::string& node_name) {

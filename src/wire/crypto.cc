@@ -41,6 +41,17 @@ Digest hmac_sha256(std::span<const std::byte> key, std::initializer_list<std::sp
   return digest;
 }
 
+std::string to_hex(std::span<const std::byte> bytes) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  text.reserve(2 * bytes.size());
+  for (const std::byte byte : bytes) {
+    text += kDigits[std::to_integer<unsigned>(byte) >> 4];
+    text += kDigits[std::to_integer<unsigned>(byte) & 15];
+  }
+  return text;
+}
+
 Digest derive_key(std::span<const std::byte> secret, std::span<const std::byte> salt, std::span<const std::byte> info) {
   Digest extracted = hmac_sha256(salt, {secret});
   constexpr std::byte kFirstBlock{1};

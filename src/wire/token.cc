@@ -14,7 +14,6 @@
 namespace rayx::wire {
 namespace {
 
-constexpr char kDigits[] = "0123456789abcdef";
 constexpr std::string_view kHowToMake = "`openssl rand -hex 32` makes one";
 
 int digit_value(char c) {
@@ -92,15 +91,7 @@ Result<std::optional<Token>> Token::from_environment() {
   return std::optional<Token>();
 }
 
-std::string Token::hex() const {
-  std::string text;
-  text.reserve(2 * size_);
-  for (const std::byte byte : bytes()) {
-    text += kDigits[std::to_integer<unsigned>(byte) >> 4];
-    text += kDigits[std::to_integer<unsigned>(byte) & 15];
-  }
-  return text;
-}
+std::string Token::hex() const { return to_hex(bytes()); }
 
 Result<void> Token::write_file(const std::string& path) const {
   // A reader sees the old file or the whole new one, and nobody else ever a readable one.
