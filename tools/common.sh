@@ -16,12 +16,10 @@ die() {
 }
 
 # configure_build NAME [MESON-ARGS…]: makes build/NAME ready for ninja. A directory that was configured with other
-# arguments, by another compiler or for another checkout is made anew; ccache makes that cheap. With RAYX_WERROR=1 warnings are
-# errors: the checks set it.
+# arguments, by another compiler or for another checkout is made anew; ccache makes that cheap.
 configure_build() {
   local name="$1" dir="$RAYX_ROOT/build/$1"
   shift
-  [[ "${RAYX_WERROR:-0}" == 1 ]] && set -- "$@" -Dwerror=true
   local stamp="$RAYX_ROOT|${CXX:-}|$*"
   if [[ -f "$dir/build.ninja" && -f "$dir/.rayx-configured" && "$(<"$dir/.rayx-configured")" == "$stamp" ]]; then
     return 0

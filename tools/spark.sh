@@ -6,7 +6,8 @@ RAYX_ROOT="${RAYX_ROOT:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)}"
 source "$RAYX_ROOT/tools/common.sh"
 cd "$RAYX_ROOT"
 
-usage='./dev spark start [--version 3.5|4] [--workers N] [--cores C] [--memory M] [--auth] [--standby]
+usage='./dev spark start [--version 3.5|4] [--workers N] [--cores C] [--memory M] [--gpus G] [--auth] [--standby]
+                  [--allow PATTERN] [--hide FOLDER]
             stop | status                        all three: [--name NAME], for several clusters'
 
 verb="${1:-}"
@@ -17,10 +18,13 @@ cores=2
 memory=1g
 auth=false
 standby=false
+gpus=0   # of each worker, that its discovery script says to be there
+allow='' # the application jars that the REST server takes; Spark 4.3
+hide=''  # an empty folder to the workers and all that they start
 name=cluster
 while [[ $# -gt 0 ]]; do
   case "$1" in
-    --version | --workers | --cores | --memory | --name)
+    --version | --workers | --cores | --memory | --gpus | --allow | --hide | --name)
       [[ $# -ge 2 ]] || die 2 "$1 needs a value." "$usage"
       printf -v "${1#--}" '%s' "$2"
       shift 2
@@ -124,6 +128,23 @@ write_properties() {
       "spark.org.apache.spark.ui.JWSFilter.param.secretKey $(<"$state/secret")" \
       'spark.org.apache.spark.ui.JWSFilter.param.requireExpiration true'
   fi
+  [[ -z "$allow" ]] || printf '%s\n' "spark.master.rest.allowedAppResourcePatterns $allow"
+}
+
+write_worker_properties() {
+  [[ "$gpus" -gt 0 ]] || return 0
+  printf "#!/bin/sh\necho '{\"name\": \"gpu\", \"addresses\": [%s]}'\n" "$(seq -s, 0 $((gpus - 1)) | sed 's/[0-9][0-9]*/"&"/g')" \
+    >"$state/conf/gpus.sh"
+  chmod +x "$state/conf/gpus.sh"
+  printf '%s\n' "spark.worker.resource.gpu.amount $gpus" "spark.worker.resource.gpu.discoveryScript $state/conf/gpus.sh"
+}
+
+# in_a_bare_place COMMAND…: where the hidden folder is empty.
+in_a_bare_place() {
+  local how=(unshare --mount)
+  "${how[@]}" true 2>/dev/null || how=(unshare --map-root-user --mount)
+  "${how[@]}" true 2>/dev/null || die 1 "--hide needs mount namespaces, which this container forbids."
+  daemon "$1" "${how[@]}" sh -c 'mount -t tmpfs none "$1" && shift && exec "$@"' sh "$hide" "${@:2}"
 }
 
 # start_on ZOOKEEPER RPC REST WEB [RPC REST WEB]: 0 when all workers are there, 1 when a port was taken meanwhile.
@@ -147,9 +168,12 @@ start_on() {
     rpcs+=",127.0.0.1:$1" rests+=",127.0.0.1:$2" webs+=",127.0.0.1:$3"
     shift 3
   done
+  write_worker_properties >"$state/conf/worker.properties"
+  local begin=daemon
+  [[ -z "$hide" ]] || begin=in_a_bare_place
   for ((i = 1; i <= workers; ++i)); do
-    daemon "worker-$i" "$spark_class" org.apache.spark.deploy.worker.Worker --host 127.0.0.1 --port 0 --webui-port 0 \
-      --cores "$cores" --memory "$memory" --work-dir "$state/work-$i" "spark://${rpcs#,}"
+    "$begin" "worker-$i" "$spark_class" org.apache.spark.deploy.worker.Worker --host 127.0.0.1 --port 0 --webui-port 0 \
+      --properties-file "$state/conf/worker.properties" --cores "$cores" --memory "$memory" --work-dir "$state/work-$i" "spark://${rpcs#,}"
   done
   is_settled() {
     kill -0 "${pids[@]}" 2>/dev/null || return 0
@@ -179,6 +203,8 @@ start() {
   [[ "$version" == 3.5 || "$version" == 4 ]] || die 2 "--version takes 3.5 or 4." "$usage"
   [[ "$workers" =~ ^[1-9][0-9]?$ && "$cores" =~ ^[1-9][0-9]*$ ]] || die 2 "--workers takes 1 to 99, --cores a number from 1 on." "$usage"
   [[ "$memory" =~ ^[1-9][0-9]*[mg]$ ]] || die 2 "--memory takes a number and m or g, as 512m." "$usage"
+  [[ "$gpus" =~ ^[0-9]$ ]] || die 2 "--gpus takes 0 to 9." "$usage"
+  [[ -z "$hide" || -d "$hide" ]] || die 2 "--hide takes a folder that is there; $hide is none."
   $auth && [[ "$version" == 3.5 ]] && die 2 "--auth needs --version 4: Spark 3.5 has no filter for its REST server."
   nothing_runs || die 1 "a cluster of this name runs already; './dev spark stop' ends it."
   install_spark

@@ -10,8 +10,7 @@
 #include <set>
 #include <utility>
 
-#include <fmt/format.h>
-
+#include "base/format.hpp"
 #include "base/kill_point.hpp"
 #include "bundle/cache_state.hpp"
 #include "bundle/file_error.hpp"
@@ -21,9 +20,9 @@ namespace {
 
 Error unsafe(const std::string& directory, const char* why) {
   return {ErrorCode::kInvalidConfig,
-          fmt::format("rayx: {} cannot be the cache of programs: {}. Programs are started from it, so nobody else may "
-                      "write there; remove it, or name another folder",
-                      directory, why)};
+          base::format("rayx: {} cannot be the cache of programs: {}. Programs are started from it, so nobody else may "
+                       "write there; remove it, or name another folder",
+                       directory, why)};
 }
 
 // Makes every part of the path; only the last one is ours to judge, and is judged by its owner.
@@ -62,7 +61,7 @@ Result<std::string> open_directory(const std::string& directory) {
 std::string default_directory() {
   const char* const base = std::getenv("XDG_CACHE_HOME");
   if (base != nullptr && base[0] == '/') return std::string(base) + "/rayx";
-  return fmt::format("/tmp/rayx-{}", ::geteuid());
+  return base::format("/tmp/rayx-{}", ::geteuid());
 }
 
 Result<Cache> Cache::open(CacheConfig config) {
@@ -191,14 +190,14 @@ FileWriter::~FileWriter() {
 
 Error FileWriter::refuse(const std::string& why) const {
   return {ErrorCode::kMalformed,
-          fmt::format(
+          base::format(
               "rayx: the file {} of a program did not arrive as it was sent: {}. Nothing of it is used and the "
               "program was not started; submit it again, and if the file was rebuilt meanwhile start the driver again",
               file_.path, why)};
 }
 
 Result<void> FileWriter::append(std::span<const std::byte> bytes) {
-  if (bytes.size() > file_.bytes - bytes_) return refuse(fmt::format("it is longer than {} bytes", file_.bytes));
+  if (bytes.size() > file_.bytes - bytes_) return refuse(base::format("it is longer than {} bytes", file_.bytes));
   if (!write_all(fd_.get(), bytes)) return file_error("writing", state_->incoming + "/" + name_, errno);
   RAYX_KILL_POINT("bundle.written");
   hash_.add(bytes);
@@ -207,10 +206,10 @@ Result<void> FileWriter::append(std::span<const std::byte> bytes) {
 }
 
 Result<void> FileWriter::finish() {
-  if (bytes_ != file_.bytes) return refuse(fmt::format("{} of {} bytes came", bytes_, file_.bytes));
+  if (bytes_ != file_.bytes) return refuse(base::format("{} of {} bytes came", bytes_, file_.bytes));
   const Digest digest = hash_.finish();
   if (digest != file_.digest)
-    return refuse(fmt::format("its SHA-256 is {}, and {} was announced", to_hex(digest), to_hex(file_.digest)));
+    return refuse(base::format("its SHA-256 is {}, and {} was announced", to_hex(digest), to_hex(file_.digest)));
   const std::string path = state_->incoming + "/" + name_;
   if (::fchmod(fd_.get(), 0500) != 0) return file_error("changing the mode of", path, errno);
   // No fsync: after a power failure the first use sees that the content is another one, and fetches it again.

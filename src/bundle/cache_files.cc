@@ -10,9 +10,8 @@
 #include <filesystem>
 #include <vector>
 
-#include <fmt/format.h>
-
 #include "base/clock.hpp"
+#include "base/format.hpp"
 #include "bundle/cache_state.hpp"
 #include "bundle/file_error.hpp"
 
@@ -44,7 +43,7 @@ std::string fresh_name() {
   if (::getrandom(&word, sizeof(word), GRND_NONBLOCK) != sizeof(word))  // early in the boot: O_EXCL tells what is taken
     word = static_cast<std::uint64_t>(base::SteadyClock().now_ns()) * 0x9e3779b97f4a7c15ull ^
            static_cast<std::uint64_t>(::getpid()) << 40;
-  return fmt::format("{:016x}", word);
+  return base::format("{:016x}", word);
 }
 
 Result<LockedFile> make_locked_file(const std::string& folder, const std::string& ending) {
@@ -141,10 +140,10 @@ Result<void> make_room(const CacheState& state, std::uint64_t wanted) {
   if (fits()) return {};
   return Error{
       ErrorCode::kStoreFull,
-      fmt::format("rayx: a program of {} MB does not fit into the cache {}: its limit is {} MB, and running jobs "
-                  "use {} MB of it. Raise the limit, or wait for a job to end",
-                  (wanted + 999'999) / 1'000'000, state.config.directory, state.config.bytes_max / 1'000'000,
-                  (total + 999'999) / 1'000'000)};
+      base::format("rayx: a program of {} MB does not fit into the cache {}: its limit is {} MB, and running jobs "
+                   "use {} MB of it. Raise the limit, or wait for a job to end",
+                   (wanted + 999'999) / 1'000'000, state.config.directory, state.config.bytes_max / 1'000'000,
+                   (total + 999'999) / 1'000'000)};
 }
 
 }  // namespace rayx::bundle

@@ -9,8 +9,7 @@
 #include <optional>
 #include <span>
 
-#include <fmt/format.h>
-
+#include "base/format.hpp"
 #include "bundle/file_error.hpp"
 
 namespace rayx::bundle {
@@ -55,7 +54,7 @@ class Reader {
 
  private:
   Error problem(const char* why) const {
-    return {ErrorCode::kMalformed, fmt::format("rayx: {} cannot be a part of a program: {}", path_, why)};
+    return {ErrorCode::kMalformed, base::format("rayx: {} cannot be a part of a program: {}", path_, why)};
   }
 
   bool load_bytes(std::uint64_t offset, std::span<std::byte> into) const {
@@ -104,11 +103,11 @@ class Reader {
       const bool is_gnu = note.n_namesz == 4 && std::memcmp(notes.data() + name, "GNU", 4) == 0;
       if (is_gnu && note.n_type == NT_GNU_BUILD_ID && note.n_descsz <= 64 && file_.build_id.empty())
         for (std::size_t i = 0; i < note.n_descsz; ++i)
-          file_.build_id += fmt::format("{:02x}", std::to_integer<unsigned>(notes[content + i]));
+          file_.build_id += base::format("{:02x}", std::to_integer<unsigned>(notes[content + i]));
       std::uint32_t abi[4];
       if (is_gnu && note.n_type == NT_GNU_ABI_TAG && note.n_descsz == sizeof(abi)) {
         std::memcpy(abi, notes.data() + content, sizeof(abi));
-        if (abi[0] == ELF_NOTE_OS_LINUX) file_.kernel_min = fmt::format("{}.{}.{}", abi[1], abi[2], abi[3]);
+        if (abi[0] == ELF_NOTE_OS_LINUX) file_.kernel_min = base::format("{}.{}.{}", abi[1], abi[2], abi[3]);
       }
       at = next;
     }

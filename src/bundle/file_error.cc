@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include <fmt/format.h>
+#include "base/format.hpp"
 
 namespace rayx::bundle {
 
@@ -32,7 +32,7 @@ Error file_error(const char* tried, const std::string& path, int error_number) {
     case ENOTDIR: hint = "something else lies there; remove it"; break;
     default: break;
   }
-  return {code, fmt::format("rayx: {} {} failed: {}; {}", tried, path, std::strerror(error_number), hint)};
+  return {code, base::format("rayx: {} {} failed: {}; {}", tried, path, std::strerror(error_number), hint)};
 }
 
 std::ptrdiff_t read_at(int fd, std::uint64_t offset, std::span<std::byte> into) noexcept {

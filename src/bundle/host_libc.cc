@@ -9,8 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include <fmt/format.h>
-
+#include "base/format.hpp"
 #include "base/unique_fd.hpp"
 
 namespace rayx::bundle {
@@ -60,7 +59,7 @@ HostLibc::HostLibc(const std::string& interpreter, std::string root) {
     folders_.push_back(root + folder);
   std::pair<int, int> newest;
   for (const std::string& version : versions_of("libc.so.6")) newest = std::max(newest, glibc_version(version));
-  if (newest.first > 0) version_ = fmt::format("{}.{}", newest.first, newest.second);
+  if (newest.first > 0) version_ = base::format("{}.{}", newest.first, newest.second);
 }
 
 const std::set<std::string>& HostLibc::versions_of(const std::string& library) {
@@ -85,9 +84,9 @@ Result<Libc> choose_libc(const Manifest& manifest, HostLibc& host, const std::st
   if (manifest.machine != kMachineHere)
     return Error{
         ErrorCode::kUnsupported,
-        fmt::format("rayx: the program {} is for {} processors, this host has {}; it was not started. Build it "
-                    "for the hosts of the cluster",
-                    manifest.executable().path, machine_name(manifest.machine), machine_name(kMachineHere))};
+        base::format("rayx: the program {} is for {} processors, this host has {}; it was not started. Build it "
+                     "for the hosts of the cluster",
+                     manifest.executable().path, machine_name(manifest.machine), machine_name(kMachineHere))};
   if (manifest.interpreter.empty()) return Libc::kHosts;  // static: it asks for none
   const VersionNeed* missing = nullptr;
   for (const VersionNeed& need : manifest.needs)
@@ -95,24 +94,24 @@ Result<Libc> choose_libc(const Manifest& manifest, HostLibc& host, const std::st
       missing = &need;
   if (host.exists() && missing == nullptr) return Libc::kHosts;
   const std::string lack =
-      host.exists() ? fmt::format("it needs {} of {}, and this host's C library ({}) is version {}", missing->version,
-                                  missing->library, host.path(), host.version())
-                    : fmt::format("this host has no C library for it ({} leads to none)", manifest.interpreter);
+      host.exists() ? base::format("it needs {} of {}, and this host's C library ({}) is version {}", missing->version,
+                                   missing->library, host.path(), host.version())
+                    : base::format("this host has no C library for it ({} leads to none)", manifest.interpreter);
   const bool has_loader =
       std::ranges::any_of(manifest.files, [](const File& file) { return file.role == Role::kLoader; });
   if (!has_loader || manifest.libc_version.empty())
     return Error{
         ErrorCode::kUnsupported,
-        fmt::format("rayx: the program {} cannot run on this host: {}. Its bundle brings no C library of its own"
-                    " to use instead. Build the program on an older system, or use a newer one on this host",
-                    manifest.executable().path, lack)};
+        base::format("rayx: the program {} cannot run on this host: {}. Its bundle brings no C library of its own"
+                     " to use instead. Build the program on an older system, or use a newer one on this host",
+                     manifest.executable().path, lack)};
   if (!is_at_least(kernel_release, manifest.kernel_min))
     return Error{
         ErrorCode::kUnsupported,
-        fmt::format("rayx: the program {} cannot run on this host: {}. The C library {} in its bundle was tried "
-                    "instead, but it needs Linux {}, and this is {}. Build the program on an older system, or "
-                    "use a newer one on this host",
-                    manifest.executable().path, lack, manifest.libc_version, manifest.kernel_min, kernel_release)};
+        base::format("rayx: the program {} cannot run on this host: {}. The C library {} in its bundle was tried "
+                     "instead, but it needs Linux {}, and this is {}. Build the program on an older system, or "
+                     "use a newer one on this host",
+                     manifest.executable().path, lack, manifest.libc_version, manifest.kernel_min, kernel_release)};
   return Libc::kBundled;
 }
 

@@ -7,8 +7,7 @@
 #include <cerrno>
 #include <filesystem>
 
-#include <fmt/format.h>
-
+#include "base/format.hpp"
 #include "bundle/cache_state.hpp"
 #include "bundle/file_error.hpp"
 
@@ -54,8 +53,8 @@ Result<void> Staging::check_content() const {
     const base::UniqueFd fd(::open(pin.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (!fd && errno == ENOENT)
       return Error{ErrorCode::kObjectLost,
-                   fmt::format("rayx: the file {} of the program is not in the cache {}; it must be fetched first",
-                               file.path, state_->config.directory)};
+                   base::format("rayx: the file {} of the program is not in the cache {}; it must be fetched first",
+                                file.path, state_->config.directory)};
     if (!fd) return file_error("opening", pin, errno);
     const Result<Digest> digest = state_->digests.of(fd.get(), pin);
     if (!digest) return digest.error();
@@ -64,9 +63,9 @@ Result<void> Staging::check_content() const {
     ::unlink(state_->path_of(file.digest).c_str());
     return Error{
         ErrorCode::kMalformed,
-        fmt::format("rayx: the file {} of the program was damaged or changed in the cache {}: its SHA-256 is {} "
-                    "and must be {}. It was removed and the program was not started; trying again fetches it anew",
-                    file.path, state_->config.directory, to_hex(*digest), to_hex(file.digest))};
+        base::format("rayx: the file {} of the program was damaged or changed in the cache {}: its SHA-256 is {} "
+                     "and must be {}. It was removed and the program was not started; trying again fetches it anew",
+                     file.path, state_->config.directory, to_hex(*digest), to_hex(file.digest))};
   }
   return {};
 }

@@ -6,9 +6,8 @@
 #include <string_view>
 #include <type_traits>
 
-#include <fmt/format.h>
-
 #include "base/check.hpp"
+#include "base/format.hpp"
 
 namespace rayx::bundle {
 namespace {
@@ -119,9 +118,9 @@ const char* problem_of(const Manifest& manifest) {
 }
 
 Error malformed(const char* why) {
-  return {ErrorCode::kMalformed, fmt::format("rayx: the list of a program's files cannot be used: {}; nothing was "
-                                             "started. It was damaged on its way or not made by rayx",
-                                             why)};
+  return {ErrorCode::kMalformed, base::format("rayx: the list of a program's files cannot be used: {}; nothing was "
+                                              "started. It was damaged on its way or not made by rayx",
+                                              why)};
 }
 
 }  // namespace
@@ -172,9 +171,9 @@ Result<Manifest> decode_manifest(std::span<const std::byte> bytes) {
   if (version != kManifestVersion)
     return Error{
         ErrorCode::kUnsupported,
-        fmt::format("rayx: the list of a program's files has version {}, and rayx here reads version {}; nothing "
-                    "was started. Use the same release of rayx in the program and on the nodes",
-                    version, kManifestVersion)};
+        base::format("rayx: the list of a program's files has version {}, and rayx here reads version {}; nothing "
+                     "was started. Use the same release of rayx in the program and on the nodes",
+                     version, kManifestVersion)};
   Manifest manifest;
   manifest.machine = in.number<std::uint16_t>();
   manifest.interpreter = in.text(kPathBytesMax);

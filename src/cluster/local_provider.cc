@@ -10,8 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include <fmt/format.h>
-
+#include "base/format.hpp"
 #include "process/spawn_self.hpp"
 
 namespace rayx::cluster {
@@ -55,7 +54,7 @@ Result<NodeSubmission> LocalProvider::submit(const NodeRequest& request) {
   }
   const Result<pid_t> pid = process::spawn_self(spawn);
   if (!pid) return pid.error();
-  const std::string id = fmt::format("{}.{}", *pid, ++started_);
+  const std::string id = base::format("{}.{}", *pid, ++started_);
   processes_[id] = {*pid, std::move(ours), std::move(log), -1, {}};
   return NodeSubmission{id};
 }
@@ -70,8 +69,8 @@ void LocalProvider::look(Process& process) {
   }
   process.pid = -1;
   process.input.reset();
-  process.how_it_ended = WIFSIGNALED(status) ? fmt::format("its process was ended by signal {}", WTERMSIG(status))
-                                             : fmt::format("its process ended with {}", WEXITSTATUS(status));
+  process.how_it_ended = WIFSIGNALED(status) ? base::format("its process was ended by signal {}", WTERMSIG(status))
+                                             : base::format("its process ended with {}", WEXITSTATUS(status));
   constexpr std::size_t kShown = 2'000;
   const std::string tail = tail_of(process, kShown);
   if (!tail.empty()) process.how_it_ended += "; it said last: " + tail;

@@ -9,8 +9,7 @@
 #include <string_view>
 #include <utility>
 
-#include <fmt/format.h>
-
+#include "base/format.hpp"
 #include "base/unique_fd.hpp"
 
 namespace rayx::cluster {
@@ -188,7 +187,7 @@ std::string Supervisor::what_others_wait_for() const {
   }
   if (reason.empty()) reason = planner_.last_failure();
   if (waiting == 0) return reason;
-  return fmt::format("{} wait{}{}", waiting, waiting == 1 ? "s" : "", reason.empty() ? "" : ": " + reason);
+  return base::format("{} wait{}{}", waiting, waiting == 1 ? "s" : "", reason.empty() ? "" : ": " + reason);
 }
 
 void Supervisor::look_how_start_goes() {
@@ -199,12 +198,12 @@ void Supervisor::look_how_start_goes() {
   }
   if (ready == 0 && planner_.failures() >= kStartFailuresMax)
     return fail(ErrorCode::kSystemError,
-                fmt::format("{} nodes that were started have failed, and none is ready. The last one: {}",
-                            planner_.failures(), planner_.last_failure()));
+                base::format("{} nodes that were started have failed, and none is ready. The last one: {}",
+                             planner_.failures(), planner_.last_failure()));
   if (clock_.now_ns() - progress_at_ < config_.start_timeout_ns) return;
   const std::string summary =
-      fmt::format("{} of {} nodes are ready, and no further one in {} s: {}", ready, config_.limits.nodes_min,
-                  config_.start_timeout_ns / kSecondNs, what_others_wait_for());
+      base::format("{} of {} nodes are ready, and no further one in {} s: {}", ready, config_.limits.nodes_min,
+                   config_.start_timeout_ns / kSecondNs, what_others_wait_for());
   if (ready == 0 || config_.is_strict) return fail(ErrorCode::kTimeout, summary);
   around_.progress(summary + ". The cluster is used as it is; the others join when they can");
   outcome_ = Outcome::kReady;
@@ -215,7 +214,7 @@ void Supervisor::tell_progress() {
   const int ready = planner_.count(Phase::kJoined);
   const TimeNs now = clock_.now_ns();
   const int target = std::max(planner_.target(now), ready);
-  const std::string count = fmt::format("{} of {} nodes ready", ready, target);
+  const std::string count = base::format("{} of {} nodes ready", ready, target);
   const bool is_same = told_.starts_with(count);
   if (is_same && (now - told_at_ < kProgressPauseNs || outcome_ == Outcome::kReady)) return;
   const std::string others = ready < target ? what_others_wait_for() : "";

@@ -4,7 +4,7 @@
 #include <csignal>
 #include <cstring>
 
-#include <fmt/format.h>
+#include "base/format.hpp"
 
 namespace rayx::observe {
 
@@ -37,10 +37,10 @@ std::string cause_of(const Crash& crash) {
     return {};  // sent by a process, or an address the CPU does not report
   switch (crash.signal) {
     case SIGSEGV:
-      if (crash.fault_address < 4096) return fmt::format(", null pointer (address 0x{:x})", crash.fault_address);
-      return fmt::format(", address 0x{:x} {}", crash.fault_address,
-                         crash.code == SEGV_ACCERR ? "must not be accessed that way" : "is not mapped");
-    case SIGBUS: return fmt::format(", address 0x{:x} has no memory behind it", crash.fault_address);
+      if (crash.fault_address < 4096) return base::format(", null pointer (address 0x{:x})", crash.fault_address);
+      return base::format(", address 0x{:x} {}", crash.fault_address,
+                          crash.code == SEGV_ACCERR ? "must not be accessed that way" : "is not mapped");
+    case SIGBUS: return base::format(", address 0x{:x} has no memory behind it", crash.fault_address);
     case SIGFPE: return crash.code == FPE_INTDIV ? ", integer division by zero" : "";
     default: return {};
   }
@@ -49,8 +49,8 @@ std::string cause_of(const Crash& crash) {
 std::string describe(const Crash& crash) {
   const char* name = ::sigabbrev_np(crash.signal);
   const char* text = ::sigdescr_np(crash.signal);
-  return fmt::format("signal {} (SIG{}, {}){}\n{}", crash.signal, name ? name : "?", text ? text : "?", cause_of(crash),
-                     symbolise(crash.frames));
+  return base::format("signal {} (SIG{}, {}){}\n{}", crash.signal, name ? name : "?", text ? text : "?",
+                      cause_of(crash), symbolise(crash.frames));
 }
 
 }  // namespace rayx::observe

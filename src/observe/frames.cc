@@ -3,8 +3,7 @@
 #include <charconv>
 #include <fstream>
 
-#include <fmt/format.h>
-
+#include "base/format.hpp"
 #include "observe/module_map.hpp"
 
 namespace rayx::observe {
@@ -30,8 +29,8 @@ std::vector<Frame> locate(std::span<void* const> return_addresses) {
 std::string encode_frames(std::span<const Frame> frames) {
   std::string text;
   for (const Frame& frame : frames) {
-    text += fmt::format("{:x} {:x} {} {}\n", frame.address, frame.file_offset, frame.is_return_address ? 'r' : 'i',
-                        frame.module);
+    text += base::format("{:x} {:x} {} {}\n", frame.address, frame.file_offset, frame.is_return_address ? 'r' : 'i',
+                         frame.module);
   }
   return text;
 }

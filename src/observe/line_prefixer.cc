@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <utility>
 
-#include <fmt/format.h>
+#include "base/format.hpp"
 
 namespace rayx::observe {
 
@@ -19,10 +19,10 @@ LinePrefixer::LinePrefixer(std::string_view name, pid_t pid, bool colour, std::s
 void LinePrefixer::rename(std::string_view name) {
   // Cyan, green, yellow, magenta, blue: neighbours in pid differ. Red is left for errors.
   constexpr std::array<int, 5> kColours = {36, 32, 33, 35, 34};
-  prefix_ = fmt::format("({} pid={})", name, pid_);
+  prefix_ = base::format("({} pid={})", name, pid_);
   if (colour_) {
     const int colour = kColours[static_cast<std::size_t>(pid_) % kColours.size()];
-    prefix_ = fmt::format("\x1b[{}m{}\x1b[0m", colour, prefix_);
+    prefix_ = base::format("\x1b[{}m{}\x1b[0m", colour, prefix_);
   }
   prefix_ += ' ';
 }

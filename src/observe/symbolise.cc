@@ -12,8 +12,7 @@
 #include <mutex>
 #include <optional>
 
-#include <fmt/format.h>
-
+#include "base/format.hpp"
 #include "observe/frames.hpp"
 #include "observe/module_map.hpp"
 
@@ -257,13 +256,13 @@ std::string symbolise(std::span<const Frame> frames) {
     const std::string module = line.module.empty() ? "?" : line.module.substr(line.module.rfind('/') + 1);
     const std::string function = line.function.empty() ? "?" : line.function;
     if (line.file.empty()) {
-      text += fmt::format("{:>4}. {}{} ({}+0x{:x})\n", i + 1, function, line.is_inlined ? ", inlined," : "", module,
-                          line.offset);
+      text += base::format("{:>4}. {}{} ({}+0x{:x})\n", i + 1, function, line.is_inlined ? ", inlined," : "", module,
+                           line.offset);
     } else {
-      text += fmt::format("{:>4}. {} at {}:{}\n", i + 1, function, line.file, line.line);
+      text += base::format("{:>4}. {} at {}:{}\n", i + 1, function, line.file, line.line);
     }
   }
-  if (lines.size() > shown) text += fmt::format("      … {} more\n", lines.size() - shown);
+  if (lines.size() > shown) text += base::format("      … {} more\n", lines.size() - shown);
   return text;
 }
 

@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include <fmt/format.h>
+#include "base/format.hpp"
 
 namespace rayx::process {
 
@@ -19,12 +19,12 @@ ExitStatus exit_status_of(const siginfo_t& info) {
 
 std::string describe(const ExitStatus& status) {
   switch (status.kind) {
-    case ExitStatus::Kind::kExited: return fmt::format("exited with code {}", status.value);
+    case ExitStatus::Kind::kExited: return base::format("exited with code {}", status.value);
     case ExitStatus::Kind::kSignaled: {
       const char* name = ::sigabbrev_np(status.value);
       const char* text = ::sigdescr_np(status.value);
-      return fmt::format("was killed by signal {} (SIG{}, {}){}", status.value, name ? name : "?", text ? text : "?",
-                         status.core_dumped ? ", core dumped" : "");
+      return base::format("was killed by signal {} (SIG{}, {}){}", status.value, name ? name : "?", text ? text : "?",
+                          status.core_dumped ? ", core dumped" : "");
     }
     case ExitStatus::Kind::kUnknown: break;
   }

@@ -14,9 +14,8 @@
 #include <optional>
 #include <sstream>
 
-#include <fmt/format.h>
-
 #include "base/check.hpp"
+#include "base/format.hpp"
 #include "process/pidfd.hpp"
 #include "process/spawn_self.hpp"
 
@@ -31,7 +30,7 @@ constexpr std::chrono::milliseconds kDeathTimeout{5000};
 
 // A process whose threads have all ended: gone, or a zombie that its new parent has not reaped yet.
 bool has_ended_by_proc(pid_t pid) {
-  std::ifstream file(fmt::format("/proc/{}/stat", pid));
+  std::ifstream file(base::format("/proc/{}/stat", pid));
   std::string text;
   if (!std::getline(file, text)) return true;
   std::istringstream fields(text.substr(std::min(text.size(), text.rfind(')') + 1)));  // the name may hold anything
@@ -138,9 +137,10 @@ Result<void> ForkServer::spawn_worker(const WorkerRequest& request) {
       request.fds.size() > kPassedFdsMax) {
     return Error{
         ErrorCode::kInvalidArgument,
-        fmt::format("rayx: a worker's start does not fit: {} bytes of environment and {} of configuration (at most "
-                    "{} each), {} descriptors (at most {})",
-                    message.payload.size(), request.config.size(), kConfigBytesMax, request.fds.size(), kPassedFdsMax)};
+        base::format("rayx: a worker's start does not fit: {} bytes of environment and {} of configuration (at most "
+                     "{} each), {} descriptors (at most {})",
+                     message.payload.size(), request.config.size(), kConfigBytesMax, request.fds.size(),
+                     kPassedFdsMax)};
   }
   message.header.slot = request.slot;
   message.header.env_bytes = static_cast<std::uint32_t>(message.payload.size());
@@ -343,8 +343,8 @@ void ForkServer::orphan_workers(ForkServerEvents& events) {
     workers_.erase(slot);
     events.on_worker_failed(
         slot, {ErrorCode::kWorkerDied,
-               fmt::format("rayx: the worker was not started: the fork server (pid {}) {}{}", pid_,
-                           describe(server_status_), ready_ ? "" : " before main, in a static constructor")});
+               base::format("rayx: the worker was not started: the fork server (pid {}) {}{}", pid_,
+                            describe(server_status_), ready_ ? "" : " before main, in a static constructor")});
   }
 }
 
@@ -387,16 +387,18 @@ Result<void> ForkServer::wait_ready(std::chrono::milliseconds timeout, ForkServe
   if (!pump(*this, events, timeout, [&] { return ready_ || state_ != State::kRunning; })) {
     return Error{
         ErrorCode::kTimeout,
-        fmt::format("rayx: the fork server (pid {}) was not ready after {} ms: the program's static constructors still "
-                    "run there; look at the process with a debugger, or raise the time-out",
-                    pid_, timeout.count())};
+        base::format(
+            "rayx: the fork server (pid {}) was not ready after {} ms: the program's static constructors still "
+            "run there; look at the process with a debugger, or raise the time-out",
+            pid_, timeout.count())};
   }
   if (state_ == State::kRunning) return {};
   return Error{
       ErrorCode::kSystemError,
-      fmt::format("rayx: the fork server (pid {}) {} before main: a static constructor of the program or of one of its "
-                  "libraries ended it, or the loader failed; its last lines are on stderr",
-                  pid_, describe(server_status_))};
+      base::format(
+          "rayx: the fork server (pid {}) {} before main: a static constructor of the program or of one of its "
+          "libraries ended it, or the loader failed; its last lines are on stderr",
+          pid_, describe(server_status_))};
 }
 
 void ForkServer::shutdown(std::chrono::milliseconds grace, ForkServerEvents& events) {

@@ -13,8 +13,7 @@
 #include <iterator>
 #include <string_view>
 
-#include <fmt/format.h>
-
+#include "base/format.hpp"
 #include "process/pidfd.hpp"
 
 extern char** environ;
@@ -64,7 +63,7 @@ Error describe_spawn_error(const char* tried, int error_number) {
     case ETOOMANYREFS: hint = "too many descriptors are on their way between processes: raise `ulimit -n`"; break;
     default: break;
   }
-  return {ErrorCode::kSystemError, fmt::format("rayx: {} failed: {}; {}", tried, std::strerror(error_number), hint)};
+  return {ErrorCode::kSystemError, base::format("rayx: {} failed: {}; {}", tried, std::strerror(error_number), hint)};
 }
 
 Result<Pipe> make_pipe(int* error_number) {
@@ -102,8 +101,8 @@ std::vector<std::string> own_arguments() {
 
 std::vector<std::string> child_environment(const SpawnSelf& request) {
   std::vector<std::string> all = request.env;
-  all.push_back(request.role.empty() ? fmt::format("{}={}:{:x}", kTakeOverVariable, kControlFd, request.nonce)
-                                     : fmt::format("{}={}", kRoleVariable, request.role));
+  all.push_back(request.role.empty() ? base::format("{}={}:{:x}", kTakeOverVariable, kControlFd, request.nonce)
+                                     : base::format("{}={}", kRoleVariable, request.role));
   const std::string& library_path =
       request.program.path.empty() && own_library_path != nullptr ? *own_library_path : request.program.library_path;
   if (!library_path.empty()) {
@@ -113,10 +112,10 @@ std::vector<std::string> child_environment(const SpawnSelf& request) {
       if (std::string_view(*entry).starts_with(name)) users = std::string_view(*entry).substr(name.size());
     for (const std::string& entry : request.env)  // what a caller asks for counts as the user's
       if (entry.starts_with(name)) users = std::string_view(entry).substr(name.size());
-    std::string value = fmt::format("{}{}{}{}", name, library_path, users.empty() ? "" : ":", users);
+    std::string value = base::format("{}{}{}{}", name, library_path, users.empty() ? "" : ":", users);
     std::erase_if(all, [&](const std::string& entry) { return entry.starts_with(name); });
     all.push_back(std::move(value));
-    all.push_back(fmt::format("{}={}", kLibraryPathVariable, library_path));
+    all.push_back(base::format("{}={}", kLibraryPathVariable, library_path));
   }
   const std::size_t own = all.size();
   for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
@@ -219,10 +218,10 @@ Result<pid_t> spawn_self(const SpawnSelf& request, int* error_number) {
     if (!program.path.empty() && error == ENOENT)
       return Error{
           ErrorCode::kSystemError,
-          fmt::format("rayx: starting {} failed: the file or the loader that it names is not there; the folder of "
-                      "the program was removed while it was needed, or this host lacks its loader",
-                      path)};
-    return describe_spawn_error(fmt::format("starting the program as a worker ({})", path).c_str(), error);
+          base::format("rayx: starting {} failed: the file or the loader that it names is not there; the folder of "
+                       "the program was removed while it was needed, or this host lacks its loader",
+                       path)};
+    return describe_spawn_error(base::format("starting the program as a worker ({})", path).c_str(), error);
   }
   return pid;
 }

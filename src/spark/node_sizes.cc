@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
+#include "base/format.hpp"
 
 namespace rayx::spark {
 namespace {
@@ -34,19 +34,19 @@ Result<void> check_size(const Capacity& capacity, const NodeSize& asked) {
   }
   if (asked.cores > cores_max)
     return unfit(
-        fmt::format("a node of {} cores was asked for, and the largest worker has {}; set "
-                    "SparkConfig::num_cpus to at most {}",
-                    asked.cores, cores_max, cores_max));
+        base::format("a node of {} cores was asked for, and the largest worker has {}; set "
+                     "SparkConfig::num_cpus to at most {}",
+                     asked.cores, cores_max, cores_max));
   if (asked.memory_mib > memory_max_mib)
     return unfit(
-        fmt::format("a node of {} MiB was asked for, and the largest worker has {} MiB; set "
-                    "SparkConfig::memory_bytes to less, or give Spark's workers more (SPARK_WORKER_MEMORY)",
-                    asked.memory_mib, memory_max_mib));
+        base::format("a node of {} MiB was asked for, and the largest worker has {} MiB; set "
+                     "SparkConfig::memory_bytes to less, or give Spark's workers more (SPARK_WORKER_MEMORY)",
+                     asked.memory_mib, memory_max_mib));
   if (!has_one_that_fits)
     return unfit(
-        fmt::format("no worker has both {} cores and {} MiB; set SparkConfig::num_cpus or "
-                    "SparkConfig::memory_bytes to less",
-                    asked.cores, asked.memory_mib));
+        base::format("no worker has both {} cores and {} MiB; set SparkConfig::num_cpus or "
+                     "SparkConfig::memory_bytes to less",
+                     asked.cores, asked.memory_mib));
   return {};
 }
 
@@ -99,7 +99,7 @@ std::string describe_wait(const Capacity& capacity, const NodeSize& size) {
     cores_max = std::max(cores_max, worker.cores_free);
     memory_max_mib = std::max(memory_max_mib, worker.memory_free_mib);
   }
-  return fmt::format(
+  return base::format(
       "no worker has {} cores and {} MiB free (the most that one has free is {} cores, {} MiB); set "
       "SparkConfig::num_cpus and SparkConfig::memory_bytes to less, or fewer nodes",
       size.cores, size.memory_mib, cores_max, memory_max_mib);

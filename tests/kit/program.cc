@@ -39,9 +39,9 @@ bool carries(pid_t pid, const std::string& mark) {
   return text.find(mark) != std::string::npos;
 }
 
-// Of this process's programs that have not been waited for.
-std::set<pid_t>& live_programs() {
-  static std::set<pid_t> programs;
+// Of this process, those that still exist as objects: what they have started is theirs, even if they themselves have ended.
+std::set<const Program*>& live_programs() {
+  static std::set<const Program*> programs;
   return programs;
 }
 
@@ -82,7 +82,7 @@ Program::Program(const std::string& path, const Options& options, const Pipes& p
         std::fprintf(stderr, "cannot start %s: %s\n", path.c_str(), std::strerror(errno));
         return 127;
       }) {
-  live_programs().insert(child_.pid());
+  live_programs().insert(this);
   ::setpgid(child_.pid(), child_.pid());  // both do it: neither can be late
   ::close(pipes.out[1]);
   ::close(pipes.err[1]);
@@ -93,9 +93,9 @@ Program::Program(const std::string& path, const Options& options, const Pipes& p
 Program::~Program() {
   child_.kill(SIGKILL);
   child_.wait(kPatience);
-  live_programs().erase(child_.pid());
   for (const pid_t pid : descendants()) ::kill(pid, SIGKILL);
   everything_is_gone();
+  live_programs().erase(this);
   if (out_.fd >= 0) ::close(out_.fd);
   if (err_.fd >= 0) ::close(err_.fd);
 }
@@ -152,11 +152,17 @@ bool Program::is_alone() const {
   return eventually([this] { return descendants().empty(); });
 }
 
+bool Program::belongs_to_another(pid_t pid) const {
+  return std::any_of(live_programs().begin(), live_programs().end(), [this, pid](const Program* program) {
+    return program != this && (program->pid() == pid || carries(pid, program->mark_));
+  });
+}
+
 bool Program::everything_is_gone() {
   return eventually([this] {
-    // Orphans are children of this process now. Other programs of the test that still run are not meant.
+    // Orphans are children of this process now, and those of the test's other programs too, which are not meant.
     for (const ProcessInfo& process : list_processes()) {
-      if (process.parent != ::getpid() || live_programs().contains(process.pid)) continue;
+      if (process.parent != ::getpid() || process.pid == pid() || belongs_to_another(process.pid)) continue;
       siginfo_t info{};
       if (::waitid(P_PID, static_cast<id_t>(process.pid), &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
         return false;

@@ -60,6 +60,8 @@ class Program {
   Program(const std::string& path, const Options& options, const Pipes& pipes);
   template <class Done>
   bool read_while(Done done);
+  // Of the test's other programs, or of what they started and left behind.
+  bool belongs_to_another(pid_t pid) const;
 
   std::string mark_;
   ChildProcess child_;

@@ -1,7 +1,9 @@
 // A program that sets up clusters on Spark, in the ways that cluster_test.cc asks for. Where Spark is, its environment says.
 #include <rayx/rayx.hpp>
 
+#include <csignal>
 #include <cstdlib>
+#include <fstream>
 #include <iostream>
 #include <numeric>
 #include <set>
@@ -9,6 +11,7 @@
 #include <vector>
 
 #include <poll.h>
+#include <unistd.h>
 
 namespace {
 
@@ -74,6 +77,94 @@ int hold(int count) {
   while (true) ::poll(nullptr, 0, 1'000);
 }
 
+volatile std::sig_atomic_t is_asked = 0;
+
+// Uses it, and once more when it is told to by SIGUSR1.
+int serve(int count) {
+  std::signal(SIGUSR1, [](int) { is_asked = 1; });
+  rayx::Cluster cluster = rayx::spark::setup_cluster(count);
+  int failed = use(static_cast<std::size_t>(count));
+  std::cout << std::flush;
+  while (is_asked == 0) ::poll(nullptr, 0, 1'000);
+  std::cout << "once more: ";
+  failed += use(static_cast<std::size_t>(count));
+  rayx::spark::shutdown_cluster();
+  std::cout << "shut down\n";
+  return failed;
+}
+
+void nap() { ::poll(nullptr, 0, 500); }
+std::string nap_and_tell() {
+  nap();
+  return node_of_this_task();
+}
+
+// From so many nodes to as many as its tasks need, and back.
+int scale(int nodes_min, int nodes_max) {
+  rayx::spark::SparkConfig config;
+  config.min_nodes = nodes_min;
+  config.max_nodes = nodes_max;
+  config.num_cpus = 1;
+  config.idle_timeout = std::chrono::seconds(2);
+  rayx::Cluster cluster = rayx::spark::setup_cluster(config);
+  std::cout << cluster.nodes_ready() << " node at first\n" << std::flush;
+  rayx::Runtime runtime = rayx::init();
+  std::vector<rayx::ObjectRef<std::string>> tasks;
+  for (int i = 0; i < 40; ++i) tasks.push_back(rayx::remote<nap_and_tell>());
+  if (!cluster.wait_for_nodes(nodes_max, std::chrono::seconds(90))) return 1;
+  std::cout << cluster.nodes_ready() << " nodes at most\n" << std::flush;
+  // What was handed out to the first node stays there.
+  for (int i = 0; i < 40; ++i) tasks.push_back(rayx::remote<nap_and_tell>());
+  std::set<std::string> used;
+  for (const std::string& node : rayx::get(tasks)) used.insert(node);
+  std::cout << tasks.size() / 2 << " tasks on " << used.size() << " nodes\n" << std::flush;
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (cluster.nodes_ready() > nodes_min && std::chrono::steady_clock::now() < patience) ::poll(nullptr, 0, 10);
+  std::cout << cluster.nodes_ready() << " node at last\n";
+  return 0;
+}
+
+std::string own_gpus() {
+  const char* const gpus = std::getenv("CUDA_VISIBLE_DEVICES");
+  return gpus == nullptr ? "none" : gpus;
+}
+
+int gpus(int nodes, int each) {
+  rayx::Cluster cluster = rayx::spark::setup_cluster(nodes, {.num_gpus = each});
+  rayx::Runtime runtime = rayx::init();
+  int with_gpus = 0;
+  for (const rayx::NodeInfo& node : rayx::nodes()) {
+    const std::string list = rayx::get(rayx::remote<own_gpus>(on(node)));
+    with_gpus += list == "0" || list == "1" ? 1 : 0;
+  }
+  std::cout << with_gpus << " nodes with " << each << " GPU each\n";
+  return 0;
+}
+
+struct Surroundings {
+  bool has_folder = false;
+  bool has_library = false;
+};
+Surroundings look_around(const std::string& program) {
+  Surroundings seen;
+  seen.has_folder = ::access(program.c_str(), F_OK) == 0;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);)
+    if (line.find("librayx.so") != std::string::npos) seen.has_library = true;
+  return seen;
+}
+
+int bare(int count) {
+  char path[4096] = {};
+  if (::readlink("/proc/self/exe", path, sizeof(path) - 1) <= 0) return 1;
+  rayx::Cluster cluster = rayx::spark::setup_cluster(count);
+  rayx::Runtime runtime = rayx::init();
+  const Surroundings seen = rayx::get(rayx::remote<look_around>(on(rayx::nodes().front()), std::string(path)));
+  std::cout << "the program's folder is there: " << seen.has_folder
+            << "; librayx is mapped from below: " << seen.has_library << '\n';
+  return 0;
+}
+
 // Waits until a node is gone, and until there are as many as before.
 int watch(int count) {
   rayx::Cluster cluster = rayx::spark::setup_cluster(count);
@@ -105,7 +196,12 @@ int main(int argc, char** argv) {
   try {
     if (what == "work") return work(count);
     if (what == "hold") return hold(count);
+    if (what == "serve") return serve(count);
     if (what == "watch") return watch(count);
+    if (what == "scale") return scale(count, more);
+    if (what == "gpus") return gpus(count, more);
+    if (what == "many-gpus") return fail({.num_nodes = 1, .num_gpus = 9}, 20);
+    if (what == "bare") return bare(count);
     if (what == "many-cores") return fail({.num_nodes = 1, .num_cpus = 64}, 20);
     if (what == "much-memory") return fail({.num_nodes = 1, .memory_bytes = std::uint64_t{64} << 30}, 20);
     if (what == "too-many")

@@ -7,17 +7,21 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "bundle/running_program.hpp"
 #include "http/exchange.hpp"
 #include "kit/eventually.hpp"
+#include "kit/process_tree.hpp"
 #include "kit/program.hpp"
 #include "spark/launcher.hpp"
 #include "spark/program_server.hpp"
@@ -45,6 +49,15 @@ struct Launched {
     if (what == "exit") ::_exit(7);
     if (what == "well") ::_exit(0);
     if (what == "crash") ::raise(SIGSEGV);
+    if (what == "maps") {
+      std::ifstream maps("/proc/self/maps");
+      bool is_own = false;
+      for (std::string entry; std::getline(maps, entry);)
+        is_own |= entry.find("/libc.so.6") != std::string::npos && entry.find("/cache/run/") != std::string::npos;
+      std::printf("C library from %s\n", is_own ? "the cache" : "the host");
+      std::fflush(stdout);
+      ::_exit(0);
+    }
     if (what == "stay") {
       static const char* const file = std::getenv("LAUNCHED_FILE");
       ::signal(SIGTERM, [](int) {
@@ -83,8 +96,14 @@ class Launcher : public testing::Test {
     static bundle::FileDigests digests;
     Result<bundle::RunningProgram> program = bundle::describe_running_program(digests);
     ASSERT_TRUE(program) << program.error().message;
-    program_ = std::make_shared<const bundle::RunningProgram>(std::move(*program));
-    Result<std::unique_ptr<ProgramServer>> server = ProgramServer::start({.program = program_});
+    program_ = std::move(*program);
+    serve([](bundle::Manifest&) {});
+  }
+  void serve(const std::function<void(bundle::Manifest&)>& change) {
+    bundle::RunningProgram program = program_;
+    change(program.manifest);
+    Result<std::unique_ptr<ProgramServer>> server =
+        ProgramServer::start({.program = std::make_shared<const bundle::RunningProgram>(std::move(program))});
     ASSERT_TRUE(server) << server.error().message;
     server_ = std::move(*server);
   }
@@ -101,13 +120,16 @@ class Launcher : public testing::Test {
     EXPECT_TRUE(ticket) << ticket.error().message;
     return *ticket;
   }
-  std::unique_ptr<kit::Program> java(const LaunchTicket& ticket, const std::string& cache = {}) {
+  kit::Program::Options java_options(const LaunchTicket& ticket, const std::string& cache = {}) {
     kit::Program::Options options;
     options.arguments = {"-XX:+UseSerialGC", "-cp", (folder_ / "launcher.jar").string(), kLauncherClass};
     for (const auto& [name, value] : ticket.environment) options.environment.push_back(name + '=' + value);
     options.environment.push_back(std::string(kLauncherCacheVariable) + '=' +
                                   (cache.empty() ? (folder_ / "cache").string() : cache));
-    return std::make_unique<kit::Program>("/usr/bin/java", options);
+    return options;
+  }
+  std::unique_ptr<kit::Program> java(const LaunchTicket& ticket, const std::string& cache = {}) {
+    return std::make_unique<kit::Program>("/usr/bin/java", java_options(ticket, cache));
   }
   std::string file() const { return (folder_ / "stays").string(); }
   static bool exists(const std::string& path) { return std::filesystem::exists(path); }
@@ -126,7 +148,7 @@ class Launcher : public testing::Test {
   }
 
   std::filesystem::path folder_;
-  std::shared_ptr<const bundle::RunningProgram> program_;
+  bundle::RunningProgram program_;
   std::unique_ptr<ProgramServer> server_;
 };
 
@@ -192,6 +214,23 @@ TEST_F(Launcher, PassesSigtermOnAndTheProgramNeverOutlivesIt) {
   EXPECT_TRUE(killed->everything_is_gone());
 }
 
+// Whoever started it, as Spark's worker does, holds the other end of its input.
+TEST_F(Launcher, EndsWithItsWorker) {
+  std::vector<std::string> words = {"-c", "sleep 1000 | exec \"$@\"", "sh", "/usr/bin/java"};
+  const LaunchTicket ticket = admit("stay");
+  const kit::Program::Options options = java_options(ticket);
+  words.insert(words.end(), options.arguments.begin(), options.arguments.end());
+  kit::Program shell("/bin/sh", {.arguments = words, .environment = options.environment});
+  wait_for_stay();
+  const std::vector<pid_t> all = shell.descendants();
+  for (const kit::ProcessInfo& process : kit::list_processes())
+    if (process.name == "sleep" && std::count(all.begin(), all.end(), process.pid) != 0) ::kill(process.pid, SIGKILL);
+  ASSERT_TRUE(shell.wait());
+  EXPECT_TRUE(exists(file() + ".term")) << "the program was not asked to end";
+  EXPECT_TRUE(shell.everything_is_gone());
+  EXPECT_THAT(server_->explain("node-1", ""), HasSubstr("Spark's worker has ended"));
+}
+
 TEST_F(Launcher, ThatWasKilledLeavesAFolderWhichTheNextOneRemoves) {
   const auto killed = java(admit("stay"));
   wait_for_stay();
@@ -206,6 +245,25 @@ TEST_F(Launcher, ThatWasKilledLeavesAFolderWhichTheNextOneRemoves) {
 TEST_F(Launcher, SaysWhatKilledTheProgram) {
   EXPECT_EQ(exit_of(*java(admit("crash"))), 128 + SIGSEGV);
   EXPECT_THAT(server_->explain("node-1", ""), HasSubstr("signal 11"));
+}
+
+// A program that was built on a newer system: a version of the C library that no host has.
+TEST_F(Launcher, BringsTheCLibraryWhereTheHostsIsTooOld) {
+  serve([](bundle::Manifest& manifest) { manifest.needs.push_back({"libc.so.6", "GLIBC_2.99"}); });
+  const auto with_own = java(admit("maps"));
+  EXPECT_EQ(exit_of(*with_own), 0) << with_own->err();
+  EXPECT_THAT(with_own->out(), HasSubstr("C library from the cache\n"));
+}
+
+TEST_F(Launcher, RefusesAProgramForANewerCLibraryThatCameWithoutOne) {
+  serve([](bundle::Manifest& manifest) {
+    manifest.needs.push_back({"libc.so.6", "GLIBC_2.99"});
+    manifest.libc_version.clear();
+  });
+  const auto launcher = java(admit("well"));
+  EXPECT_EQ(exit_of(*launcher), kLauncherExitUnfit);
+  EXPECT_THAT(launcher->err(), AllOf(HasSubstr("GLIBC_2.99 of libc.so.6"), HasSubstr("this host has glibc 2.")));
+  EXPECT_THAT(server_->explain("node-1", ""), HasSubstr("GLIBC_2.99 of libc.so.6"));
 }
 
 TEST_F(Launcher, SaysThatTheDiskIsFull) {

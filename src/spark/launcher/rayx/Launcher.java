@@ -120,6 +120,7 @@ public final class Launcher {
   private final ArrayDeque<String> lastLines = new ArrayDeque<>();
   private volatile Process program;
   private volatile boolean isStopping;
+  private volatile boolean isWorkerGone;
   private Path layout;
   private FileChannel layoutLock;
 
@@ -151,6 +152,7 @@ public final class Launcher {
 
   private int run() throws GeneralSecurityException {
     Runtime.getRuntime().addShutdownHook(new Thread(this::stop));
+    watchWorker();
     try {
       final Description wanted = fetchDescription();
       final List<String> gpus = gpusOfReservation(wanted.gpus);
@@ -160,7 +162,8 @@ public final class Launcher {
       start(wanted, executable, gpus, isLibcBundled);
       report("started\n");
       final int code = await();
-      report("ended " + code + "\n" + (code == 0 ? "" : "the program ended with " + describe(code)) + "\n" + tail());
+      final String why = isWorkerGone ? "Spark's worker has ended, and the node with it" : "the program ended with " + describe(code);
+      report("ended " + code + "\n" + (code == 0 && !isWorkerGone ? "" : why) + "\n" + tail());
       return code;
     } catch (Failure e) {
       System.err.println("rayx: " + e.getMessage());
@@ -173,6 +176,33 @@ public final class Launcher {
     } finally {
       removeLayout();
     }
+  }
+
+  /**
+   * Spark's worker holds the other end of this process's input as long as it lives. When it is gone, nobody counts the cores that this
+   * node has: a new worker would give them away again.
+   */
+  private void watchWorker() {
+    try {
+      if (!Files.readSymbolicLink(Paths.get("/proc/self/fd/0")).toString().startsWith("pipe:")) return;
+    } catch (IOException e) {
+      return; // started by something else
+    }
+    final Thread watcher =
+        new Thread(
+            () -> {
+              try {
+                while (System.in.read() >= 0) {
+                  // Nobody says anything.
+                }
+              } catch (IOException e) {
+                // That is an end, too.
+              }
+              isWorkerGone = true;
+              System.exit(INTERNAL); // the hook ends the program
+            });
+    watcher.setDaemon(true);
+    watcher.start();
   }
 
   private static String describe(int code) {
