@@ -118,8 +118,7 @@ int scale(int nodes_min, int nodes_max) {
   std::set<std::string> used;
   for (const std::string& node : rayx::get(tasks)) used.insert(node);
   std::cout << tasks.size() / 2 << " tasks on " << used.size() << " nodes\n" << std::flush;
-  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (cluster.nodes_ready() > nodes_min && std::chrono::steady_clock::now() < patience) ::poll(nullptr, 0, 10);
+  for (int i = 0; cluster.nodes_ready() > nodes_min && i < 6'000; ++i) ::poll(nullptr, 0, 10);
   std::cout << cluster.nodes_ready() << " node at last\n";
   return 0;
 }
