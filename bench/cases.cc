@@ -13,8 +13,9 @@ int main(int argc, char** argv) {
       continue;
     }
     bool known = false;
-    for (const auto& cases : {bench::call_cases(), bench::object_cases(), bench::cluster_cases(), bench::node_cases(),
-                              bench::fault_cases(), bench::head_cases(), bench::transfer_cases()}) {
+    for (const auto& cases :
+         {bench::call_cases(), bench::object_cases(), bench::cluster_cases(), bench::node_cases(), bench::fault_cases(),
+          bench::head_cases(), bench::transfer_cases(), bench::spark_cases()}) {
       for (const bench::Case& one : cases) {
         if (std::strcmp(argv[i], "--list") == 0) {
           std::printf("%.*s\n", static_cast<int>(one.name.size()), one.name.data());

@@ -26,6 +26,7 @@ std::span<const Case> node_cases();      // cases_nodes.cc
 std::span<const Case> fault_cases();     // cases_faults.cc
 std::span<const Case> head_cases();      // cases_head.cc
 std::span<const Case> transfer_cases();  // cases_transfers.cc
+std::span<const Case> spark_cases();     // cases_spark.cc
 
 inline constexpr int kBatch = 1000;
 

@@ -16,6 +16,9 @@ class Target:
     fixed_limit: float | None = None  # follows from the definition of the case
     part_of: str | None = None  # is reported by that case
     program: str = "cases"
+    limit_program: str = "machine_limits"
+    on_spark: bool = False  # bench/run starts a real Spark cluster for it
+    timeout_s: int = 20  # for one start
 
     def multiple_bound(self):
         if self.multiple is not None:
@@ -73,6 +76,8 @@ TARGETS = [
     Target("handshake_flood", "us", "less", multiple=5, own_limit=True),
     Target("head_failover", "ms", "less", 1000),
     Target("join_100", "s", "less", 5),
+    Target("spark_up_5", "s", "less", multiple=1.3, limit="limit_spark_5", limit_program="spark_limit", on_spark=True, timeout_s=180),
+    Target("spark_down_5", "s", "less", part_of="spark_up_5"),
     Target("wire_round_trip", "us", "less", multiple=1.2, own_limit=True, program="wire"),
     Target("wire_round_trip_tls", "us", "less", own_limit=True, program="wire"),
     Target("wire_small_frames", "1/s", "more", 1e6, program="wire"),
