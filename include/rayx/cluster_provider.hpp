@@ -33,9 +33,10 @@ struct NodeSubmission {
 };
 
 enum class NodeState : std::uint8_t {
-  kWaiting,  // for a place: it may take for ever
-  kRunning,  // its process was started; whether it is ready, the cluster's head knows
-  kEnded,    // it does not run, and will not
+  kWaiting,   // for a place: it may take for ever
+  kFetching,  // it has a place, and the program is on its way there: that may take minutes
+  kRunning,  // its process was started; whether it is ready, the cluster's head knows. One that is not within a minute is ended
+  kEnded,  // it does not run, and will not
 };
 
 struct NodeStatus {
@@ -78,8 +79,10 @@ class ClusterProvider {
   virtual Result<void> kill(const std::string& id) = 0;
   // What hosts there are and what of them is free.
   virtual Result<ProviderCapacity> capacity();
-  // The last lines that the node has printed.
+  // The last lines that the node has printed. Of one that has ended they are asked for once, before forget().
   virtual Result<std::string> logs(const std::string& id);
+  // It has ended, and nobody asks for it again: what is known of it can go.
+  virtual void forget(const std::string& /*id*/) {}
 };
 
 }  // namespace rayx

@@ -1,4 +1,4 @@
-// The door of clusters: rayx/cluster.hpp and rayx/cluster_provider.hpp.
+// The door of clusters: rayx/cluster.hpp.
 #include <algorithm>
 #include <cstdio>
 #include <mutex>
@@ -12,18 +12,6 @@
 #include "rayx/errors.hpp"
 
 namespace rayx {
-
-// ---- ClusterProvider
-
-ClusterProvider::~ClusterProvider() = default;
-
-Result<ProviderCapacity> ClusterProvider::capacity() {
-  return Error{ErrorCode::kUnsupported, "rayx: the provider " + name() + " does not know what its hosts have"};
-}
-
-Result<std::string> ClusterProvider::logs(const std::string&) {
-  return Error{ErrorCode::kUnsupported, "rayx: the provider " + name() + " has no logs of its nodes"};
-}
 
 // ---- Cluster
 

@@ -115,4 +115,9 @@ Result<std::string> LocalProvider::logs(const std::string& id) {
   return tail_of(found->second, kLogBytesMax);
 }
 
+void LocalProvider::forget(const std::string& id) {
+  const auto found = processes_.find(id);
+  if (found != processes_.end() && found->second.pid < 0) processes_.erase(found);
+}
+
 }  // namespace rayx::cluster

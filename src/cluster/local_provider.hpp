@@ -28,6 +28,7 @@ class LocalProvider final : public ClusterProvider {
   // SIGTERM, and SIGKILL if it still runs kKillPatience later, when its status is asked for.
   Result<void> kill(const std::string& id) override;
   Result<std::string> logs(const std::string& id) override;
+  void forget(const std::string& id) override;
 
   static constexpr base::TimeNs kKillPatienceNs = 8'000'000'000;
   static constexpr std::size_t kLogBytesMax = 1 << 20;  // of each node; then it begins anew
@@ -44,8 +45,8 @@ class LocalProvider final : public ClusterProvider {
   static std::string tail_of(const Process& process, std::size_t bytes_max);
 
   const base::Clock& clock_;
-  std::map<std::string, Process>
-      processes_;  // by pid; those that have ended stay, since numbers of processes are used again
+  // By "pid.start": numbers of processes are used again. Those that have ended stay until they are forgotten.
+  std::map<std::string, Process> processes_;
   std::uint64_t started_ = 0;
 };
 

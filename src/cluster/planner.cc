@@ -4,8 +4,31 @@
 #include <cmath>
 
 #include "base/check.hpp"
+#include "base/format.hpp"
 
 namespace rayx::cluster {
+namespace {
+
+std::string in_brackets(const std::string& text) { return text.empty() ? "" : " (" + text + ')'; }
+
+// What is known of a node that runs and is no member.
+std::string why_no_member(const Planner::Node& node) {
+  return base::format(
+      "it ran for {} s{} and did not become a member of the cluster{}. Look for a firewall between there and the head "
+      "on the program's machine, and whether nodes reach that machine by the address that they are given (set "
+      "SparkConfig::advertise or ClusterConfig::advertise)",
+      kJoinPatienceNs / kSecondNs, node.host.empty() ? "" : " on " + node.host, in_brackets(node.waits_for));
+}
+
+std::string why_not_fetched(const Planner::Node& node) {
+  return base::format(
+      "the program did not reach its place{} within {} s{}. Look at the network between there and the program's "
+      "machine, "
+      "and at the size of the program and its libraries",
+      node.host.empty() ? "" : " on " + node.host, kFetchPatienceNs / kSecondNs, in_brackets(node.waits_for));
+}
+
+}  // namespace
 
 void Planner::move_to(NodeNumber number, Node& node, Phase phase, TimeNs now) {
   RAYX_CHECK(may_follow(node.phase, phase), "a node cannot go there", number, static_cast<int>(node.phase),
@@ -40,7 +63,10 @@ void Planner::status(NodeNumber number, const NodeStatus& status, TimeNs now) {
   if (!status.host.empty()) hosts_seen_.insert(node.host = status.host);
   node.waits_for = status.reason;
   if (status.state == NodeState::kEnded) return gone(number, status.reason, now);
-  if (status.state == NodeState::kRunning && node.phase == Phase::kWaiting) move_to(number, node, Phase::kRunning, now);
+  const bool is_on_its_way = node.phase >= Phase::kWaiting && node.phase <= Phase::kRunning;
+  if (status.state == NodeState::kWaiting || !is_on_its_way) return;
+  const Phase next = status.state == NodeState::kFetching ? Phase::kFetching : Phase::kRunning;
+  if (node.phase != next) move_to(number, node, next, now);
 }
 
 void Planner::joined(NodeNumber number, TimeNs now) {
@@ -53,6 +79,7 @@ void Planner::joined(NodeNumber number, TimeNs now) {
   if (node.joined_at < 0) node.joined_at = now;
   node.idle_since = -1;
   failures_ = 0;
+  last_failure_.clear();
   not_before_ = 0;
 }
 
@@ -132,12 +159,16 @@ void Planner::end_those_that_hang(TimeNs now, PlannerEffects& effects) {
   const std::vector<std::string> avoided = avoided_hosts(now);
   for (auto& [number, node] : nodes_) {
     const TimeNs age = now - node.since;
-    if (node.phase == Phase::kRunning && age >= kJoinPatienceNs) {
-      failed(node.host, "it ran for a minute and did not become a member of the cluster", now);
-      leave(number, node, "it did not join", now, effects);
-    } else if (node.phase == Phase::kRunning && std::count(avoided.begin(), avoided.end(), node.host) != 0) {
-      failed("", "it was started on " + node.host + ", where nodes have failed lately", now);
-      leave(number, node, "its host is avoided", now, effects);
+    const bool is_there = node.phase == Phase::kFetching || node.phase == Phase::kRunning;
+    const bool hangs = is_there && age >= (node.phase == Phase::kRunning ? kJoinPatienceNs : kFetchPatienceNs);
+    if (hangs) {
+      const std::string why = node.phase == Phase::kRunning ? why_no_member(node) : why_not_fetched(node);
+      failed(node.host, why, now);
+      leave(number, node, why, now, effects);
+    } else if (is_there && std::count(avoided.begin(), avoided.end(), node.host) != 0) {
+      const std::string why = "it was started on " + node.host + ", where nodes have failed lately";
+      failed("", why, now);
+      leave(number, node, why, now, effects);
     } else if (node.phase == Phase::kLost && age >= kRejoinPatienceNs) {
       leave(number, node, "it is no member any more", now, effects);
     } else if (node.phase == Phase::kLeaving && age >= kLeavePatienceNs) {

@@ -21,7 +21,8 @@ using NodeNumber = std::uint32_t;  // from 1
 inline constexpr TimeNs kSecondNs = 1'000'000'000;
 inline constexpr TimeNs kBackOffMinNs = kSecondNs;  // after a node that failed; doubled with each further one
 inline constexpr TimeNs kBackOffMaxNs = 60 * kSecondNs;
-inline constexpr TimeNs kJoinPatienceNs = 60 * kSecondNs;  // from a running process to a member: then it is ended
+inline constexpr TimeNs kFetchPatienceNs = 600 * kSecondNs;  // for the program's way to its place: then it is ended
+inline constexpr TimeNs kJoinPatienceNs = 60 * kSecondNs;    // from a running process to a member: likewise
 inline constexpr TimeNs kRejoinPatienceNs =
     10 * kSecondNs;  // a member that was lost and whose process runs: then it is ended
 inline constexpr TimeNs kLeavePatienceNs = 30 * kSecondNs;  // from the wish to end it: then it is asked again
@@ -42,6 +43,7 @@ struct PlannerLimits {
 enum class Phase : std::uint8_t {
   kSubmitting,  // the provider is asked
   kWaiting,     // for a place
+  kFetching,    // the program, to its place
   kRunning,     // as a process
   kJoined,      // a member
   kLost,        // was a member; its process may still run
@@ -50,8 +52,11 @@ enum class Phase : std::uint8_t {
 constexpr bool may_follow(Phase from, Phase to) {
   switch (from) {
     case Phase::kSubmitting: return to == Phase::kWaiting || to == Phase::kLeaving;
-    case Phase::kWaiting: return to == Phase::kRunning || to == Phase::kJoined || to == Phase::kLeaving;
-    case Phase::kRunning: return to == Phase::kJoined || to == Phase::kLeaving;
+    case Phase::kWaiting:
+      return to == Phase::kFetching || to == Phase::kRunning || to == Phase::kJoined || to == Phase::kLeaving;
+    case Phase::kFetching: return to == Phase::kRunning || to == Phase::kJoined || to == Phase::kLeaving;
+    // A launcher runs before it fetches.
+    case Phase::kRunning: return to == Phase::kFetching || to == Phase::kJoined || to == Phase::kLeaving;
     case Phase::kJoined: return to == Phase::kLost || to == Phase::kLeaving;
     case Phase::kLost: return to == Phase::kJoined || to == Phase::kLeaving;
     case Phase::kLeaving: return false;
@@ -97,8 +102,8 @@ class Planner {
   };
   const std::map<NodeNumber, Node>& nodes() const { return nodes_; }
   int count(Phase phase) const;
-  int failures() const { return failures_; }  // since the last node that became a member
-  const std::string& last_failure() const { return last_failure_; }
+  int failures() const { return failures_; }                         // since the last node that became a member
+  const std::string& last_failure() const { return last_failure_; }  // likewise; empty: there is none
   std::vector<std::string> avoided_hosts(TimeNs now) const;
   int target(TimeNs now) const;  // nodes there should be now
   bool is_valid() const;

@@ -65,6 +65,7 @@ Json make_call(ClusterProvider& provider, const Json& call) {
     return killed ? Json{{"ok", Json::object()}} : Json{{"error", cluster::to_json(killed.error())}};
   }
   if (what == "capacity") return answer_of(provider.capacity(), [](const ProviderCapacity& it) { return to_json(it); });
+  if (what == "forget") return provider.forget(id), Json{{"ok", Json::object()}};
   if (what == "logs") return answer_of(provider.logs(id), [](const std::string& it) { return Json{{"text", it}}; });
   return {{"error", cluster::to_json(Error{ErrorCode::kInvalidArgument, "there is no such call: " + what})}};
 }
@@ -124,6 +125,10 @@ Result<std::string> CalledProvider::logs(const std::string& id) {
   const Result<Json> answer = ask_({{"call", "logs"}, {"id", id}});
   if (!answer) return answer.error();
   return text_of(*answer, "text");
+}
+
+void CalledProvider::forget(const std::string& id) {
+  static_cast<void>(ask_({{"call", "forget"}, {"id", id}}).has_value());
 }
 
 }  // namespace rayx::cluster

@@ -25,6 +25,7 @@ class CalledProvider final : public ClusterProvider {
   Result<void> kill(const std::string& id) override;
   Result<ProviderCapacity> capacity() override;
   Result<std::string> logs(const std::string& id) override;
+  void forget(const std::string& id) override;
 
  private:
   const std::string name_;

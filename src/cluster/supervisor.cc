@@ -78,15 +78,16 @@ void Supervisor::ask_for_status() {
     const TimeNs now = clock_.now_ns();
     if (now - submitted.asked_at < (is_ending_ ? kEndStatusPauseNs : kStatusPauseNs)) continue;
     submitted.asked_at = now;
-    const Result<NodeStatus> status = provider_.status(submitted.id);
-    if (status) {
-      submitted.last = status->reason;
-      planner_.status(number, *status, clock_.now_ns());
-    } else if (status.error().code == ErrorCode::kNotFound) {
-      planner_.status(number, {NodeState::kEnded, "", "the provider does not know it any more"}, clock_.now_ns());
-    } else {
-      submitted.last = status.error().message;
-    }
+    Result<NodeStatus> status = provider_.status(submitted.id);
+    if (!status && status.error().code == ErrorCode::kNotFound)
+      status = NodeStatus{NodeState::kEnded, "", "the provider " + provider_.name() + " does not know it any more"};
+    submitted.last = status ? status->reason : status.error().message;
+    if (!status) continue;
+    const bool is_wanted = node->second.phase != Phase::kLeaving;
+    planner_.status(number, *status, clock_.now_ns());
+    if (status->state == NodeState::kEnded && is_wanted)
+      tell_trouble(name_of(number) + " has ended", status->reason.empty() ? "nobody knows why" : status->reason,
+                   submitted.id);
   }
 }
 
@@ -97,6 +98,7 @@ void Supervisor::forget_gone() {
       continue;
     }
     keep_log(it->first, it->second.id);
+    provider_.forget(it->second.id);
     around_.gone(it->second.id);
     it = submitted_.erase(it);
   }
@@ -116,13 +118,15 @@ void Supervisor::submit(NodeNumber number) {
   const Error& error = submission.error();
   planner_.not_submitted(number, error.message, clock_.now_ns());
   // Before the cluster was ever there, what the provider refuses is the user's to know at once.
-  if (outcome_ == Outcome::kStarting && planner_.count(Phase::kJoined) == 0) fail(error.code, error.message);
+  if (outcome_ == Outcome::kStarting && planner_.count(Phase::kJoined) == 0) return fail(error.code, error.message);
+  tell_trouble(name_of(number) + " could not be started", error.message);
 }
 
 void Supervisor::end(NodeNumber number, const std::string& why) {
   const auto found = submitted_.find(number);
   if (found == submitted_.end()) return;
-  if (!is_ending_ && outcome_ == Outcome::kReady) around_.progress(name_of(number) + " is ended: " + why);
+  const bool is_first_wish = found->second.kill_at < 0;
+  if (!is_ending_ && is_first_wish) around_.progress(name_of(number) + " is ended: " + why);
   kill(found->second);
 }
 
@@ -181,7 +185,7 @@ std::string Supervisor::what_others_wait_for() const {
   int waiting = 0;
   std::string reason;
   for (const auto& [number, node] : planner_.nodes()) {
-    if (node.phase != Phase::kWaiting && node.phase != Phase::kRunning) continue;
+    if (node.phase != Phase::kWaiting && node.phase != Phase::kFetching && node.phase != Phase::kRunning) continue;
     ++waiting;
     if (!node.waits_for.empty()) reason = node.waits_for;
   }
@@ -216,7 +220,8 @@ void Supervisor::tell_progress() {
   const int target = std::max(planner_.target(now), ready);
   const std::string count = base::format("{} of {} nodes ready", ready, target);
   const bool is_same = told_.starts_with(count);
-  if (is_same && (now - told_at_ < kProgressPauseNs || outcome_ == Outcome::kReady)) return;
+  const TimeNs pause = outcome_ == Outcome::kReady ? kReadyPauseNs : kProgressPauseNs;
+  if (is_same && now - told_at_ < pause) return;
   const std::string others = ready < target ? what_others_wait_for() : "";
   const std::string line =
       count + (others.empty() || (!is_same && outcome_ == Outcome::kStarting) ? "" : "; " + others);
@@ -224,6 +229,26 @@ void Supervisor::tell_progress() {
   if (line == told_) return;
   told_ = line;
   around_.progress(line);
+}
+
+// A node that ended though nobody had asked for it, or that was refused. The count tells that it is missing, only this line why.
+void Supervisor::tell_trouble(const std::string& what, const std::string& why, const std::string& id) {
+  if (is_ending_ || outcome_ == Outcome::kFailed) return;
+  const TimeNs now = clock_.now_ns();
+  constexpr TimeNs kMinute_ns = 60 * kSecondNs;
+  if (now - minute_at_ >= kMinute_ns) {
+    minute_at_ = now;
+    troubles_ = 0;
+  }
+  std::string reason = why;
+  if (const std::size_t at = reason.find(id); at != std::string::npos) reason.erase(at, id.size());
+  const bool is_same = reason == trouble_ && now - trouble_at_ < kSameTroublePauseNs;
+  if (is_same || troubles_ >= kTroublesAMinute) return void(++untold_);
+  ++troubles_;
+  trouble_ = std::move(reason);
+  trouble_at_ = now;
+  const int untold = std::exchange(untold_, 0);
+  around_.progress(what + ": " + why + (untold == 0 ? "" : base::format(" ({} more before it)", untold)));
 }
 
 }  // namespace rayx::cluster

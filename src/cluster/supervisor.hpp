@@ -43,7 +43,7 @@ struct SupervisorConfig {
   std::string name_prefix = "node";  // "node-3"
   TimeNs start_timeout_ns = 45 * kSecondNs;
   bool is_strict = false;
-  std::string collect_logs_to;
+  std::string collect_logs_to = {};
 };
 
 inline constexpr int kStartFailuresMax = 3;                // in a row, before any node is ready: then it is hopeless
@@ -51,7 +51,10 @@ inline constexpr TimeNs kStatusPauseNs = 300'000'000;      // between questions 
 inline constexpr TimeNs kEndStatusPauseNs = 50'000'000;    // while all are to end
 inline constexpr TimeNs kKillRetryNs = 2 * kSecondNs;      // after one that failed
 inline constexpr TimeNs kKillAgainNs = 10 * kSecondNs;     // after one that was heard
-inline constexpr TimeNs kProgressPauseNs = 5 * kSecondNs;  // between lines with the same count
+inline constexpr TimeNs kProgressPauseNs = 5 * kSecondNs;  // between lines with the same count, while it starts
+inline constexpr TimeNs kReadyPauseNs = 60 * kSecondNs;    // and when it is ready: for what is missing and waits
+inline constexpr TimeNs kSameTroublePauseNs = 300 * kSecondNs;  // between lines about trouble with the same reason
+inline constexpr int kTroublesAMinute = 10;                     // lines about trouble; then only how many there were
 
 class Supervisor final : private PlannerEffects {
  public:
@@ -89,6 +92,8 @@ class Supervisor final : private PlannerEffects {
   void keep_log(NodeNumber node, const std::string& id);
   void look_how_start_goes();
   void tell_progress();
+  // `id` may stand in `why`, and makes no other reason of it.
+  void tell_trouble(const std::string& what, const std::string& why, const std::string& id = {});
   std::string what_others_wait_for() const;
   void fail(ErrorCode code, std::string message);
 
@@ -107,6 +112,12 @@ class Supervisor final : private PlannerEffects {
   TimeNs progress_at_ = 0;  // the last time that a node became ready
   TimeNs told_at_ = 0;
   std::string told_;
+  // Of lines about trouble.
+  std::string trouble_;  // the last reason
+  TimeNs trouble_at_ = 0;
+  TimeNs minute_at_ = 0;
+  int troubles_ = 0;  // in this minute
+  int untold_ = 0;    // since the last line
 };
 
 }  // namespace rayx::cluster

@@ -85,7 +85,10 @@ Result<NodeStatus> NodeProvider::status(const std::string& id) {
   if (found == nodes_.end() || server_ == nullptr) return NodeStatus{NodeState::kRunning, worker, ""};
   if (status->state == DriverState::kSubmitted || status->state == DriverState::kRelaunching)
     return NodeStatus{NodeState::kWaiting, worker, what_it_waits_for(found->second.size)};
-  return NodeStatus{NodeState::kRunning, worker, server_->explain(found->second.name, status->message)};
+  const std::optional<LaunchReport> report = server_->report(found->second.name);
+  const bool is_fetching = report && report->stage == LaunchStage::kStarting;
+  return NodeStatus{is_fetching ? NodeState::kFetching : NodeState::kRunning, worker,
+                    server_->explain(found->second.name, status->message)};
 }
 
 std::string NodeProvider::what_it_waits_for(const NodeSize& size) {
@@ -125,6 +128,13 @@ Result<std::string> NodeProvider::logs(const std::string& id) {
   std::string text;
   for (const std::string& line : report->last_lines) text += line + '\n';
   return text;
+}
+
+void NodeProvider::forget(const std::string& id) {
+  const auto found = nodes_.find(id);
+  if (found == nodes_.end()) return;
+  if (server_ != nullptr) server_->revoke(found->second.name);
+  nodes_.erase(found);
 }
 
 }  // namespace rayx::spark

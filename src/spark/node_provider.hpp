@@ -38,6 +38,7 @@ class NodeProvider final : public ClusterProvider {
   Result<void> kill(const std::string& id) override;
   Result<ProviderCapacity> capacity() override;
   Result<std::string> logs(const std::string& id) override;
+  void forget(const std::string& id) override;
 
   static constexpr base::TimeNs kCapacityAgeMaxNs = 2'000'000'000;  // of what is told about nodes that wait
 

@@ -14,7 +14,9 @@
 namespace rayx::cluster {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 struct Wishes final : PlannerEffects {
@@ -74,6 +76,29 @@ TEST(Planner, EndsWhatRunsAndDoesNotJoin) {
   EXPECT_THAT(it.wishes.ends, ElementsAre(1));
   it.planner.status(1, {NodeState::kEnded, "a", ""}, it.now);
   EXPECT_EQ(it.planner.failures(), 1);
+}
+
+// A large program on a slow network.
+TEST(Planner, AProgramOnItsWayHasMoreTimeThanOneThatRuns) {
+  Fixture it({.nodes_min = 1, .nodes_max = 1});
+  it.tick();
+  it.planner.submitted(1, it.now);
+  it.planner.status(1, {NodeState::kRunning, "a", "a launcher"}, it.now);
+  it.now += kJoinPatienceNs - 1;
+  it.planner.status(1, {NodeState::kFetching, "a", "it fetches the program"}, it.now);
+  it.now += kFetchPatienceNs - 1;
+  it.tick();
+  EXPECT_THAT(it.wishes.ends, IsEmpty());
+  it.planner.status(1, {NodeState::kRunning, "a", ""}, it.now);
+  it.now += kJoinPatienceNs - 1;
+  it.tick();
+  EXPECT_THAT(it.wishes.ends, IsEmpty()) << "its minute begins when it was started";
+  it.planner.status(1, {NodeState::kFetching, "a", "it fetches the program"}, it.now);
+  it.now += kFetchPatienceNs;
+  it.tick();
+  EXPECT_THAT(it.wishes.ends, ElementsAre(1));
+  EXPECT_THAT(it.planner.last_failure(),
+              AllOf(HasSubstr("600 s"), HasSubstr("it fetches the program"), HasSubstr("network")));
 }
 
 TEST(Planner, WaitsForAPlaceAsLongAsItTakes) {
