@@ -60,7 +60,7 @@ struct Program::Pipes {
 Program::Program(const std::string& path, const Options& options) : Program(path, options, Pipes()) {}
 
 Program::Program(const std::string& path, const Options& options, const Pipes& pipes)
-    : mark_(make_mark()), child_([&]() -> int {
+    : mark_(make_mark()), patience_(options.patience), child_([&]() -> int {
         ::setpgid(0, 0);
         if (options.network >= 0) NetworkNamespace::enter(options.network);
         const int nothing = ::open("/dev/null", O_RDONLY);
@@ -92,7 +92,7 @@ Program::Program(const std::string& path, const Options& options, const Pipes& p
 
 Program::~Program() {
   child_.kill(SIGKILL);
-  child_.wait(kPatience);
+  child_.wait(patience_);
   for (const pid_t pid : descendants()) ::kill(pid, SIGKILL);
   everything_is_gone();
   live_programs().erase(this);
@@ -104,7 +104,7 @@ void Program::kill_group(int signal_number) { ::kill(-child_.pid(), signal_numbe
 
 template <class Done>
 bool Program::read_while(Done done) {
-  const base::Deadline deadline(kPatience);
+  const base::Deadline deadline(patience_);
   while (!done()) {
     if (deadline.has_passed() || (out_.fd < 0 && err_.fd < 0)) return false;
     pollfd entries[2] = {{out_.fd, POLLIN, 0}, {err_.fd, POLLIN, 0}};
@@ -137,8 +137,11 @@ void Program::read_what_is_there() {
 }
 
 std::optional<ExitStatus> Program::wait() {
-  read_while([&] { return out_.fd < 0 && err_.fd < 0; });
-  return child_.wait(kPatience);
+  const bool is_closed = read_while([&] { return out_.fd < 0 && err_.fd < 0; });
+  // Not closed: it still runs, or it has ended and something that it started holds its output.
+  const std::optional<ExitStatus> status = child_.wait(is_closed ? patience_ : std::chrono::milliseconds(0));
+  if (status) read_what_is_there();
+  return status;
 }
 
 std::vector<pid_t> Program::descendants() const {
@@ -149,7 +152,7 @@ std::vector<pid_t> Program::descendants() const {
 }
 
 bool Program::is_alone() const {
-  return eventually([this] { return descendants().empty(); });
+  return eventually([this] { return descendants().empty(); }, patience_);
 }
 
 bool Program::belongs_to_another(pid_t pid) const {
@@ -159,16 +162,18 @@ bool Program::belongs_to_another(pid_t pid) const {
 }
 
 bool Program::everything_is_gone() {
-  return eventually([this] {
-    // Orphans are children of this process now, and those of the test's other programs too, which are not meant.
-    for (const ProcessInfo& process : list_processes()) {
-      if (process.parent != ::getpid() || process.pid == pid() || belongs_to_another(process.pid)) continue;
-      siginfo_t info{};
-      if (::waitid(P_PID, static_cast<id_t>(process.pid), &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
-        return false;
-    }
-    return descendants().empty();
-  });
+  return eventually(
+      [this] {
+        // Orphans are children of this process now, and those of the test's other programs too, which are not meant.
+        for (const ProcessInfo& process : list_processes()) {
+          if (process.parent != ::getpid() || process.pid == pid() || belongs_to_another(process.pid)) continue;
+          siginfo_t info{};
+          if (::waitid(P_PID, static_cast<id_t>(process.pid), &info, WEXITED | WNOHANG) == 0 && info.si_pid == 0)
+            return false;
+        }
+        return descendants().empty();
+      },
+      patience_);
 }
 
 }  // namespace rayx::kit

@@ -17,8 +17,9 @@ class Program {
  public:
   struct Options {
     std::vector<std::string> arguments = {};
-    std::vector<std::string> environment = {};  // "NAME=value", besides the test's own
-    int network = -1;                           // of a TestHosts; -1: the test's own
+    std::vector<std::string> environment = {};   // "NAME=value", besides the test's own
+    int network = -1;                            // of a TestHosts; -1: the test's own
+    std::chrono::milliseconds patience{30'000};  // of each function here that waits
   };
 
   // Starts it in a process group of its own, with an empty stdin.
@@ -64,6 +65,7 @@ class Program {
   bool belongs_to_another(pid_t pid) const;
 
   std::string mark_;
+  std::chrono::milliseconds patience_;
   ChildProcess child_;
   Stream out_;
   Stream err_;

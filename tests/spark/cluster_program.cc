@@ -204,10 +204,10 @@ int main(int argc, char** argv) {
     if (what == "many-cores") return fail({.num_nodes = 1, .num_cpus = 64}, 20);
     if (what == "much-memory") return fail({.num_nodes = 1, .memory_bytes = std::uint64_t{64} << 30}, 20);
     if (what == "too-many")
-      return fail({.num_nodes = count, .num_cpus = more, .memory_bytes = std::uint64_t{512} << 20}, 40);
+      return fail({.num_nodes = count, .num_cpus = more, .memory_bytes = std::uint64_t{512} << 20}, 25);
     if (what == "strict")
       return fail({.num_nodes = count, .num_cpus = more, .memory_bytes = std::uint64_t{512} << 20, .strict_mode = true},
-                  40);
+                  25);
     if (what == "plain") return fail({.num_nodes = 1}, 20);
   } catch (const std::exception& error) {
     std::cout << "exception: " << error.what() << '\n';
