@@ -77,7 +77,7 @@ warnings_of_gcc() {
 # clang warns of the same at -O0, in a third of the time.
 warnings_of_clang() {
   export CXX="${launcher[*]:+ccache }$clang"
-  configure_build check-clang -Dwerror=true -Doptimization=0
+  configure_build check-clang -Dunity=on -Dunity_size=6 -Dwerror=true -Doptimization=0
   compile_build check-clang
 }
 
@@ -101,8 +101,8 @@ sanitized() {
         "Run 'sysctl vm.mmap_rnd_bits=28' as root on the host, then try again."
     run=(setarch -R)
   fi
-  # -g1: stacks with lines, at half the price of all that a debugger wants.
-  configure_build "check-$name" -Db_sanitize="$sanitizers" -Db_lundef=false -Ddebug_checks=true \
+  # -g1: stacks with lines, at half the price of all that a debugger wants. Some files at a time: the headers are most of the work.
+  configure_build "check-$name" -Dunity=on -Dunity_size=6 -Db_sanitize="$sanitizers" -Db_lundef=false -Ddebug_checks=true \
     -Doptimization=1 -Ddebug=false "-Dcpp_args=-fno-sanitize-recover=all -g1"
   ${run[@]+"${run[@]}"} tools/run_tests.sh "build/check-$name" --timeout-multiplier 3 "$@"
 }

@@ -34,9 +34,9 @@ class Writer {
   std::vector<std::byte> bytes_;
 };
 
-class Reader {
+class ManifestReader {
  public:
-  explicit Reader(std::span<const std::byte> bytes) : left_(bytes) {}
+  explicit ManifestReader(std::span<const std::byte> bytes) : left_(bytes) {}
 
   template <class T>
   T number() {
@@ -162,7 +162,7 @@ std::vector<std::byte> encode(const Manifest& manifest) {
 
 Result<Manifest> decode_manifest(std::span<const std::byte> bytes) {
   if (bytes.size() > kManifestBytesMax) return malformed("it is longer than 4 MiB");
-  Reader in(bytes);
+  ManifestReader in(bytes);
   char magic[sizeof(kMagic)] = {};
   in.raw(std::as_writable_bytes(std::span(magic)));
   if (in.failed() || std::memcmp(magic, kMagic, sizeof(kMagic)) != 0) return malformed("it does not begin like one");

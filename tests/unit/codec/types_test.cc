@@ -213,18 +213,18 @@ struct Big {
   int m[32];
   string a, b, c, d, e, f, g, h, i, j, k, l, m0, n, o, p, q, r, s, t, u, v, w, x, y, z, aa, bb, cc, dd, ee;
 };
-struct NoDefault {
-  explicit NoDefault(int v) : value(v) {}
-  bool operator==(const NoDefault&) const = default;
+struct WithoutDefault {
+  explicit WithoutDefault(int v) : value(v) {}
+  bool operator==(const WithoutDefault&) const = default;
 
  private:
   int value;
 };
-struct HoldsNoDefault {
-  NoDefault first;
+struct HoldsWithoutDefault {
+  WithoutDefault first;
   string text;
-  NoDefault second;
-  bool operator==(const HoldsNoDefault&) const = default;
+  WithoutDefault second;
+  bool operator==(const HoldsWithoutDefault&) const = default;
 };
 
 TEST(CodecTypes, Aggregates) {
@@ -248,7 +248,7 @@ TEST(CodecTypes, Aggregates) {
   Big big{};
   big.ee = "last";
   EXPECT_EQ(round_trip(big).ee, "last");
-  expect_same(HoldsNoDefault{NoDefault(1), "t", NoDefault(2)});
+  expect_same(HoldsWithoutDefault{WithoutDefault(1), "t", WithoutDefault(2)});
 }
 
 TEST(CodecTypes, MoveOnlyValues) {

@@ -14,7 +14,7 @@ namespace rayx::shm {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::uint64_t kMiB = 1 << 20;
+constexpr std::uint64_t kMebibyte = 1 << 20;
 constexpr std::uint64_t kGiB = 1 << 30;
 
 // A directory with the files that a machine shows in /proc and /sys; removed at the end.
@@ -122,7 +122,7 @@ TEST(MachineLimits, V1InAContainerThatSeesOnlyItsOwnDirectory) {
   tree.add("/proc/self/mountinfo", "35 31 0:31 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
   tree.add("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1073741824\n");
   tree.add("/sys/fs/cgroup/memory/worker/memory.limit_in_bytes", "536870912\n");
-  EXPECT_EQ(tree.read().memory_limit_bytes, 512 * kMiB);
+  EXPECT_EQ(tree.read().memory_limit_bytes, 512 * kMebibyte);
   tree.add("/proc/self/cgroup", "4:memory:/docker/abcdef\n");
   EXPECT_EQ(tree.read().memory_limit_bytes, kGiB) << "a name that only begins alike is not below the mount";
   tree.add("/proc/self/cgroup", "4:memory:/../../other\n");
@@ -165,7 +165,7 @@ TEST(MachineLimits, WhatMakesNoSenseLimitsNothing) {
 TEST(MachineLimits, ThisMachineMakesSense) {
   const MachineLimits limits = read_machine_limits();
   EXPECT_GE(limits.cpus, 1u);
-  EXPECT_GT(limits.memory_total_bytes, 64 * kMiB);
+  EXPECT_GT(limits.memory_total_bytes, 64 * kMebibyte);
   EXPECT_LE(limits.memory_limit_bytes, limits.memory_total_bytes);
   EXPECT_LE(limits.memory_free_bytes(), limits.memory_total_bytes);
 }
@@ -173,7 +173,7 @@ TEST(MachineLimits, ThisMachineMakesSense) {
 TEST(MachineLimits, NumbersAreReadable) {
   EXPECT_EQ(bytes_text(17), "17 bytes");
   EXPECT_EQ(bytes_text(1536), "1.5 KiB");
-  EXPECT_EQ(bytes_text(300 * kMiB), "300.0 MiB");
+  EXPECT_EQ(bytes_text(300 * kMebibyte), "300.0 MiB");
   EXPECT_EQ(bytes_text(3ull << 40), "3.0 TiB");
 }
 

@@ -11,7 +11,7 @@
 namespace rayx::store {
 namespace {
 
-constexpr Offset kBegin = 4 << 20;
+constexpr Offset kModelBegin = 4 << 20;
 
 // What must be true of any allocator, kept in the simplest way.
 class Model {
@@ -55,7 +55,7 @@ class Model {
   template <class Visit>
   void for_each(const Extent& extent, Visit&& visit) {
     for (std::uint64_t at = 0; at < extent.bytes; at += kGranuleBytes)
-      visit(lease_of_.at((extent.offset - kBegin + at) / kGranuleBytes));
+      visit(lease_of_.at((extent.offset - kModelBegin + at) / kGranuleBytes));
   }
 
   std::vector<std::uint64_t> lease_of_;
@@ -66,7 +66,7 @@ class Model {
 class Walk {
  public:
   Walk(std::uint64_t seed, std::uint64_t granules)
-      : random_(seed), granules_(granules), map_(kBegin, granules * kGranuleBytes), model_(granules) {}
+      : random_(seed), granules_(granules), map_(kModelBegin, granules * kGranuleBytes), model_(granules) {}
 
   void step() {
     now_ns_ += static_cast<base::TimeNs>(below(1'000'000'000));
