@@ -36,9 +36,9 @@ struct ClusterConfig {
   std::vector<std::pair<std::string, std::string>> environment = {};  // of the nodes and of the workers there
   std::string temp_directory = {};   // where nodes keep the programs that they were sent
   std::string collect_logs_to = {};  // a folder here that gets the last lines of each node's log when the node ends
-  bool strict_mode =
-      false;  // what is a warning else is an error: fewer nodes than asked for, nodes that are very small
-  // The one cluster of this user on this machine: a second one is refused, and other programs use it with RAYX_ADDRESS=global.
+  // What is a warning else is an error: fewer nodes than asked for; on Spark also nodes of less than 512 MiB, or smaller than store_bytes.
+  bool strict_mode = false;
+  // The one cluster of this user on this machine: a second global one is refused, and other programs use it with RAYX_ADDRESS=global.
   bool is_global = false;
   // Without a further node in this time the set-up is over: with those that there are, or, if there are fewer than min_nodes and
   // strict_mode is on, or none at all, with an error.

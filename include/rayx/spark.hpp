@@ -20,9 +20,10 @@ struct SparkConfig {
   // RAYX_SPARK_JWS_SECRET_FILE: the secret of a REST server behind JWSFilter, base64url, in a file of mode 0600.
   std::string jws_secret_file = {};
   std::string app_name = "rayx";  // on the master's page, before the node's name
-  std::vector<std::pair<std::string, std::string>> spark_properties = {};  // of each submission, over rayx's own
+  // Of each submission, over rayx's own. Refused are those that have a field here; spark.driver.extraJavaOptions come behind rayx's.
+  std::vector<std::pair<std::string, std::string>> spark_properties = {};
 
-  // As in ClusterConfig. A node has by default all that is free of a worker, or its share where nodes outnumber workers.
+  // As in ClusterConfig. A node has by default all that is free of a worker, or its share where nodes outnumber workers, and no GPU.
   int num_nodes = 0;
   int min_nodes = 0;
   int max_nodes = 0;

@@ -106,8 +106,11 @@ host::NodeResources resources_of(const cluster::NodeSpec& spec) {
           : (reserved_cpus > 0 ? static_cast<int>(std::min<std::uint64_t>(reserved_cpus, 1024)) : usable_cpus());
   const std::uint64_t usable = usable_memory_bytes();
   const std::uint64_t memory = reserved_bytes > 0 ? std::min(reserved_bytes, usable) : usable;
+  if (spec.store_bytes > memory)
+    say("store_bytes asks for an object store of " + std::to_string(spec.store_bytes >> 20) +
+        " MiB, and this node has " + std::to_string(memory >> 20) + " MiB: its store is lowered to that");
   resources.store_bytes =
-      std::max(kStoreBytesMin, spec.store_bytes > 0 ? std::min(spec.store_bytes, usable) : memory / 10 * 3);
+      std::max(kStoreBytesMin, spec.store_bytes > 0 ? std::min(spec.store_bytes, memory) : memory / 10 * 3);
   return resources;
 }
 

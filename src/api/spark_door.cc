@@ -9,6 +9,8 @@
 #include "api/value_or_throw.hpp"
 #include "rayx/errors.hpp"
 #include "spark/masters.hpp"
+#include "spark/node_provider.hpp"
+#include "spark/node_sizes.hpp"
 
 namespace rayx {
 namespace detail {
@@ -58,10 +60,18 @@ cluster::SparkSpec spark_spec_of(const spark::SparkConfig& config) {
 }
 
 int count_workers(const cluster::SparkSpec& spec) {
-  const spark::Capacity capacity = value_or_throw(value_or_throw(make_spark_client(spec)).capacity());
-  if (capacity.workers_alive > 0) return capacity.workers_alive;
-  throw_error({ErrorCode::kSystemError,
-               "rayx: spark::setup_cluster: a node for each worker was asked for, and no worker is alive"});
+  return value_or_throw(spark::count_workers(value_or_throw(make_spark_client(spec)).capacity()));
+}
+
+// What only Spark cares for.
+Result<void> check(const spark::SparkConfig& config) {
+  constexpr std::uint64_t kMemoryBytesMin = static_cast<std::uint64_t>(spark::kNodeMemoryMinMib) << 20;
+  if (config.memory_bytes > 0 && config.memory_bytes < kMemoryBytesMin)
+    return Error{ErrorCode::kInvalidConfig,
+                 "rayx: setup_cluster: SparkConfig::memory_bytes is " + std::to_string(config.memory_bytes) +
+                     ", and a node needs at least " + std::to_string(kMemoryBytesMin) + " (" +
+                     std::to_string(spark::kNodeMemoryMinMib) + " MiB); 0 takes what a worker has"};
+  return spark::check_properties(config.spark_properties);
 }
 
 }  // namespace
@@ -69,6 +79,7 @@ int count_workers(const cluster::SparkSpec& spec) {
 
 Cluster spark::setup_cluster(const SparkConfig& config) {
   if (detail::wants_no_cluster()) return {};
+  if (Result<void> right = detail::check(config); !right) detail::throw_error(std::move(right).error());
   const cluster::SparkSpec spark = detail::spark_spec_of(config);
   ClusterConfig common = detail::common_part(config);
   if (common.num_nodes == -1) common.num_nodes = detail::count_workers(spark);

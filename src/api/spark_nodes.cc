@@ -59,7 +59,7 @@ Result<std::unique_ptr<ClusterProvider>> make_spark_provider(const cluster::Spec
   config.address = spec.listen;
   config.advertised = spec.advertise;
   config.advertised_setting = "SparkConfig::advertise (RAYX_ADVERTISE)";
-  config.log = std::move(log);
+  config.log = log;
   Result<std::unique_ptr<spark::ProgramServer>> server = spark::ProgramServer::start(std::move(config));
   if (!server) return std::move(server).error();
   spark::NodeProviderConfig provider;
@@ -67,6 +67,9 @@ Result<std::unique_ptr<ClusterProvider>> make_spark_provider(const cluster::Spec
   provider.properties = spec.spark.properties;
   provider.launcher_cache = spec.temp_directory;
   provider.nodes_max = spec.nodes_max;
+  provider.store_bytes = spec.store_bytes;
+  provider.is_strict = spec.strict_mode;
+  provider.log = std::move(log);
   return std::unique_ptr<ClusterProvider>(
       std::make_unique<spark::NodeProvider>(std::move(provider), std::move(*client), std::move(*server), kClock));
 }

@@ -31,6 +31,17 @@ bool read(const Json& object, const char* name, Number& field, std::int64_t most
   return true;
 }
 
+// {"gpu": {"name": "gpu", "addresses": ["0", "1"]}}, and {} where there are none. What is written in another way is not known.
+std::optional<int> gpus_of(const Json& worker, const char* field) {
+  const auto resources = worker.find(field);
+  if (resources == worker.end() || !resources->is_object()) return std::nullopt;
+  const auto gpu = resources->find("gpu");
+  if (gpu == resources->end()) return 0;
+  const auto addresses = gpu->find("addresses");
+  if (addresses == gpu->end() || !addresses->is_array()) return std::nullopt;
+  return static_cast<int>(addresses->size());
+}
+
 bool read_worker(const Json& json, WorkerCapacity& worker) {
   constexpr std::int64_t kCoresMax = std::numeric_limits<int>::max() / static_cast<int>(kWorkersMax);
   return json.is_object() && read(json, "id", worker.id) && read(json, "host", worker.host) &&
@@ -57,6 +68,8 @@ Result<Capacity> parse_capacity(std::string_view body, std::string_view content_
   for (const Json& one : *workers) {
     WorkerCapacity worker;
     if (!read_worker(one, worker)) return malformed("describes a worker in a way that rayx does not know");
+    worker.gpus = gpus_of(one, "resources");
+    worker.gpus_free = gpus_of(one, "resourcesfree");
     if (worker.is_alive()) {
       ++capacity.workers_alive;
       capacity.cores += worker.cores;

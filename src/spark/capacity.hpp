@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,9 @@ struct WorkerCapacity {
   int cores_free = 0;
   std::int64_t memory_mib = 0;
   std::int64_t memory_free_mib = 0;
+  // That Spark knows of (spark.worker.resource.gpu.amount). Nothing: the page does not say, as that of Spark 2.
+  std::optional<int> gpus = {};
+  std::optional<int> gpus_free = {};
   bool is_alive() const { return state == "ALIVE"; }
 };
 

@@ -11,17 +11,38 @@ namespace {
 constexpr std::int64_t kMib = std::int64_t{1} << 20;
 constexpr int kCreateAttempts = 2;  // with one ticket: of two that arrive one is turned away
 
+constexpr const char* kJavaOptions = "spark.driver.extraJavaOptions";
+
+struct Reserved {
+  const char* property;
+  const char* instead;
+};
+constexpr Reserved kReserved[] = {
+    {"spark.driver.cores", "set SparkConfig::num_cpus"},
+    {"spark.driver.memory", "set SparkConfig::memory_bytes"},
+    {"spark.driver.resource.gpu.amount", "set SparkConfig::num_gpus"},
+    {"spark.driver.supervise", "leave it out: rayx replaces a node that ends by a new one"},
+    {"spark.submit.deployMode", "leave it out: a node is always a driver on a worker"},
+};
+
 }  // namespace
 
+Result<void> check_properties(const std::vector<std::pair<std::string, std::string>>& properties) {
+  for (const auto& [name, value] : properties)
+    for (const Reserved& reserved : kReserved)
+      if (name == reserved.property)
+        return Error{ErrorCode::kInvalidConfig, "rayx: Spark: SparkConfig::spark_properties has " + name +
+                                                    ", which rayx sets itself; " + reserved.instead};
+  return {};
+}
+
 Result<NodeSize> NodeProvider::size_of(const NodeRequest& request) {
-  const NodeSize asked{request.num_cpus, static_cast<std::int64_t>(request.memory_bytes / kMib)};
+  const NodeSize asked{request.num_cpus, static_cast<std::int64_t>(request.memory_bytes / kMib), request.num_gpus};
   Result<Capacity> capacity = client_.capacity();
   if (!capacity) {
     // Whether it fits is then Spark's to find out.
     if (asked.cores > 0 && asked.memory_mib > 0) return asked;
-    return Error{capacity.error().code, capacity.error().message +
-                                            ". It says how large the workers are: give its address as SparkConfig::web "
-                                            "(RAYX_SPARK_WEB), or num_cpus and memory_bytes"};
+    return without_capacity(capacity.error(), "SparkConfig::num_cpus and SparkConfig::memory_bytes");
   }
   if (Result<void> fits = check_size(*capacity, asked); !fits) return std::move(fits).error();
   if (asked.cores > 0 && asked.memory_mib > 0) return asked;
@@ -29,14 +50,25 @@ Result<NodeSize> NodeProvider::size_of(const NodeRequest& request) {
   for (const auto& [id, node] : nodes_)
     if (!node.is_over) used.push_back(node.size);
   // As long as nodes of ours are there the shares stay: what is free now is what these have left.
-  if (used.empty() || shares_.empty()) shares_ = share_workers(*capacity, config_.nodes_max);
+  if (used.empty() || shares_.empty()) shares_ = share_workers(*capacity, config_.nodes_max, asked.gpus);
   return choose_size(shares_, asked, used);
+}
+
+Result<void> NodeProvider::judge(const NodeSize& size) {
+  const std::string doubt = doubt_about(size, config_.store_bytes);
+  if (doubt.empty()) return {};
+  if (config_.is_strict)
+    return Error{ErrorCode::kInvalidConfig,
+                 "rayx: Spark: " + doubt + ". SparkConfig::strict_mode makes an error of it"};
+  if (std::exchange(doubt_told_, doubt) != doubt && config_.log) config_.log(doubt);
+  return {};
 }
 
 Result<NodeSubmission> NodeProvider::submit(const NodeRequest& request) {
   if (server_ == nullptr) return Error{ErrorCode::kUnsupported, "rayx: Spark: there is no program server"};
   Result<NodeSize> size = size_of(request);
   if (!size) return std::move(size).error();
+  if (Result<void> judged = judge(*size); !judged) return std::move(judged).error();
   Result<NodeSubmission> submission = create(request, *size);
   if (!submission) {
     server_->revoke(request.name);
@@ -51,13 +83,17 @@ Result<NodeSubmission> NodeProvider::create(const NodeRequest& request, const No
   launch.name = request.name;
   launch.cores = size.cores;
   launch.memory_mib = size.memory_mib;
-  launch.gpus = request.num_gpus;
+  launch.gpus = size.gpus;
   launch.environment = {request.environment.begin(), request.environment.end()};
   launch.input = request.input;
   Result<LaunchTicket> ticket = server_->admit(launch);
   if (!ticket) return std::move(ticket).error();
   SubmissionRequest submission = make_submission(launch, *ticket, config_.app_name + ' ' + request.name);
-  for (const auto& [name, value] : config_.properties) submission.spark_properties[name] = value;
+  for (const auto& [name, value] : config_.properties) {
+    std::string& property = submission.spark_properties[name];
+    property =
+        name == kJavaOptions ? property + ' ' + value : value;  // of two that say something else Java takes the last
+  }
   if (!config_.launcher_cache.empty()) submission.environment[kLauncherCacheVariable] = config_.launcher_cache;
   Error last;
   for (int attempt = 0; attempt < kCreateAttempts; ++attempt) {

@@ -1,6 +1,8 @@
 // Nodes as submissions to Spark, one each. For one thread.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -19,10 +21,16 @@ namespace rayx::spark {
 
 struct NodeProviderConfig {
   std::string app_name = "rayx";
-  std::vector<std::pair<std::string, std::string>> properties;  // of each submission, over rayx's own
-  std::string launcher_cache;  // folder on the workers for what they are sent; empty: the launcher's default
-  int nodes_max = 1;           // that there will be at a time: how many share a worker
+  std::vector<std::pair<std::string, std::string>> properties = {};  // of each submission, over rayx's own
+  std::string launcher_cache = {};  // folder on the workers for what they are sent; empty: the launcher's default
+  int nodes_max = 1;                // that there will be at a time: how many share a worker
+  std::uint64_t store_bytes = 0;    // of each node, as asked for
+  bool is_strict = false;           // a node that is too small for its work is refused, and not only spoken of
+  std::function<void(const std::string&)> log = {};  // a line at a time
 };
+
+// A property that would take another reservation than rayx counts with is an error that names the field to use.
+Result<void> check_properties(const std::vector<std::pair<std::string, std::string>>& properties);
 
 class NodeProvider final : public ClusterProvider {
  public:
@@ -49,6 +57,7 @@ class NodeProvider final : public ClusterProvider {
     bool is_over = false;
   };
   Result<NodeSize> size_of(const NodeRequest& request);
+  Result<void> judge(const NodeSize& size);
   Result<NodeSubmission> create(const NodeRequest& request, const NodeSize& size);
   std::string what_it_waits_for(const NodeSize& size);
 
@@ -58,6 +67,7 @@ class NodeProvider final : public ClusterProvider {
   const base::Clock& clock_;
   std::map<std::string, Node> nodes_;  // by id
   std::vector<NodeSize> shares_;
+  std::string doubt_told_;
   std::optional<Capacity> known_;
   base::TimeNs known_at_ = 0;
 };

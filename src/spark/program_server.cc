@@ -42,7 +42,11 @@ Result<void> check(const NodeLaunch& launch) {
   if (launch.input.size() > ProgramServer::kInputBytesMax) return cannot_launch(launch, "its input is too large");
   for (const auto& [name, value] : launch.environment)
     if (name.empty() || !is_plain(name, true) || !is_plain(value))
-      return cannot_launch(launch, "the variable " + name + " has characters that are not ASCII");
+      return cannot_launch(launch,
+                           "its variable \"" + http::printable(name, 100) +
+                               "\" has a character that is not ASCII, which Java on the worker may garble, or a "
+                               "name with a space or '='. Take it out of SparkConfig::environment, or write its "
+                               "value in ASCII, as base64, and decode it in the program");
   for (const std::string& argument : launch.arguments)
     if (!is_plain(argument)) return cannot_launch(launch, "an argument has characters that are not ASCII");
   return {};

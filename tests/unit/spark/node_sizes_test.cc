@@ -71,6 +71,59 @@ TEST(NodeSizes, WhatNoWorkerCouldEverTakeIsRefusedWithTheSetting) {
               HasSubstr("no worker that is alive"));
 }
 
+WorkerCapacity gpu_worker(int gpus, int gpus_free, int cores = 4) {
+  WorkerCapacity one = worker(cores, 8'192);
+  one.gpus = gpus;
+  one.gpus_free = gpus_free;
+  return one;
+}
+
+TEST(NodeSizes, GpusThatNoWorkerHasAreRefusedWithTheSetting) {
+  const Capacity capacity = of({gpu_worker(2, 0), gpu_worker(0, 0, 8)});
+  EXPECT_TRUE(check_size(capacity, {0, 0, 2})) << "they are in use, and will be free";
+  EXPECT_THAT(check_size(capacity, {0, 0, 9}).error().message,
+              AllOf(HasSubstr("a node of 9 GPUs was asked for, and the largest worker has 2"),
+                    HasSubstr("SparkConfig::num_gpus to at most 2"), HasSubstr("spark.worker.resource.gpu.amount")));
+  EXPECT_THAT(check_size(of({gpu_worker(0, 0)}), {0, 0, 1}).error().message,
+              AllOf(HasSubstr("a node of 1 GPU was asked for, and Spark knows of none on any worker"),
+                    HasSubstr("spark.worker.resource.gpu.amount")));
+  EXPECT_THAT(check_size(capacity, {8, 0, 1}).error().message,
+              AllOf(HasSubstr("no worker has all of 8 cores, 0 MiB and 1 GPU"), HasSubstr("SparkConfig::num_gpus")));
+  EXPECT_TRUE(check_size(of({worker(4, 8'192)}), {0, 0, 1})) << "a Spark that does not say may have them";
+}
+
+TEST(NodeSizes, NodesWithGpusAreSharesOfWorkersThatHaveThem) {
+  EXPECT_THAT(share_workers(of({gpu_worker(2, 2), gpu_worker(0, 0, 64)}), 2, 1),
+              ElementsAre(NodeSize{2, 4'096}, NodeSize{2, 4'096}));
+  EXPECT_EQ(choose_size({{2, 4'096}}, {0, 0, 1}, {}), (NodeSize{2, 4'096, 1}));
+}
+
+TEST(NodeSizes, AWaitForGpusIsExplained) {
+  const Capacity capacity = of({gpu_worker(2, 1)});
+  EXPECT_THAT(describe_wait(capacity, {1, 1'024, 1}), HasSubstr("Spark has not placed it yet"));
+  EXPECT_THAT(describe_wait(capacity, {1, 1'024, 2}),
+              AllOf(HasSubstr("no worker has 1 cores, 1024 MiB and 2 GPUs free"), HasSubstr("8192 MiB, 1 GPU"),
+                    HasSubstr("spark.worker.resource.gpu.amount")));
+}
+
+TEST(NodeSizes, WhatIsTooSmallIsDoubted) {
+  EXPECT_EQ(doubt_about({1, 512}, 0), "");
+  EXPECT_THAT(doubt_about({8, 511}, 0),
+              AllOf(HasSubstr("only 511 MiB"), HasSubstr("SparkConfig::memory_bytes to 512")));
+  EXPECT_EQ(doubt_about({1, 1'024}, std::uint64_t{1} << 30), "");
+  EXPECT_THAT(doubt_about({1, 1'024}, std::uint64_t{2} << 30),
+              AllOf(HasSubstr("2048 MiB"), HasSubstr("1024 MiB"), HasSubstr("SparkConfig::store_bytes")));
+}
+
+TEST(NodeSizes, WorkersThatCannotBeCountedAreExplained) {
+  Capacity capacity = of({worker(4, 8'192)});
+  EXPECT_THAT(count_workers(capacity).error().message, HasSubstr("start one"));
+  capacity.workers_alive = 3;
+  EXPECT_EQ(*count_workers(capacity), 3);
+  EXPECT_THAT(count_workers(Error{ErrorCode::kTimeout, "m:8080 took no connection"}).error().message,
+              AllOf(HasSubstr("took no connection"), HasSubstr("SparkConfig::web"), HasSubstr("in place of -1")));
+}
+
 TEST(NodeSizes, AWaitIsExplained) {
   const Capacity capacity = of({worker(4, 8'192, 3, 0), worker(4, 8'192, 0, 8'000)});
   EXPECT_THAT(describe_wait(capacity, {4, 8'192}),

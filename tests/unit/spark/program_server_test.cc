@@ -237,6 +237,15 @@ TEST_F(ProgramServing, AnAddressThatNoWorkerCanOpenIsRefused) {
   EXPECT_THAT(server.error().message, AllOf(HasSubstr("0.0.0.0"), HasSubstr("SparkConfig::advertise")));
 }
 
+TEST_F(ProgramServing, AVariableThatJavaMayGarbleIsRefusedWithTheSetting) {
+  for (const auto& [name, value] : {std::pair("CITY", "Zürich"), {"A B", "of mine"}}) {
+    const Result<LaunchTicket> made = server_->admit({.name = "node-1", .environment = {{name, value}}});
+    ASSERT_FALSE(made);
+    EXPECT_THAT(made.error().message,
+                AllOf(HasSubstr(name), HasSubstr("SparkConfig::environment"), Not(HasSubstr(value))));
+  }
+}
+
 TEST_F(ProgramServing, ExplainsAJarThatNoWorkerCouldFetch) {
   const std::string url = ticket().jar_url;
   EXPECT_THAT(server_->explain("node-1", "java.net.ConnectException: " + url),

@@ -87,6 +87,26 @@ TEST(SparkCapacity, CountsWhatIsAlive) {
   EXPECT_EQ(capacity->memory_free_mib, 15'360);
 }
 
+TEST(SparkCapacity, HasGpusThatSparkKnowsOf) {
+  const auto gpus = [](const std::string& resources) {
+    const Result<Capacity> capacity = parse_capacity(
+        R"({"status":"ALIVE","workers":[{"id":"w","host":"h","state":"ALIVE","cores":1,"coresfree":1,"memory":1,"memoryfree":1)" +
+            resources + "}]}",
+        kJson);
+    EXPECT_TRUE(capacity) << resources;
+    return std::pair(capacity->workers.at(0).gpus, capacity->workers.at(0).gpus_free);
+  };
+  using Pair = std::pair<std::optional<int>, std::optional<int>>;
+  EXPECT_EQ(
+      gpus(
+          R"(,"resources":{"gpu":{"name":"gpu","addresses":["0","1"]}},"resourcesfree":{"gpu":{"name":"gpu","addresses":["1"]}})"),
+      Pair(2, 1));
+  EXPECT_EQ(gpus(R"(,"resources":{"fpga":{"name":"fpga","addresses":["0"]}},"resourcesfree":{})"), Pair(0, 0));
+  EXPECT_EQ(gpus(""), Pair(std::nullopt, std::nullopt)) << "nothing is said";
+  for (const char* const other : {"7", "[]", R"({"gpu":2})", R"({"gpu":{"addresses":2}})", R"({"gpu":{}})"})
+    EXPECT_EQ(gpus(std::string(",\"resources\":") + other), Pair(std::nullopt, std::nullopt)) << other;
+}
+
 TEST(SparkCapacity, ThatCannotBeReadIsAnErrorAndNoZero) {
   for (
       const char* const body :
