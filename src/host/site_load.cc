@@ -41,7 +41,7 @@ void add_queued(const shm::Arena& arena, base::JobId job, registry::Load& load) 
     if (count == 0 || load.queued.size() >= registry::kDemandsMax) continue;
     registry::Demand demand;
     demand.job = job;
-    demand.each.cpus = lane.cpu_units.load(std::memory_order_relaxed);
+    demand.each.cpus = lane.task_units.load(std::memory_order_relaxed);
     demand.count = count;
     load.queued.push_back(demand);
   }

@@ -115,6 +115,7 @@ void Node::find_class(NodeCall& call) {
   const bool is_here = places.is_here && units <= total;
   classes_[{units, text}] = lane;
   // So that no waiting worker runs what is not for this node.
+  control_.lane(lane).state().task_units.store(static_cast<std::uint32_t>(units), std::memory_order_relaxed);
   control_.lane(lane).state().cpu_units.store(is_here ? static_cast<std::uint32_t>(units) : UINT32_MAX,
                                               std::memory_order_relaxed);
   control_.lane(lane).state().generation.store(1, std::memory_order_release);

@@ -35,6 +35,8 @@ struct alignas(kCacheLineBytes) LaneState {
   std::atomic<std::uint32_t> generation;  // raised each time the node gives the lane to a new actor
   std::atomic<std::uint32_t> cpu_units;   // what one of its executors holds, in 1/10000 of a CPU
   std::atomic<std::uint32_t> executor;    // actors' lanes: process slot + 1 of the actor's process
+  std::atomic<std::uint32_t>
+      task_units;  // classes' lanes: what a task needs, also where cpu_units keeps the workers here from it
   // The version that the relay has seen, if it serves this lane: it serves many, so its slot cannot say it for all.
   std::atomic<std::uint64_t> relay_version_seen;
   // Raised by the node or a submitter when a queue is added or removed: executors then read the bitmap anew.
