@@ -22,20 +22,21 @@ struct ClusterConfig {
   int max_nodes = 0;  // at most 1,000
   // Of each node. CPUs by default all of the place where it starts; the store 30 % of its memory.
   int num_cpus = 0;
-  int num_gpus = 0;
+  int num_gpus = 0;  // 0 on this machine, whose nodes share its GPUs
   std::uint64_t memory_bytes = 0;
   std::uint64_t store_bytes = 0;
-  // Of the head, which runs on this machine: no task runs there by default.
+  // Of the head, which runs on this machine: no task runs there by default, and then it has no store.
   int head_num_cpus = 0;
   std::uint64_t head_store_bytes = 0;
   // What the head listens on, as a number; by default loopback, or on Spark the address from which this machine reaches the master.
   // Off loopback all links are encrypted.
   std::string listen = {};
-  // Host by which the nodes reach this machine, if it is another one.
+  // Host by which the nodes reach this machine, if it is another one; without a port.
   std::string advertise = {};
   std::vector<std::pair<std::string, std::string>> environment = {};  // of the nodes and of the workers there
-  std::string temp_directory = {};   // where nodes keep the programs that they were sent
-  std::string collect_logs_to = {};  // a folder here that gets the last lines of each node's log when the node ends
+  std::string temp_directory = {};  // where nodes keep the programs that they were sent; an absolute path
+  std::string collect_logs_to =
+      {};  // a folder here that gets the last lines of each node's log when the node ends; is made
   // What is a warning else is an error: fewer nodes than asked for; on Spark also nodes of less than 512 MiB, or smaller than store_bytes.
   bool strict_mode = false;
   // The one cluster of this user on this machine: a second global one is refused, and other programs use it with RAYX_ADDRESS=global.
@@ -47,7 +48,8 @@ struct ClusterConfig {
   Duration idle_timeout = std::chrono::seconds(60);
   // Nodes that may be starting at a time: this times those that there are, but at least 5.
   double upscaling_speed = 1.0;
-  // A line each, "3 of 5 nodes ready"; by default they go to stderr with "rayx: " before them. A thread of rayx's.
+  // A line each, "3 of 5 nodes ready"; by default they go to stderr with "rayx: " before them. A thread of rayx's, on which the cluster
+  // cannot be shut down. An exception is caught, and told on stderr with the line.
   std::function<void(const std::string& line)> on_progress = {};
 };
 
@@ -70,8 +72,9 @@ class [[nodiscard]] Cluster {
   int nodes_ready() const;
   // Whether at least so many are, within the time.
   bool wait_for_nodes(int count, Duration timeout) const;
-  // Ends all nodes and returns when each of them is confirmed gone, after 60 s at the latest: then SystemError names what is left.
-  // Idempotent. End the Runtime before.
+  // Ends all nodes and returns when each of them is confirmed gone. After 60 s SystemError names those that are not, or, if the keeper
+  // does not answer any more, after 2 minutes at the latest. Waits for a call of a provider of one's own. Idempotent. Not in on_progress, nor
+  // in a provider. End the Runtime before.
   void shutdown();
 
  private:

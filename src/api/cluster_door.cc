@@ -10,6 +10,7 @@
 #include "api/config.hpp"
 #include "process/take_over.hpp"
 #include "rayx/errors.hpp"
+#include "wire/endpoint.hpp"
 
 namespace rayx {
 
@@ -38,6 +39,36 @@ Error bad(const std::string& who, const std::string& what) {
   return {ErrorCode::kInvalidConfig, "rayx: setup_cluster: " + who + "::" + what};
 }
 
+Result<void> check_bytes(const ClusterConfig& config, const std::string& who) {
+  constexpr std::uint64_t kBytesMin = 1 << 20;
+  for (const auto& [name, bytes] : {std::pair("memory_bytes", config.memory_bytes),
+                                    {"store_bytes", config.store_bytes},
+                                    {"head_store_bytes", config.head_store_bytes}})
+    if (bytes > 0 && bytes < kBytesMin)
+      return bad(who, std::string(name) + " is " + std::to_string(bytes) +
+                          ", in bytes; it must be 1 MiB (1048576) at least, or 0 for the default");
+  if (config.memory_bytes > 0 && config.store_bytes > config.memory_bytes)
+    return bad(who, "store_bytes is " + std::to_string(config.store_bytes) +
+                        ", and memory_bytes, of which it is a part, " + std::to_string(config.memory_bytes) +
+                        "; give less to the store, or more to the node");
+  if (config.head_store_bytes > 0 && config.head_num_cpus == 0)
+    return bad(who,
+               "head_store_bytes is " + std::to_string(config.head_store_bytes) +
+                   ", and the head has no store as long as no task runs there; set head_num_cpus too, or leave it 0");
+  return {};
+}
+
+Result<void> check_paths_and_hosts(const ClusterConfig& config, const std::string& who) {
+  if (!config.temp_directory.empty() && config.temp_directory.front() != '/')
+    return bad(who, "temp_directory is \"" + config.temp_directory +
+                        "\"; it must be an absolute path, because nodes are started in folders of all kinds");
+  // Head and program server each have a port of their own, which the system chooses.
+  if (const Result<wire::Endpoint> whole = wire::Endpoint::parse(config.advertise); whole)
+    return bad(who, "advertise is \"" + config.advertise + "\"; give the host alone, \"" + whole->host +
+                        "\": the ports are chosen by the system");
+  return {};
+}
+
 }  // namespace
 
 Result<cluster::Spec> spec_of(const ClusterConfig& config, const std::string& who) {
@@ -64,6 +95,8 @@ Result<cluster::Spec> spec_of(const ClusterConfig& config, const std::string& wh
   for (const auto& [name, value] : config.environment)
     if (name.empty() || name.find('=') != std::string::npos || (name + value).find('\0') != std::string::npos)
       return bad(who, "environment has a variable \"" + name + "\", which cannot be given to a process");
+  if (Result<void> right = check_bytes(config, who); !right) return std::move(right).error();
+  if (Result<void> right = check_paths_and_hosts(config, who); !right) return std::move(right).error();
   spec.num_cpus = config.num_cpus;
   spec.num_gpus = config.num_gpus;
   spec.memory_bytes = config.memory_bytes;
@@ -148,6 +181,11 @@ Cluster setup_cluster(std::shared_ptr<ClusterProvider> provider, const ClusterCo
   const ProviderAbilities abilities = provider->abilities();
   spec->has_capacity = abilities.has_capacity;
   spec->has_logs = abilities.has_logs;
+  if (!spec->has_logs && !spec->collect_logs_to.empty())
+    detail::throw_error(detail::bad("ClusterConfig", "collect_logs_to is \"" + spec->collect_logs_to +
+                                                         "\", and the provider " + spec->provider_name +
+                                                         " has no logs of its nodes (ProviderAbilities::has_logs); "
+                                                         "leave it empty"));
   return detail::start_cluster({std::move(*spec), std::move(provider), {}, config.on_progress});
 }
 
@@ -155,6 +193,11 @@ Cluster local::setup_cluster(const ClusterConfig& config) {
   if (detail::wants_no_cluster()) return {};
   Result<cluster::Spec> spec = detail::spec_of(config, "ClusterConfig");
   if (!spec) detail::throw_error(std::move(spec).error());
+  if (spec->num_gpus != 0)
+    detail::throw_error(detail::bad(
+        "ClusterConfig", "num_gpus is " + std::to_string(spec->num_gpus) +
+                             ", and nodes of this machine share its GPUs: none has some of its own. Leave it 0; "
+                             "which GPUs all of them see, CUDA_VISIBLE_DEVICES in ClusterConfig::environment says"));
   spec->provider = cluster::kLocalProvider;
   // The nodes share the machine.
   const int nodes = spec->nodes_max;

@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <exception>
 #include <utility>
 
 #include "api/active_cluster.hpp"
@@ -29,6 +30,18 @@ constexpr std::chrono::seconds kKeeperGonePatience{5};
 constexpr std::chrono::seconds kRescuePatience{30};
 constexpr std::chrono::milliseconds kRescuePause{200};
 
+// Set in the thread that listens to the keeper: it is the one that calls the user's code.
+thread_local const ClusterHolder* listens_for = nullptr;
+
+// The last reference may go in a function of the user's that the listener calls: it does not wait for itself.
+void destroy(ClusterHolder* holder) {
+  if (listens_for != holder) {
+    delete holder;
+  } else {
+    std::thread([holder] { delete holder; }).detach();
+  }
+}
+
 std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
@@ -38,7 +51,7 @@ std::string joined(const std::vector<std::string>& words) {
 }  // namespace
 
 Result<std::shared_ptr<ClusterHolder>> ClusterHolder::start(HolderConfig config) {
-  std::shared_ptr<ClusterHolder> holder(new ClusterHolder(std::move(config)));
+  std::shared_ptr<ClusterHolder> holder(new ClusterHolder(std::move(config)), &destroy);
   if (Result<void> spawned = holder->spawn_keeper(); !spawned) return std::move(spawned).error();
   holder->listener_ = std::make_unique<std::thread>([it = holder.get()] { it->listen(); });
   if (Result<void> started = holder->wait_for_start(); !started) {
@@ -96,6 +109,7 @@ Result<void> ClusterHolder::wait_for_start() {
 // ---- The listener's thread
 
 void ClusterHolder::listen() {
+  listens_for = this;
   while (true) {
     const std::optional<Json> message = keeper_->receive(base::Deadline(std::chrono::hours(1)));
     if (message) {
@@ -163,7 +177,7 @@ void ClusterHolder::keeper_is_lost() {
     left = known_.submissions;
   }
   for (const base::Deadline patience(kRescuePatience); !left.empty() && !patience.has_passed();) {
-    for (auto it = left.begin(); it != left.end();) {
+    for (auto it = left.begin(); it != left.end() && !patience.has_passed();) {
       static_cast<void>(rescuer->kill(*it).has_value());
       const Result<NodeStatus> status = rescuer->status(*it);
       const bool is_gone = status ? status->state == NodeState::kEnded : status.error().code == ErrorCode::kNotFound;
@@ -176,7 +190,15 @@ void ClusterHolder::keeper_is_lost() {
 }
 
 void ClusterHolder::progress(const std::string& line) const {
-  if (config_.on_progress) return config_.on_progress(line);
+  std::string problem;
+  try {
+    if (config_.on_progress) return config_.on_progress(line);
+  } catch (const std::exception& error) {
+    problem = error.what();
+  } catch (...) {
+    problem = "something that is no std::exception";
+  }
+  if (config_.on_progress) std::fprintf(stderr, "rayx: on_progress threw: %s. It was told:\n", problem.c_str());
   std::fprintf(stderr, "rayx: %s\n", line.c_str());
 }
 
@@ -212,14 +234,22 @@ bool ClusterHolder::is_in_forked_child() const { return owner_pid_ != ::getpid()
 
 Result<void> ClusterHolder::shutdown() {
   if (keeper_ == nullptr || is_in_forked_child()) return {};
+  if (listens_for == this)
+    return Error{
+        ErrorCode::kInvalidArgument,
+        "rayx: a cluster cannot be shut down by on_progress, or by its own provider: that thread of rayx's has to "
+        "hear of the end. Tell another thread to do it"};
   const std::lock_guard one_at_a_time(ending_);
   if (std::exchange(has_ended_, true)) return end_;
   remove_active_cluster(address());
   keeper_->send({{"do", "shutdown"}});
+  bool has_answered = false;
   {
     std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, kEndPatience, [this] { return known_.is_over; });
+    has_answered = changed_.wait_for(lock, kEndPatience, [this] { return known_.is_over; });
   }
+  // Then the listener sees its death, and ends the nodes in its place.
+  if (!has_answered && keeper_pid_ > 0) ::kill(keeper_pid_, SIGKILL);
   stop_listening();
   reap_keeper();
   const std::lock_guard lock(mutex_);

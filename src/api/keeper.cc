@@ -8,13 +8,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "api/global_cluster.hpp"
 #include "api/keeper.hpp"
@@ -66,6 +66,8 @@ class Keeper final : private cluster::Surroundings {
       if (!claimed) return give_up(claimed.error());
       global_.emplace(std::move(*claimed));
     }
+    if (!spec_.collect_logs_to.empty())
+      if (Result<void> made = cluster::make_log_folder(spec_.collect_logs_to); !made) return give_up(made.error());
     if (Result<void> started = start_head(); !started) return give_up(started.error());
     if (Result<void> made = make_provider(); !made) return give_up(made.error());
     supervise();
@@ -90,7 +92,12 @@ class Keeper final : private cluster::Surroundings {
     config.resources.name = "head";
     config.resources.cpus = spec_.head_num_cpus;
     config.resources.store_bytes = spec_.head_store_bytes;
-    config.cache.directory = spec_.temp_directory;
+    if (config.is_node) {
+      config.cache.directory = spec_.temp_directory;
+      config.cache.setting =
+          "set temp_directory of SparkConfig or ClusterConfig; the head has CPUs, and keeps programs in the folder "
+          "that nodes have";
+    }
     Result<std::unique_ptr<host::Daemon>> daemon = host::Daemon::start(std::move(config));
     if (!daemon) return std::move(daemon).error();
     head_ = std::move(*daemon);
@@ -112,19 +119,18 @@ class Keeper final : private cluster::Surroundings {
     return members;
   }
 
-  // Of the size of those that are there: tasks by their CPUs, and an actor that waits counts as one CPU at least.
+  // Of the size of those that are there: tasks by their CPUs, and an actor that waits counts as one CPU. What no node could take, even
+  // an empty one, starts none.
   int wanted_nodes() override {
-    base::Units cpus = 0;
-    for (const registry::Demand& demand : report_.queued)
-      cpus += std::max<base::Units>(demand.each.cpus, 1) *
-              static_cast<base::Units>(std::min<std::uint64_t>(demand.count, cluster::kNodesMax * 1024));
-    for (const host::ClusterReport::Actor& actor : report_.actors)
-      if (!actor.node && actor.phase != registry::ActorPhase::kDead) cpus += base::kUnitsOfOne;
     base::Units node_cpus = spec_.num_cpus * base::kUnitsOfOne;
     for (const registry::NodeView& node : report_.nodes)
       if (node.kind == registry::MemberKind::kNode) node_cpus = std::max(node_cpus, node.total.cpus);
-    if (cpus == 0 || node_cpus == 0) return 0;
-    return static_cast<int>(std::min<base::Units>((cpus + node_cpus - 1) / node_cpus, cluster::kNodesMax));
+    std::vector<cluster::WaitingWork> work;
+    for (const registry::Demand& demand : report_.queued) work.push_back({demand.each.cpus, demand.count});
+    for (const host::ClusterReport::Actor& actor : report_.actors)
+      if (!actor.node && actor.phase != registry::ActorPhase::kDead && actor.is_feasible)
+        work.push_back({base::kUnitsOfOne, 1});
+    return std::min(cluster::nodes_for(work, node_cpus), cluster::kNodesMax);
   }
 
   void send_away(const cluster::Member& member) override {
@@ -240,7 +246,7 @@ class Keeper final : private cluster::Surroundings {
 
   void end_all(cluster::Supervisor& supervisor) {
     const base::Deadline patience(kKeeperEndPatience);
-    supervisor.end_all();
+    supervisor.end_all(clock_.now_ns() + std::chrono::nanoseconds(kKeeperEndPatience).count());
     while (!supervisor.is_over() && !patience.has_passed()) {
       supervisor.step();
       ::poll(nullptr, 0, static_cast<int>(kStepPause.count()));

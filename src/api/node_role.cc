@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -114,6 +115,21 @@ host::NodeResources resources_of(const cluster::NodeSpec& spec) {
   return resources;
 }
 
+// Where this host keeps programs: as the cluster says; else beside what the launcher keeps, where the operator has chosen that.
+bundle::CacheConfig cache_of(const cluster::NodeSpec& spec) {
+  const bool is_on_spark = std::getenv(kReservedCoresVariable) != nullptr;
+  bundle::CacheConfig cache;
+  cache.directory = spec.temp_directory;
+  cache.setting = is_on_spark
+                      ? "set SparkConfig::temp_directory, or RAYX_LAUNCHER_CACHE in the environment of Spark's workers"
+                      : "set ClusterConfig::temp_directory";
+  const char* const chosen = std::getenv(kLauncherCacheVariable);
+  std::error_code error;
+  if (cache.directory.empty() && chosen != nullptr && *chosen != '\0')
+    cache.directory = (std::filesystem::absolute(chosen, error) / "node").string();
+  return cache;
+}
+
 struct Over {
   const int event = ::eventfd(0, EFD_CLOEXEC);
   std::mutex mutex;
@@ -163,7 +179,7 @@ int node_main() {
   config.address = *address;
   config.token = std::move(*token);
   config.resources = resources_of(*spec);
-  config.cache.directory = spec->temp_directory;
+  config.cache = cache_of(*spec);
   config.log = say;
   Over over;
   config.is_over = [&over](const std::string& why) {

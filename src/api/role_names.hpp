@@ -10,5 +10,7 @@ inline constexpr const char* kKeeperRole = "keeper";
 // Set by Spark's launcher: what it has reserved for the node.
 inline constexpr const char* kReservedCoresVariable = "RAYX_LAUNCHER_CORES";
 inline constexpr const char* kReservedMemoryVariable = "RAYX_LAUNCHER_MEMORY_MIB";
+// Set by Spark's operator: where the launcher keeps programs.
+inline constexpr const char* kLauncherCacheVariable = "RAYX_LAUNCHER_CACHE";
 
 }  // namespace rayx::detail

@@ -10,6 +10,7 @@
 #include <set>
 #include <utility>
 
+#include "base/folders.hpp"
 #include "base/format.hpp"
 #include "base/kill_point.hpp"
 #include "bundle/cache_state.hpp"
@@ -25,19 +26,12 @@ Error unsafe(const std::string& directory, const char* why) {
                        directory, why)};
 }
 
-// Makes every part of the path; only the last one is ours to judge, and is judged by its owner.
-Result<void> make_folders(const std::string& path) {
-  for (std::size_t end = 0; end != std::string::npos;) {
-    end = path.find('/', end + 1);
-    const std::string part = path.substr(0, end);
-    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) return file_error("making the folder", part, errno);
-  }
-  return {};
-}
-
-// Its real path: names that lead there may change later, this one only by those who may write around it.
+// Its real path: names that lead there may change later, this one only by those who may write around it. Of the parts that are made
+// only the last one is ours to judge, and is judged by its owner.
 Result<std::string> open_directory(const std::string& directory) {
-  if (Result<void> made = make_folders(directory); !made) return made.error();
+  std::string part;
+  if (const int error = base::make_folders(directory, &part); error != 0)
+    return file_error("making the folder", part, error);
   const base::UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd && (errno == ELOOP || errno == ENOTDIR)) return unsafe(directory, "it is a symbolic link or no folder");
   if (!fd) return file_error("opening the folder", directory, errno);
@@ -67,11 +61,11 @@ std::string default_directory() {
 Result<Cache> Cache::open(CacheConfig config) {
   if (config.directory.empty()) config.directory = default_directory();
   if (config.directory[0] != '/')
-    return Error{ErrorCode::kInvalidConfig,
-                 "rayx: the cache of programs needs an absolute path, and got \"" + config.directory + "\""};
+    return Error{ErrorCode::kInvalidConfig, "rayx: the cache of programs needs an absolute path, and got \"" +
+                                                config.directory + "\" (" + config.setting + ')'};
   while (config.directory.size() > 1 && config.directory.back() == '/') config.directory.pop_back();
   const Result<std::string> real = open_directory(config.directory);
-  if (!real) return real.error();
+  if (!real) return Error{real.error().code, real.error().message + " (" + config.setting + ')'};
   auto state = std::make_shared<CacheState>();
   state->config = std::move(config);
   const std::string root = *real + "/v1";

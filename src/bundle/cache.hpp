@@ -26,6 +26,7 @@ namespace rayx::bundle {
 
 struct CacheConfig {
   std::string directory = {};                        // empty: default_directory()
+  std::string setting = "set XDG_CACHE_HOME";        // that names the folder, for messages
   std::uint64_t bytes_max = std::uint64_t{8} << 30;  // of the files; what running jobs use stays
   std::string host_root = {};                        // before the paths of the host's C library, for tests
 };

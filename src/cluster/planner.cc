@@ -30,6 +30,16 @@ std::string why_not_fetched(const Planner::Node& node) {
 
 }  // namespace
 
+int nodes_for(const std::vector<WaitingWork>& work, base::Units cpus_of_node) {
+  double nodes = 0;
+  for (const WaitingWork& waiting : work) {
+    const base::Units each = std::max<base::Units>(waiting.cpus, 1);
+    if (each <= cpus_of_node) nodes += static_cast<double>(waiting.count) / static_cast<double>(cpus_of_node / each);
+  }
+  constexpr double kMost = 1'000'000;  // more than any cluster has
+  return static_cast<int>(std::ceil(std::min(nodes, kMost) - 1e-6));
+}
+
 void Planner::move_to(NodeNumber number, Node& node, Phase phase, TimeNs now) {
   RAYX_CHECK(may_follow(node.phase, phase), "a node cannot go there", number, static_cast<int>(node.phase),
              static_cast<int>(phase));

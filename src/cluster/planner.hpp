@@ -12,6 +12,7 @@
 #include <rayx/cluster_provider.hpp>
 
 #include "base/clock.hpp"
+#include "base/cluster_ids.hpp"
 
 namespace rayx::cluster {
 
@@ -63,6 +64,14 @@ constexpr bool may_follow(Phase from, Phase to) {
   }
   return false;
 }
+
+// Work that has no room: so many pieces that need so much of a node each.
+struct WaitingWork {
+  base::Units cpus = 0;
+  std::uint64_t count = 0;
+};
+// Nodes of that size for it. What is larger than a node is left out: no further one would help it.
+int nodes_for(const std::vector<WaitingWork>& work, base::Units cpus_of_node);
 
 class PlannerEffects {
  public:

@@ -2,17 +2,33 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
-#include <chrono>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
+#include "base/folders.hpp"
 #include "base/format.hpp"
 #include "base/unique_fd.hpp"
 
 namespace rayx::cluster {
+namespace {
+
+bool write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return true;
+}
+
+}  // namespace
 
 Supervisor::Supervisor(SupervisorConfig config, ClusterProvider& provider, Surroundings& around,
                        const base::Clock& clock)
@@ -73,6 +89,7 @@ void Supervisor::look_at_members() {
 
 void Supervisor::ask_for_status() {
   for (auto& [number, submitted] : submitted_) {
+    if (is_time_over()) return;
     const auto node = planner_.nodes().find(number);
     if (node == planner_.nodes().end() || node->second.phase == Phase::kJoined) continue;
     const TimeNs now = clock_.now_ns();
@@ -124,7 +141,7 @@ void Supervisor::submit(NodeNumber number) {
 
 void Supervisor::end(NodeNumber number, const std::string& why) {
   const auto found = submitted_.find(number);
-  if (found == submitted_.end()) return;
+  if (found == submitted_.end() || is_time_over()) return;
   const bool is_first_wish = found->second.kill_at < 0;
   if (!is_ending_ && is_first_wish) around_.progress(name_of(number) + " is ended: " + why);
   kill(found->second);
@@ -139,11 +156,12 @@ void Supervisor::kill(Submitted& submitted) {
 
 void Supervisor::retry_kills() {
   for (auto& [number, submitted] : submitted_)
-    if (submitted.kill_at >= 0 && clock_.now_ns() >= submitted.kill_at) kill(submitted);
+    if (submitted.kill_at >= 0 && clock_.now_ns() >= submitted.kill_at && !is_time_over()) kill(submitted);
 }
 
-void Supervisor::end_all() {
+void Supervisor::end_all(TimeNs until) {
   is_ending_ = true;
+  end_by_ = until;
   planner_.end_all(clock_.now_ns(), *this);
 }
 
@@ -154,23 +172,41 @@ std::vector<std::string> Supervisor::left() const {
   return all;
 }
 
+Result<void> make_log_folder(const std::string& path) {
+  std::string part = path;
+  int error = base::make_folders(path, &part);
+  if (error == 0 && ::access(path.c_str(), W_OK | X_OK) != 0) error = errno;
+  struct stat status {};
+  if (error == 0 && (::stat(path.c_str(), &status) != 0 || !S_ISDIR(status.st_mode))) error = ENOTDIR;
+  if (error == 0) return {};
+  return Error{ErrorCode::kInvalidConfig,
+               base::format("rayx: no logs can be written to collect_logs_to, \"{}\": {}: {}; name another folder",
+                            path, part, std::strerror(error))};
+}
+
 // Never over a log that is there already: another cluster of today may have had a node of the same name.
 void Supervisor::keep_log(NodeNumber number, const std::string& id) {
   if (config_.collect_logs_to.empty() || !provider_.abilities().has_logs) return;
+  const auto give_up = [this, number](const std::string& why) {
+    around_.progress("the log of " + name_of(number) + ' ' + why);
+  };
   const Result<std::string> log = provider_.logs(id);
-  if (!log) return around_.progress("the log of " + name_of(number) + " could not be had: " + log.error().message);
-  ::mkdir(config_.collect_logs_to.c_str(), 0700);
+  if (!log) return give_up("could not be had: " + log.error().message);
+  // Somebody may have removed it since the start.
+  if (const Result<void> made = make_log_folder(config_.collect_logs_to); !made)
+    return give_up("is lost: " + made.error().message);
   constexpr int kTriesMax = 1'000;
   for (int i = 0; i < kTriesMax; ++i) {
     const std::string path =
         config_.collect_logs_to + '/' + name_of(number) + (i == 0 ? "" : '.' + std::to_string(i)) + ".log";
     const base::UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     if (!file && errno == EEXIST) continue;
-    const ssize_t written = file ? ::write(file.get(), log->data(), log->size()) : -1;
-    if (written != static_cast<ssize_t>(log->size()))
-      around_.progress("the log of " + name_of(number) + " could not be written to " + path);
+    if (!file || !write_all(file.get(), *log))
+      give_up("could not be written to " + path + ": " + std::strerror(errno) + " (collect_logs_to)");
     return;
   }
+  give_up(base::format("was not kept: {} already has {} of that name (collect_logs_to)", config_.collect_logs_to,
+                       kTriesMax));
 }
 
 // ---- The start

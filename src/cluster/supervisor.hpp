@@ -46,6 +46,9 @@ struct SupervisorConfig {
   std::string collect_logs_to = {};
 };
 
+// For SupervisorConfig::collect_logs_to: makes the folder and all that lead to it, and sees that files can be made there.
+Result<void> make_log_folder(const std::string& path);
+
 inline constexpr int kStartFailuresMax = 3;                // in a row, before any node is ready: then it is hopeless
 inline constexpr TimeNs kStatusPauseNs = 300'000'000;      // between questions about a node that is not there yet
 inline constexpr TimeNs kEndStatusPauseNs = 50'000'000;    // while all are to end
@@ -67,8 +70,8 @@ class Supervisor final : private PlannerEffects {
   Outcome outcome() const { return outcome_; }
   const Error& failure() const { return failure_; }
 
-  // Asks all nodes to end. step() goes on until is_over, or whoever calls loses patience.
-  void end_all();
+  // Asks all nodes to end. step() goes on until is_over, or until then: after it nobody is asked any more.
+  void end_all(TimeNs until);
   bool is_over() const { return is_ending_ && planner_.nodes().empty(); }
   // Submissions that may still be there, each with what is known of it.
   std::vector<std::string> left() const;
@@ -85,6 +88,7 @@ class Supervisor final : private PlannerEffects {
   std::string name_of(NodeNumber node) const { return config_.name_prefix + '-' + std::to_string(node); }
   std::optional<NodeNumber> number_of(const std::string& name) const;
   void look_at_members();
+  bool is_time_over() const { return is_ending_ && clock_.now_ns() >= end_by_; }
   void ask_for_status();
   void retry_kills();
   void kill(Submitted& submitted);
@@ -107,6 +111,7 @@ class Supervisor final : private PlannerEffects {
   Outcome outcome_ = Outcome::kStarting;
   Error failure_;
   bool is_ending_ = false;
+  TimeNs end_by_ = 0;  // of is_ending_
   int ready_told_ = -1;
   int most_ready_ = 0;
   TimeNs progress_at_ = 0;  // the last time that a node became ready

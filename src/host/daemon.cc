@@ -47,11 +47,15 @@ bool is_any_address(const std::string& address) { return address == "0.0.0.0" ||
 
 Result<std::unique_ptr<Daemon>> Daemon::start(DaemonConfig config) {
   if (config.resources.name.empty()) config.resources.name = host_name();
-  Result<bundle::Cache> cache = bundle::Cache::open(config.cache);
-  if (!cache) return std::move(cache).error();
+  std::optional<bundle::Cache> cache;
+  if (config.is_node) {
+    Result<bundle::Cache> opened = bundle::Cache::open(config.cache);
+    if (!opened) return std::move(opened).error();
+    cache.emplace(std::move(*opened));
+  }
   Result<std::unique_ptr<Network>> network = Network::start();
   if (!network) return std::move(network).error();
-  std::unique_ptr<Daemon> daemon(new Daemon(std::move(config), std::move(*cache), std::move(*network)));
+  std::unique_ptr<Daemon> daemon(new Daemon(std::move(config), std::move(cache), std::move(*network)));
   Result<void> listening = daemon->network_->call([&daemon] { return daemon->listen(); });
   if (!listening) return std::move(listening).error();
   Result<void> joined = daemon->config_.is_node ? daemon->join() : Result<void>();

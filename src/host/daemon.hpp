@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,7 +69,7 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
   friend class SiteServer;
   struct Joining;
 
-  explicit Daemon(DaemonConfig config, bundle::Cache cache, std::unique_ptr<Network> network)
+  explicit Daemon(DaemonConfig config, std::optional<bundle::Cache> cache, std::unique_ptr<Network> network)
       : config_(std::move(config)), cache_(std::move(cache)), network_(std::move(network)) {}
 
   // daemon.cc
@@ -129,7 +130,7 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
   void is_joined() override;
 
   const DaemonConfig config_;
-  bundle::Cache cache_;
+  std::optional<bundle::Cache> cache_;  // of a node: a head alone is sent no program
   std::unique_ptr<Network> network_;
   std::unique_ptr<Workbench> bench_ = std::make_unique<Workbench>();
   wire::Endpoint endpoint_;

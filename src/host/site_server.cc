@@ -39,7 +39,7 @@ void SiteServer::begin(OpenSite open) {
     return link_->close("rayx: another node has this address now");
   // Its driver has given the link of the one before up, which may be long before this end notices.
   if (SiteServer* const before = daemon_.server_of(open.job)) before->end("its program has made another link");
-  job_ = std::make_shared<Job>(std::move(open), daemon_.config_.resources, daemon_.cache_, *daemon_.network_,
+  job_ = std::make_shared<Job>(std::move(open), daemon_.config_.resources, *daemon_.cache_, *daemon_.network_,
                                *daemon_.bench_, static_cast<SitePlaces::Host&>(daemon_));
   daemon_.admit(job(), [self = shared_from_this()](Result<void> admitted) {
     if (self->state_ != State::kAsking) return;

@@ -2,6 +2,8 @@
 #include <rayx/rayx.hpp>
 
 #include <cstdlib>
+#include <filesystem>
+#include <future>
 #include <iostream>
 #include <memory>
 #include <set>
@@ -25,6 +27,11 @@ struct Counter {
   int total = 0;
   int add(int value) { return total += value; }
 };
+
+int take_a_while() {
+  ::poll(nullptr, 0, 300);
+  return 1;
+}
 
 void wait_for_ever() {
   while (true) ::pause();
@@ -108,9 +115,10 @@ class BadProvider final : public rayx::ClusterProvider {
 
 int fail(const std::string& how) {
   try {
-    rayx::Cluster cluster =
-        rayx::setup_cluster(std::make_shared<BadProvider>(how),
-                            {.num_nodes = 2, .start_timeout = std::chrono::seconds(how == "dies" ? 20 : 2)});
+    rayx::Cluster cluster = rayx::setup_cluster(std::make_shared<BadProvider>(how),
+                                                {.num_nodes = 2,
+                                                 .temp_directory = "/proc/a-folder-of-the-nodes",
+                                                 .start_timeout = std::chrono::seconds(how == "dies" ? 20 : 2)});
     std::cout << "it was set up\n";
   } catch (const rayx::Exception& error) {
     std::cout << "code " << rayx::to_string(error.code()) << ": " << error.what() << '\n';
@@ -133,6 +141,83 @@ int refuse() {
   attempt({.min_nodes = 3, .max_nodes = 2});
   attempt({.num_nodes = 1, .num_cpus = -4});
   attempt({.num_nodes = 1, .environment = {{"A=B", "c"}}});
+  attempt({.num_nodes = 1, .num_gpus = 2});
+  attempt({.num_nodes = 1, .memory_bytes = 1000});
+  attempt({.num_nodes = 1, .memory_bytes = 2 << 20, .store_bytes = 3 << 20});
+  attempt({.num_nodes = 1, .head_store_bytes = 64 << 20});
+  attempt({.num_nodes = 1, .advertise = "this-host:7077"});
+  attempt({.num_nodes = 1, .temp_directory = "here"});
+  attempt({.num_nodes = 1, .collect_logs_to = "/proc/rayx/logs"});
+  try {
+    rayx::Cluster cluster =
+        rayx::setup_cluster(std::make_shared<BadProvider>("waits"), {.num_nodes = 1, .collect_logs_to = "logs"});
+    std::cout << "it was set up\n";
+  } catch (const rayx::ConfigError& error) {
+    std::cout << error.what() << '\n';
+  }
+  return 0;
+}
+
+// Before the master is asked for anything: nobody is at that port.
+int refuse_on_spark() {
+  const auto attempt = [](rayx::spark::SparkConfig config) {
+    config.master = "spark://127.0.0.1:1";
+    try {
+      rayx::Cluster cluster = rayx::spark::setup_cluster(config);
+      std::cout << "it was set up\n";
+    } catch (const rayx::ConfigError& error) {
+      std::cout << error.what() << '\n';
+    }
+  };
+  attempt({.spark_properties = {{"spark.driver.cores", "4"}}, .num_nodes = -1});
+  attempt({.num_nodes = -1, .memory_bytes = std::uint64_t{100} << 20});
+  attempt({.num_nodes = 1, .advertise = "this-host:7077"});
+  return 0;
+}
+
+// The user's own function throws, and wants what it cannot have.
+int progress() {
+  rayx::Cluster thrown = rayx::local::setup_cluster(
+      1, {.num_cpus = 1, .on_progress = [](const std::string&) { throw std::runtime_error("my own trouble"); }});
+  std::cout << "ready " << thrown.nodes_ready() << '\n' << std::flush;
+  thrown.shutdown();
+  auto held = std::make_shared<rayx::Cluster>();
+  auto said = std::make_shared<std::promise<void>>();
+  *held = rayx::local::setup_cluster(
+      {.min_nodes = 1, .max_nodes = 2, .num_cpus = 1, .on_progress = [held, said](const std::string& line) {
+         if (!line.starts_with("2 of 2 ") || held->address().empty()) return;
+         try {
+           held->shutdown();
+         } catch (const rayx::Exception& error) {
+           std::cout << error.what() << '\n';
+         }
+         *held = {};  // the last holder goes where nobody may wait for its end
+         said->set_value();
+       }});
+  {
+    rayx::Runtime runtime = rayx::init();
+    std::vector<rayx::ObjectRef<int>> tasks;
+    for (int i = 0; i < 40; ++i) tasks.push_back(rayx::remote<take_a_while>());
+    said->get_future().wait();
+  }
+  std::cout << "given up by itself\n";
+  return 0;
+}
+
+// Programs are kept where the operator of a worker wants it, and last lines where the user does.
+int folders(const std::string& folder) {
+  {
+    rayx::Cluster cluster = rayx::local::setup_cluster(1, {.num_cpus = 1,
+                                                           .environment = {{"RAYX_LAUNCHER_CACHE", folder + "/cache"}},
+                                                           .collect_logs_to = folder + "/logs/of/today"});
+  }
+  std::cout << "cache " << std::filesystem::exists(folder + "/cache/node/v1") << ", log "
+            << std::filesystem::exists(folder + "/logs/of/today/local-1.log") << '\n';
+  try {
+    rayx::Cluster cluster = rayx::local::setup_cluster(1, {.num_cpus = 1, .temp_directory = "/proc/rayx"});
+  } catch (const rayx::Exception& error) {
+    std::cout << error.what() << '\n';
+  }
   return 0;
 }
 
@@ -142,11 +227,6 @@ int child(const char* self) {
   std::string command;
   for (const auto& [name, value] : cluster.environment()) command += name + "=" + value + " ";
   return std::system((command + self + " join").c_str());
-}
-
-int take_a_while() {
-  ::poll(nullptr, 0, 300);
-  return 1;
 }
 
 // More tasks than the smallest cluster has room for; then none.
@@ -164,6 +244,23 @@ int grow() {
   while (cluster.nodes_ready() > 1) ::poll(nullptr, 0, 10);
   std::cout << "shrank to " << cluster.nodes_ready() << ", and works: " << rayx::get(rayx::remote<take_a_while>())
             << '\n';
+  return 0;
+}
+
+int take_seconds() {
+  ::poll(nullptr, 0, 4'000);
+  return 1;
+}
+
+// Three tasks, of which one has no room on the first node: another node has room for two. One or two more may be asked for before the
+// head hears that the task has its place.
+int grow_a_little() {
+  rayx::Cluster cluster = rayx::local::setup_cluster({.min_nodes = 1, .max_nodes = 8, .num_cpus = 2});
+  rayx::Runtime runtime = rayx::init();
+  std::vector<rayx::ObjectRef<int>> tasks;
+  for (int i = 0; i < 3; ++i) tasks.push_back(rayx::remote<take_seconds>());
+  static_cast<void>(rayx::get(tasks));
+  std::cout << (cluster.nodes_ready() <= 4 ? "no more than it needs\n" : "too many\n");
   return 0;
 }
 
@@ -203,9 +300,13 @@ int main(int argc, char** argv) {
     if (what == "watch") return watch(std::atoi(more.c_str()));
     if (what == "fail") return fail(more);
     if (what == "refuse") return refuse();
+    if (what == "refuse-on-spark") return refuse_on_spark();
+    if (what == "progress") return progress();
+    if (what == "folders") return folders(more);
     if (what == "child") return child(argv[0]);
     if (what == "join") return join();
     if (what == "grow") return grow();
+    if (what == "grow-a-little") return grow_a_little();
     if (what == "global") return global(argv[0]);
     if (what == "second") return second();
   } catch (const std::exception& error) {

@@ -138,6 +138,10 @@ TEST(LocalCluster, GrowsWithItsWorkAndShrinksWithoutIt) {
   EXPECT_THAT(out, HasSubstr("is ended: it had nothing to do"));
 }
 
+TEST(LocalCluster, GrowsNoMoreThanItsWorkNeeds) {
+  EXPECT_THAT(run({"grow-a-little"}), HasSubstr("no more than it needs\n"));
+}
+
 TEST(LocalCluster, IsNotSetUpWhereAllIsToRunInOneProcess) {
   const std::string out = run({"work", "3"}, {"RAYX_LOCAL=1"});
   EXPECT_THAT(out, HasSubstr("RAYX_LOCAL is set: all runs in this process, and no cluster is set up"));
@@ -152,7 +156,41 @@ TEST(LocalCluster, RefusesWhatCannotBe) {
   EXPECT_THAT(out, HasSubstr("min_nodes is 3 and max_nodes 2"));
   EXPECT_THAT(out, HasSubstr("num_cpus and head_num_cpus must be from 0 to 1024"));
   EXPECT_THAT(out, HasSubstr("environment has a variable \"A=B\""));
+  EXPECT_THAT(out, HasSubstr("ClusterConfig::num_gpus is 2, and nodes of this machine share its GPUs"));
+  EXPECT_THAT(out, HasSubstr("memory_bytes is 1000, in bytes; it must be 1 MiB (1048576) at least"));
+  EXPECT_THAT(out, HasSubstr("store_bytes is 3145728, and memory_bytes, of which it is a part, 2097152"));
+  EXPECT_THAT(out, HasSubstr("head_store_bytes is 67108864, and the head has no store"));
+  EXPECT_THAT(out, HasSubstr("advertise is \"this-host:7077\"; give the host alone, \"this-host\""));
+  EXPECT_THAT(out, HasSubstr("temp_directory is \"here\"; it must be an absolute path"));
+  EXPECT_THAT(out, HasSubstr("no logs can be written to collect_logs_to, \"/proc/rayx/logs\""));
+  EXPECT_THAT(out, HasSubstr("collect_logs_to is \"logs\", and the provider bad has no logs"));
   EXPECT_THAT(out, Not(HasSubstr("it was set up")));
+}
+
+TEST(SparkDoor, RefusesWhatCannotBeBeforeItAsksTheMaster) {
+  const std::string out = run({"refuse-on-spark"});
+  EXPECT_THAT(out,
+              HasSubstr("spark_properties has spark.driver.cores, which rayx sets itself; set SparkConfig::num_cpus"));
+  EXPECT_THAT(out, HasSubstr("SparkConfig::memory_bytes is 104857600, and a node needs at least 268435456 (256 MiB)"));
+  EXPECT_THAT(out, HasSubstr("SparkConfig::advertise is \"this-host:7077\""));
+  EXPECT_THAT(out, Not(HasSubstr("127.0.0.1:1")));
+}
+
+TEST(LocalCluster, OutlivesWhatOnProgressDoes) {
+  const std::string out = run({"progress"});
+  EXPECT_THAT(out, HasSubstr("rayx: on_progress threw: my own trouble. It was told:\nrayx: 1 of 1 nodes ready"));
+  EXPECT_THAT(out, HasSubstr("ready 1\n"));
+  EXPECT_THAT(out, HasSubstr("a cluster cannot be shut down by on_progress"));
+  EXPECT_THAT(out, HasSubstr("given up by itself\n"));
+}
+
+TEST(LocalCluster, KeepsProgramsAndLogsWhereItIsTold) {
+  std::string folder = testing::TempDir() + "rayx-folders-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const std::string out = run({"folders", folder});
+  EXPECT_THAT(out, HasSubstr("cache 1, log 1\n"));
+  EXPECT_THAT(out, AllOf(HasSubstr("/proc/rayx failed: No such file or directory"),
+                         HasSubstr("ClusterConfig::temp_directory")));
 }
 
 // What was started before the failure is ended again.

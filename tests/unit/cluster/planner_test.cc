@@ -101,6 +101,19 @@ TEST(Planner, AProgramOnItsWayHasMoreTimeThanOneThatRuns) {
               AllOf(HasSubstr("600 s"), HasSubstr("it fetches the program"), HasSubstr("network")));
 }
 
+TEST(Planner, NodesForWorkAreThoseThatHelp) {
+  constexpr base::Units kCpu = base::kUnitsOfOne;
+  EXPECT_EQ(nodes_for({}, 4 * kCpu), 0);
+  EXPECT_EQ(nodes_for({{kCpu, 60}}, kCpu), 60);
+  EXPECT_EQ(nodes_for({{kCpu, 3}, {kCpu, 5}}, 4 * kCpu), 2);
+  EXPECT_EQ(nodes_for({{3 * kCpu, 4}}, 4 * kCpu), 4) << "two of them do not fit in one";
+  EXPECT_EQ(nodes_for({{8 * kCpu, 5}}, 4 * kCpu), 0) << "no node has room for one";
+  EXPECT_EQ(nodes_for({{8 * kCpu, 5}, {kCpu, 1}}, 4 * kCpu), 1);
+  EXPECT_EQ(nodes_for({{0, 1'000}}, 4 * kCpu), 1) << "work that needs no CPU";
+  EXPECT_EQ(nodes_for({{kCpu, 7}}, 0), 0) << "nobody knows how large a node is";
+  EXPECT_GT(nodes_for({{kCpu, UINT64_MAX}}, kCpu), 1'000);
+}
+
 TEST(Planner, WaitsForAPlaceAsLongAsItTakes) {
   Fixture it({.nodes_min = 1, .nodes_max = 1});
   it.tick();

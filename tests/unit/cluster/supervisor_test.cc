@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <optional>
 #include <string>
@@ -32,7 +33,10 @@ class Played final : public ClusterProvider {
     nodes[request.name] = {NodeState::kWaiting, "", ""};
     return NodeSubmission{request.name};
   }
-  Result<NodeStatus> status(const std::string& id) override { return nodes.at(id); }
+  Result<NodeStatus> status(const std::string& id) override {
+    ++questions;
+    return nodes.at(id);
+  }
   Result<void> kill(const std::string& id) override {
     kills.push_back(id);
     return {};
@@ -49,6 +53,7 @@ class Played final : public ClusterProvider {
   std::map<std::string, NodeStatus> nodes;
   std::vector<std::string> kills;
   std::vector<std::string> calls;
+  std::size_t questions = 0;  // about a node's status
 };
 
 class Supervised : public testing::Test, protected Surroundings {
@@ -200,9 +205,54 @@ TEST_F(Supervised, ANodeThatDoesNotJoinIsEndedWithWhatToLookAt) {
       << "it is asked again, and nothing new is said";
 }
 
+TEST_F(Supervised, NobodyIsAskedAfterTheLastMoment) {
+  start_ready(3);
+  provider_.kills.clear();
+  supervisor_->end_all(clock_.now_ns() + 60 * kSecondNs);
+  for (int i = 0; i < 60; ++i) step();
+  EXPECT_FALSE(supervisor_->is_over());
+  const std::size_t kills = provider_.kills.size();
+  EXPECT_GT(kills, 3u) << "each is asked again and again";
+  const std::size_t questions = provider_.questions;
+  for (int i = 0; i < 60; ++i) step();
+  EXPECT_EQ(provider_.kills.size(), kills);
+  EXPECT_EQ(provider_.questions, questions);
+  EXPECT_EQ(supervisor_->left().size(), 3u);
+}
+
+TEST_F(Supervised, KeepsLogsInAFolderThatItMakesAndOverNoOther) {
+  std::string folder = testing::TempDir() + "rayx-logs-XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  folder += "/of/today";
+  ASSERT_TRUE(make_log_folder(folder));
+  std::ofstream(folder + "/played-1.log") << "of another cluster\n";
+  start({.limits = {.nodes_min = 1, .nodes_max = 1}, .collect_logs_to = folder});
+  step();
+  join(1);
+  step();
+  crash(1, "it crashed");
+  step();
+  std::string text;
+  std::getline(std::ifstream(folder + "/played-1.log"), text);
+  EXPECT_EQ(text, "of another cluster");
+  std::getline(std::ifstream(folder + "/played-1.1.log"), text);
+  EXPECT_EQ(text, "its last line");
+}
+
+TEST_F(Supervised, SaysWhyALogCouldNotBeKept) {
+  EXPECT_THAT(make_log_folder("/proc/rayx/logs").error().message,
+              AllOf(HasSubstr("collect_logs_to"), HasSubstr("/proc/rayx"), HasSubstr("No such file or directory")));
+  start({.limits = {.nodes_min = 1, .nodes_max = 1}, .collect_logs_to = "/proc/rayx/logs"});
+  step();
+  crash(1, "it crashed");
+  step();
+  EXPECT_THAT(lines_,
+              Contains(AllOf(HasSubstr("the log of played-1 is lost"), HasSubstr("No such file or directory"))));
+}
+
 TEST_F(Supervised, NothingIsSaidOfNodesThatEndWithTheCluster) {
   start_ready(2);
-  supervisor_->end_all();
+  supervisor_->end_all(clock_.now_ns() + 60 * kSecondNs);
   for (auto& [name, status] : provider_.nodes) status = {NodeState::kEnded, "", "as it was asked to"};
   members_.clear();
   step();
