@@ -14,9 +14,10 @@ import venv
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PACKAGES = ["libtbb-dev", "libcaf-dev", "libopenmpi-dev", "openmpi-bin"]
-WHEELS = ["ray", "ray-cpp"]
-NAMES = ["tbb", "caf", "mpi", "ray"]
-TIMEOUT_S = {"tbb": 30, "caf": 60, "mpi": 60, "ray": 300}
+WHEELS = ["ray[client]", "ray-cpp"]
+TIMEOUT_S = {"tbb": 30, "caf": 60, "mpi": 60, "ray": 300, "ray_on_spark": 400}
+# Those that take long, and are run only if one of these is wanted.
+ONLY_FOR = {"ray_on_spark": {"spark_up_5"}}
 
 
 class Peers:
@@ -70,6 +71,8 @@ class Peers:
             self._compile("ray", [[cxx, *flags, *link], [cxx, *flags, "-shared", "-fPIC", *link]],
                           [self.dir / "ray", twin], [self.dir / "ray", twin / "libray_bench.so"],
                           {"PATH": f"{self.ray_venv}/bin:{os.environ['PATH']}", "RAY_USAGE_STATS_ENABLED": "0"})
+            command = [self.ray_venv / "bin/python", HERE / "ray_on_spark.py", ROOT / "tools/spark.sh"]
+            self.commands["ray_on_spark"] = ([str(part) for part in command], dict(os.environ))
         return self
 
     def _compile(self, name, commands, run=None, outputs=None, environment=None):
@@ -96,7 +99,7 @@ class Peers:
             out, err = child.communicate()
             raise RuntimeError(f"no answer within {TIMEOUT_S[name]} s") from None
         finally:
-            if name == "ray":
+            if name.startswith("ray"):
                 self._stop_ray()
         if child.returncode != 0:
             raise RuntimeError((err.strip() or out.strip() or "no output").splitlines()[-1])

@@ -94,6 +94,11 @@ namespace local {
 // The same with nodes that are processes of this machine. By default they share its CPUs and its memory; each has one CPU at least.
 Cluster setup_cluster(const ClusterConfig& config);
 Cluster setup_cluster(int num_nodes, ClusterConfig config = {});
+// The one of this user on this machine: with ClusterConfig::is_global.
+inline Cluster setup_global_cluster(int num_nodes, ClusterConfig config = {}) {
+  config.is_global = true;
+  return setup_cluster(num_nodes, std::move(config));
+}
 }  // namespace local
 
 // Shuts down every cluster that this process has set up. Nothing happens if there is none.

@@ -49,6 +49,11 @@ struct SparkConfig {
 // A cluster of nodes that are submissions to Spark, one each; see rayx::setup_cluster. -1 nodes: one for each worker.
 Cluster setup_cluster(const SparkConfig& config);
 Cluster setup_cluster(int num_nodes, SparkConfig config = {});
+// The one of this user on this machine, which his other programs use with RAYX_ADDRESS=global: with SparkConfig::is_global.
+inline Cluster setup_global_cluster(int num_nodes, SparkConfig config = {}) {
+  config.is_global = true;
+  return setup_cluster(num_nodes, std::move(config));
+}
 
 // rayx::shutdown_cluster.
 void shutdown_cluster();

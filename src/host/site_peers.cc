@@ -9,7 +9,7 @@ namespace rayx::host {
 namespace {
 
 // The driver may still be sending the program there.
-constexpr std::chrono::seconds kPatience{30};
+constexpr std::chrono::seconds kPeerPatience{30};
 constexpr std::chrono::milliseconds kPauseMin{10};
 constexpr std::chrono::milliseconds kPauseMax{1'000};
 
@@ -29,7 +29,7 @@ void SitePeers::need(base::NodeId node) {
     if (session != nullptr && session->has_been_open() && !session->is_open()) other->second.is_needed_again = true;
     return;
   }
-  other->second.until_ns = loop_.now_ns() + std::chrono::nanoseconds(kPatience).count();
+  other->second.until_ns = loop_.now_ns() + std::chrono::nanoseconds(kPeerPatience).count();
   ask(node);
 }
 

@@ -265,7 +265,7 @@ int grow_a_little() {
 }
 
 int global(const char* self) {
-  rayx::Cluster cluster = rayx::local::setup_cluster(1, {.num_cpus = 1, .is_global = true});
+  rayx::Cluster cluster = rayx::local::setup_global_cluster(1, {.num_cpus = 1});
   const int joined = std::system((std::string("RAYX_ADDRESS=global ") + self + " join").c_str());
   const int refused = std::system((std::string(self) + " second").c_str());
   cluster.shutdown();

@@ -33,6 +33,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -121,6 +122,7 @@ public final class Launcher {
   private volatile Process program;
   private volatile boolean isStopping;
   private volatile boolean isWorkerGone;
+  private final CountDownLatch hasReported = new CountDownLatch(1);
   private Path layout;
   private FileChannel layoutLock;
 
@@ -164,6 +166,7 @@ public final class Launcher {
       final int code = await();
       final String why = isWorkerGone ? "Spark's worker has ended, and the node with it" : "the program ended with " + describe(code);
       report("ended " + code + "\n" + (code == 0 && !isWorkerGone ? "" : why) + "\n" + tail());
+      hasReported.countDown();
       return code;
     } catch (Failure e) {
       System.err.println("rayx: " + e.getMessage());
@@ -198,6 +201,13 @@ public final class Launcher {
               } catch (IOException e) {
                 // That is an end, too.
               }
+              // Not if it has asked for the end, which closes the pipe too.
+              try {
+                Thread.sleep(300);
+              } catch (InterruptedException e) {
+                return;
+              }
+              if (isStopping) return;
               isWorkerGone = true;
               System.exit(INTERNAL); // the hook ends the program
             });
@@ -712,6 +722,7 @@ public final class Launcher {
         running.destroy(); // SIGTERM
         if (!running.waitFor(PATIENCE_MS, TimeUnit.MILLISECONDS)) running.destroyForcibly();
         running.waitFor(1, TimeUnit.SECONDS);
+        hasReported.await(1, TimeUnit.SECONDS); // by the thread that waits for the program
       }
     } catch (InterruptedException e) {
       running.destroyForcibly();
