@@ -57,7 +57,7 @@ def as_subproject(project_root, project):
     tests = json.loads(kit.run(["meson", "introspect", "--tests", "build"], cwd=project, env=environment))
     if tests:
         kit.fail(f"a project that uses rayx has {len(tests)} tests of rayx's own")
-    kit.run(["ninja", "-C", "build", "app"], cwd=project, env=environment, seconds=400)
+    kit.run(["ninja", "-C", "build", "app"], cwd=project, env=environment, seconds=1000)
     kit.expect_nine(project / "build" / "app")
 
 

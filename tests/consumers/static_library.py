@@ -19,7 +19,7 @@ def main():
         root = pathlib.Path(scratch)
         environment = kit.with_variables()
         kit.run(["meson", "setup", archive_build, project_root, "-Ddefault_library=static", "-Dtests=false"], env=environment)
-        kit.run(["ninja", "-C", archive_build, "src/api/librayx.a", "tools/rayx/rayx"], env=environment, seconds=400)
+        kit.run(["ninja", "-C", archive_build, "src/api/librayx.a", "tools/rayx/rayx"], env=environment, seconds=1000)
         installed = kit.Installed(archive_build, root / "installed")
 
         project = kit.copy_project(source, root / "project", "hello.cc", "cmake_project")
