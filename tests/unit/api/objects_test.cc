@@ -16,19 +16,23 @@ using Objects = DoorTest;
 class PendingRef {
  public:
   PendingRef() {
-    cell_.refs = 2;  // one is ours: the door never drops the last
-    cell_.runtime = detail::current_backend()->runtime();
+    node_.cell.refs = 2;  // one is ours: the door never drops the last
+    node_.cell.runtime = detail::current_backend()->runtime();
     record_.state = detail::kRecordPending;
-    cell_.record = &record_;
+    node_.cell.record = &record_;
   }
   ObjectRef<int> ref() {
-    detail::count_up(&cell_);
-    return detail::RefAccess::adopt<ObjectRef<int>>(&cell_);
+    detail::count_up(&node_.cell);
+    return detail::RefAccess::adopt<ObjectRef<int>>(&node_.cell);
   }
-  std::uint32_t counts() const { return cell_.refs; }
+  std::uint32_t counts() const { return node_.cell.refs; }
 
  private:
-  detail::RefCell cell_;
+  // With RAYX_LOCAL a cell is the first part of something larger, which the backend reads too: nothing is set there.
+  struct {
+    detail::RefCell cell;
+    std::byte rest[1'024]{};
+  } node_;
   detail::Record record_{};
 };
 
