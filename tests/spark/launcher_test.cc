@@ -202,8 +202,10 @@ TEST_F(Launcher, PassesSigtermOnAndTheProgramNeverOutlivesIt) {
   asked->kill(SIGTERM);
   ASSERT_TRUE(asked->wait());
   EXPECT_TRUE(exists(file() + ".term"));
-  EXPECT_EQ(server_->report("node-1")->stage, LaunchStage::kEnded) << "it has ended without a word";
-  EXPECT_EQ(server_->report("node-1")->last_lines.back(), "line 149");
+  const LaunchReport report = *server_->report("node-1");
+  EXPECT_EQ(report.stage, LaunchStage::kEnded) << "it has ended without a word";
+  ASSERT_FALSE(report.last_lines.empty());
+  EXPECT_EQ(report.last_lines.back(), "line 149");
   EXPECT_TRUE(asked->everything_is_gone());
 
   std::filesystem::remove(file());

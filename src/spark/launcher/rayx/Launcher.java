@@ -722,7 +722,8 @@ public final class Launcher {
         running.destroy(); // SIGTERM
         if (!running.waitFor(PATIENCE_MS, TimeUnit.MILLISECONDS)) running.destroyForcibly();
         running.waitFor(1, TimeUnit.SECONDS);
-        hasReported.await(1, TimeUnit.SECONDS); // by the thread that waits for the program
+        removeLayout();
+        hasReported.await(5, TimeUnit.SECONDS); // by the thread that waits for the program
       }
     } catch (InterruptedException e) {
       running.destroyForcibly();
