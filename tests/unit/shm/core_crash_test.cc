@@ -128,8 +128,9 @@ void kill_at_every_point(Role victim, Mode mode) {
     if (!kill_at(name, count, is_threads ? 2 * kRuns : kRuns, victim, mode)) missed.insert(name);
     if (testing::Test::HasFailure()) return;
   }
-  // That each point is killed at is for real processes to show. Threads under TSan pass the rare ones more rarely still.
-  EXPECT_LE(missed.size(), points.size() / (is_threads ? 2 : 4)) << testing::PrintToString(missed);
+  // That each point is killed at is for real processes to show. Threads, and what is slow under a sanitizer on a busy machine, pass
+  // the rare ones more rarely still.
+  EXPECT_LE(missed.size(), points.size() / (is_threads || kit::kIsSanitized ? 2 : 4)) << testing::PrintToString(missed);
 }
 
 void stop_the_node_at_every_point(Mode mode) {
