@@ -710,6 +710,26 @@ public final class Launcher {
     }
   }
 
+  /** SIGTERM. Not by destroy(), which closes the program's output at once: what it says at its end would be lost. */
+  private static void terminate(Process running) throws InterruptedException {
+    try {
+      if (new ProcessBuilder("/bin/sh", "-c", "kill -TERM " + pidOf(running)).start().waitFor() == 0) return;
+    } catch (IOException | ReflectiveOperationException e) {
+      // Then without its last words.
+    }
+    running.destroy();
+  }
+
+  private static long pidOf(Process running) throws ReflectiveOperationException {
+    try {
+      return (Long) Process.class.getMethod("pid").invoke(running);
+    } catch (NoSuchMethodException e) { // Java 8
+      final java.lang.reflect.Field pid = running.getClass().getDeclaredField("pid");
+      pid.setAccessible(true);
+      return pid.getInt(running);
+    }
+  }
+
   /** Of the JVM: SIGTERM, which Spark sends when the submission is killed. */
   private void stop() {
     final Process running;
@@ -719,7 +739,7 @@ public final class Launcher {
     }
     try {
       if (running != null && running.isAlive()) {
-        running.destroy(); // SIGTERM
+        terminate(running);
         if (!running.waitFor(PATIENCE_MS, TimeUnit.MILLISECONDS)) running.destroyForcibly();
         running.waitFor(1, TimeUnit.SECONDS);
         removeLayout();
