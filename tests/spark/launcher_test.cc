@@ -47,7 +47,7 @@ struct Launched {
     std::fflush(stdout);
     if (what == "exit") ::_exit(7);
     if (what == "well") ::_exit(0);
-    if (what == "crash") ::raise(SIGSEGV);
+    if (what == "crash") ::raise(SIGABRT);
     if (what == "maps") {
       std::ifstream maps("/proc/self/maps");
       bool is_own = false;
@@ -248,8 +248,8 @@ TEST_F(Launcher, ThatWasKilledLeavesAFolderWhichTheNextOneRemoves) {
 }
 
 TEST_F(Launcher, SaysWhatKilledTheProgram) {
-  EXPECT_EQ(exit_of(*java(admit("crash"))), 128 + SIGSEGV);
-  EXPECT_THAT(server_->explain("node-1", ""), HasSubstr("signal 11"));
+  EXPECT_EQ(exit_of(*java(admit("crash"))), 128 + SIGABRT);
+  EXPECT_THAT(server_->explain("node-1", ""), HasSubstr("signal 6"));
 }
 
 // A program that was built on a newer system: a version of the C library that no host has.
