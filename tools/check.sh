@@ -64,13 +64,13 @@ headers_alone() {
       -march=x86-64-v2 -I. -Iinclude -Isrc - || { echo "rayx: $2 does not compile alone with $1"; exit 1; }' sh "$1" '{}'
 }
 
-# g++ finds some only where it optimizes; so it is the build that the tests run in, once more: ccache repeats what the compiler
-# said. Without debug_checks, as users build it: a variable that only a RAYX_DCHECK reads is a warning there.
+# g++ finds some only where it optimizes; so it is the build that the tests run in, once more in a new folder: ccache repeats what the
+# compiler said. Without debug_checks, as users build it: a variable that only a RAYX_DCHECK reads is a warning there.
 warnings_of_gcc() {
   local said="$logs/said-by-gcc"
-  configure_build release
-  ninja -C build/release -t clean >/dev/null
-  compile_build release >"$said" 2>&1 || { cat "$said"; return 1; }
+  rm -rf build/check-gcc
+  configure_build check-gcc
+  (compile_build check-gcc) >"$said" 2>&1 || { cat "$said"; return 1; }
   cat "$said"
   ! grep -q 'warning: ' "$said"
 }

@@ -4,6 +4,8 @@
 # The distribution's meson, ninja and python first: a pyenv or conda in PATH may shadow them with other versions.
 export PATH="/usr/bin:/bin:$PATH"
 RAYX_JOBS="${RAYX_JOBS:-$(nproc)}"
+# What one build folder has compiled, the next one finds, also with debug information.
+export CCACHE_NOHASHDIR=1
 
 say() { printf 'rayx: %s\n' "$*"; }
 
