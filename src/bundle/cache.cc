@@ -10,7 +10,7 @@
 #include <set>
 #include <utility>
 
-#include "base/folders.hpp"
+#include "base/files.hpp"
 #include "base/format.hpp"
 #include "base/kill_point.hpp"
 #include "bundle/cache_state.hpp"
@@ -192,7 +192,7 @@ Error FileWriter::refuse(const std::string& why) const {
 
 Result<void> FileWriter::append(std::span<const std::byte> bytes) {
   if (bytes.size() > file_.bytes - bytes_) return refuse(base::format("it is longer than {} bytes", file_.bytes));
-  if (!write_all(fd_.get(), bytes)) return file_error("writing", state_->incoming + "/" + name_, errno);
+  if (!base::write_all(fd_.get(), bytes)) return file_error("writing", state_->incoming + "/" + name_, errno);
   RAYX_KILL_POINT("bundle.written");
   hash_.add(bytes);
   bytes_ += bytes.size();

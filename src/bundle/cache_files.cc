@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/files.hpp"
 #include "base/format.hpp"
 #include "bundle/cache_state.hpp"
 #include "bundle/file_error.hpp"
@@ -74,10 +75,10 @@ int copy_file(const std::string& from, const std::string& to, std::span<const El
     const std::ptrdiff_t bytes = read_at(in.get(), at, buffer);
     if (bytes < 0) return errno;
     if (bytes == 0) break;
-    if (!write_all(out.get(), {buffer.data(), static_cast<std::size_t>(bytes)})) return errno;
+    if (!base::write_all(out.get(), {buffer.data(), static_cast<std::size_t>(bytes)})) return errno;
     at += static_cast<std::uint64_t>(bytes);
   }
-  if (!write_all(out.get(), std::as_bytes(std::span(tail)))) return errno;
+  if (!base::write_all(out.get(), std::as_bytes(std::span(tail)))) return errno;
   for (const ElfFile::Word& fix : fixes) {
     const ssize_t written = ::pwrite(out.get(), &fix.value, sizeof(fix.value), static_cast<off_t>(fix.offset));
     if (written != sizeof(fix.value)) return written < 0 ? errno : EIO;

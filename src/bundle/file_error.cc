@@ -47,14 +47,4 @@ std::ptrdiff_t read_at(int fd, std::uint64_t offset, std::span<std::byte> into) 
   return static_cast<std::ptrdiff_t>(done);
 }
 
-bool write_all(int fd, std::span<const std::byte> bytes) noexcept {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-  return true;
-}
-
 }  // namespace rayx::bundle

@@ -1,4 +1,4 @@
-// What a failed call on a file means, and what to do about it. And the two loops around read and write.
+// What a failed call on a file means, and what to do about it. And the loop around read.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,5 @@ Error file_error(const char* tried, const std::string& path, int error_number);
 
 // As many bytes as there are from `offset` on, at most `into.size()`; fewer only at the end of the file. -1 and errno else.
 std::ptrdiff_t read_at(int fd, std::uint64_t offset, std::span<std::byte> into) noexcept;
-// All of them, or false and errno.
-bool write_all(int fd, std::span<const std::byte> bytes) noexcept;
 
 }  // namespace rayx::bundle

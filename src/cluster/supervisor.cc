@@ -8,27 +8,15 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <span>
 #include <string_view>
 #include <utility>
 
-#include "base/folders.hpp"
+#include "base/files.hpp"
 #include "base/format.hpp"
 #include "base/unique_fd.hpp"
 
 namespace rayx::cluster {
-namespace {
-
-bool write_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(fd, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return false;
-    text.remove_prefix(static_cast<std::size_t>(written));
-  }
-  return true;
-}
-
-}  // namespace
 
 Supervisor::Supervisor(SupervisorConfig config, ClusterProvider& provider, Surroundings& around,
                        const base::Clock& clock)
@@ -201,7 +189,7 @@ void Supervisor::keep_log(NodeNumber number, const std::string& id) {
         config_.collect_logs_to + '/' + name_of(number) + (i == 0 ? "" : '.' + std::to_string(i)) + ".log";
     const base::UniqueFd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
     if (!file && errno == EEXIST) continue;
-    if (!file || !write_all(file.get(), *log))
+    if (!file || !base::write_all(file.get(), std::as_bytes(std::span(*log))))
       give_up("could not be written to " + path + ": " + std::strerror(errno) + " (collect_logs_to)");
     return;
   }

@@ -2,11 +2,12 @@
 
 #include <fcntl.h>
 #include <sqlite3.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+
+#include "base/files.hpp"
 
 namespace rayx::disk {
 namespace {
@@ -14,17 +15,6 @@ namespace {
 // Of the file's header: it is ours, and this is its layout.
 constexpr int kApplicationId = 0x72617978;  // "rayx"
 constexpr int kLayout = 1;
-
-Result<void> make_folder(const std::string& folder) {
-  for (std::size_t at = 1; at <= folder.size(); ++at) {
-    if (at != folder.size() && folder[at] != '/') continue;
-    const std::string part = folder.substr(0, at);
-    if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST)
-      return Error{ErrorCode::kSystemError, "rayx: the folder " + part + " cannot be made (" + std::strerror(errno) +
-                                                "). Name one that this user may write"};
-  }
-  return {};
-}
 
 int bind(sqlite3_stmt* statement, int place, const std::string& bytes) {
   return sqlite3_bind_blob64(statement, place, bytes.data(), bytes.size(), SQLITE_STATIC);
@@ -68,8 +58,10 @@ Result<void> PairFile::run(const char* sql) {
 
 Result<PairFile> PairFile::open(const std::string& folder) {
   if (folder.empty()) return Error{ErrorCode::kInvalidConfig, "rayx: the folder for the head's state has no name"};
-  Result<void> made = make_folder(folder);
-  if (!made) return std::move(made).error();
+  std::string part;
+  if (const int error = base::make_folders(folder, &part); error != 0)
+    return Error{ErrorCode::kSystemError, "rayx: the folder " + part + " cannot be made (" + std::strerror(error) +
+                                              "). Name one that this user may write"};
   const std::string path = folder + "/head.sqlite";
   // Made here, so that nobody else may read it; SQLite gives its log the mode of the file. Closed before SQLite opens it: to close
   // any descriptor of a file drops the process's locks on it (fcntl(2)).

@@ -16,8 +16,8 @@ using Stage = WorkerProcess::Stage;
 
 namespace {
 
-constexpr base::TimeNs kMillisecondNs = 1'000'000;
-constexpr base::TimeNs kLookAgain_ns = 20 * kMillisecondNs;
+constexpr base::TimeNs kLookAgain_ns = 20'000'000;
+constexpr base::TimeNs kStartAgain_ns = 50'000'000;  // of a fork server or a worker that could not be started
 
 }  // namespace
 
@@ -61,7 +61,7 @@ void Node::on_server_exit(const process::ServerExit& exit) {
                 "program do\n");
     return;
   }
-  start_again_ns_ = clock_.now_ns() + (exit.was_ready ? 0 : 50 * kMillisecondNs);
+  start_again_ns_ = clock_.now_ns() + (exit.was_ready ? 0 : kStartAgain_ns);
 }
 
 // Asks the fork server for the process, now or when there is one that takes the request.
@@ -91,7 +91,7 @@ void Node::spawn(std::uint32_t slot) {
 void Node::start_failed(const Error& error) {
   if (!std::exchange(is_short_of_processes_, true))
     err_.append("rayx: a worker could not be started and is tried again: " + error.message + "\n");
-  start_again_ns_ = std::min(start_again_ns_, clock_.now_ns() + 50 * kMillisecondNs);
+  start_again_ns_ = std::min(start_again_ns_, clock_.now_ns() + kStartAgain_ns);
 }
 
 // ---- Their life

@@ -1,29 +1,15 @@
 #include "wire/frame.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cstdio>
 #include <cstring>
 #include <utility>
 
 #include "base/check.hpp"
+#include "wire/words.hpp"
 
 namespace rayx::wire {
 namespace {
-
-static_assert(std::endian::native == std::endian::little,
-              "the wire is little endian, and so is every platform of rayx");
-
-template <class T>
-T load(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof(value));
-  return value;
-}
-template <class T>
-void store(std::byte* at, T value) {
-  std::memcpy(at, &value, sizeof(value));
-}
 
 std::uint32_t limit_of(FrameKind kind, std::uint32_t control_bytes_max) {
   switch (kind) {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.hpp"
+#include "wire/words.hpp"
 
 namespace rayx::wire {
 namespace {
@@ -11,13 +12,6 @@ namespace {
 constexpr std::string_view kMagic = "rayxwire";
 
 enum class ProofKind : std::uint8_t { kProof = 1, kRefused = 2 };
-
-template <class T>
-T load_word(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof(value));
-  return value;
-}
 
 std::string versions_of(std::uint16_t oldest, std::uint16_t newest) {
   return oldest == newest ? "version " + std::to_string(newest)
@@ -65,8 +59,8 @@ Result<Opening> decode_opening(std::span<const std::byte> bytes) {
     return Error{ErrorCode::kMalformed, "the peer is no rayx: " + describe_stranger(bytes)};
   }
   Opening opening;
-  opening.version = load_word<std::uint16_t>(&bytes[8]);
-  opening.oldest_version = load_word<std::uint16_t>(&bytes[10]);
+  opening.version = load<std::uint16_t>(&bytes[8]);
+  opening.oldest_version = load<std::uint16_t>(&bytes[10]);
   opening.wants_tls = bytes[12] != std::byte{0};
   opening.refusal = static_cast<Refusal>(bytes[13]);
   std::copy_n(bytes.begin() + 16, opening.nonce.size(), opening.nonce.begin());

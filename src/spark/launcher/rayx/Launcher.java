@@ -166,7 +166,6 @@ public final class Launcher {
       final int code = await();
       final String why = isWorkerGone ? "Spark's worker has ended, and the node with it" : "the program ended with " + describe(code);
       report("ended " + code + "\n" + (code == 0 && !isWorkerGone ? "" : why) + "\n" + tail());
-      hasReported.countDown();
       return code;
     } catch (Failure e) {
       System.err.println("rayx: " + e.getMessage());
@@ -177,6 +176,7 @@ public final class Launcher {
       report("ended " + INTERNAL + "\nthe launcher failed: " + e.toString().replace('\n', ' ') + "\n" + tail());
       return INTERNAL;
     } finally {
+      hasReported.countDown();
       removeLayout();
     }
   }

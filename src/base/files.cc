@@ -1,6 +1,7 @@
-#include "base/folders.hpp"
+#include "base/files.hpp"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -16,6 +17,16 @@ int make_folders(const std::string& path, std::string* failed) {
     return error;
   }
   return 0;
+}
+
+bool write_all(int fd, std::span<const std::byte> bytes) noexcept {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return true;
 }
 
 }  // namespace rayx::base
