@@ -3,14 +3,12 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
-#include <algorithm>
 #include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "kit/eventually.hpp"
-#include "kit/process_tree.hpp"
 #include "kit/program.hpp"
 
 namespace rayx {
@@ -31,15 +29,6 @@ std::unique_ptr<kit::Program> start(std::vector<std::string> arguments, std::vec
       kit::Program::Options{.arguments = std::move(arguments), .environment = std::move(environment)});
 }
 
-// Of the program, by the names that they give themselves.
-std::vector<pid_t> processes_of(const kit::Program& program, const std::string& name) {
-  const std::vector<pid_t> all = program.descendants();
-  std::vector<pid_t> found;
-  for (const kit::ProcessInfo& process : kit::list_processes())
-    if (process.name == name && std::count(all.begin(), all.end(), process.pid) != 0) found.push_back(process.pid);
-  return found;
-}
-
 std::string run(std::vector<std::string> arguments, std::vector<std::string> environment = {}) {
   const auto program = start(std::move(arguments), std::move(environment));
   const auto status = program->wait();
@@ -58,8 +47,8 @@ TEST(LocalCluster, DoesWorkOnAllItsNodesAndEnds) {
 TEST(LocalCluster, LeavesNothingWhenItsProgramIsKilled) {
   const auto program = start({"hold", "2"});
   ASSERT_TRUE(program->read_until("held\n")) << program->err();
-  EXPECT_EQ(processes_of(*program, "rayx:node").size(), 2u);
-  EXPECT_EQ(processes_of(*program, "rayx:keeper").size(), 1u);
+  EXPECT_EQ(program->descendants("rayx:node").size(), 2u);
+  EXPECT_EQ(program->descendants("rayx:keeper").size(), 1u);
   program->kill(SIGKILL);
   EXPECT_TRUE(program->wait());
   EXPECT_TRUE(kit::eventually([&] { return program->everything_is_gone(); }));
@@ -75,7 +64,7 @@ TEST(LocalCluster, LeavesNothingAfterCtrlC) {
 
 TEST(LocalCluster, IsKilledWhileItStarts) {
   const auto program = start({"hold", "2"});
-  ASSERT_TRUE(kit::eventually([&] { return !processes_of(*program, "rayx:keeper").empty(); }));
+  ASSERT_TRUE(kit::eventually([&] { return !program->descendants("rayx:keeper").empty(); }));
   program->kill(SIGKILL);
   EXPECT_TRUE(program->wait());
   EXPECT_TRUE(kit::eventually([&] { return program->everything_is_gone(); }));
@@ -84,11 +73,11 @@ TEST(LocalCluster, IsKilledWhileItStarts) {
 TEST(LocalCluster, EndsItsNodesWhenItsKeeperIsKilled) {
   const auto program = start({"hold", "2"});
   ASSERT_TRUE(program->read_until("held\n")) << program->err();
-  const std::vector<pid_t> keepers = processes_of(*program, "rayx:keeper");
+  const std::vector<pid_t> keepers = program->descendants("rayx:keeper");
   ASSERT_EQ(keepers.size(), 1u);
   ::kill(keepers.front(), SIGKILL);
   EXPECT_TRUE(program->read_errors_until("has died, and the head of the cluster with it; the nodes are ended"));
-  EXPECT_TRUE(kit::eventually([&] { return processes_of(*program, "rayx:node").empty(); }));
+  EXPECT_TRUE(kit::eventually([&] { return program->descendants("rayx:node").empty(); }));
   program->kill(SIGKILL);
   EXPECT_TRUE(program->wait());
   EXPECT_TRUE(kit::eventually([&] { return program->everything_is_gone(); }));
@@ -97,10 +86,10 @@ TEST(LocalCluster, EndsItsNodesWhenItsKeeperIsKilled) {
 TEST(LocalCluster, GivesItsNodesBackWhenItsKeeperIsAskedToEnd) {
   const auto program = start({"hold", "1"});
   ASSERT_TRUE(program->read_until("held\n")) << program->err();
-  const std::vector<pid_t> keepers = processes_of(*program, "rayx:keeper");
+  const std::vector<pid_t> keepers = program->descendants("rayx:keeper");
   ASSERT_EQ(keepers.size(), 1u);
   ::kill(keepers.front(), SIGTERM);
-  EXPECT_TRUE(kit::eventually([&] { return processes_of(*program, "rayx:node").empty(); }));
+  EXPECT_TRUE(kit::eventually([&] { return program->descendants("rayx:node").empty(); }));
   program->kill(SIGKILL);
   EXPECT_TRUE(program->wait());
   EXPECT_TRUE(kit::eventually([&] { return program->everything_is_gone(); }));
@@ -109,7 +98,7 @@ TEST(LocalCluster, GivesItsNodesBackWhenItsKeeperIsAskedToEnd) {
 TEST(LocalCluster, ReplacesANodeThatIsKilled) {
   const auto program = start({"watch", "2"});
   ASSERT_TRUE(program->read_until("complete\n")) << program->err();
-  const std::vector<pid_t> nodes = processes_of(*program, "rayx:node");
+  const std::vector<pid_t> nodes = program->descendants("rayx:node");
   ASSERT_EQ(nodes.size(), 2u);
   ::kill(nodes.front(), SIGKILL);
   ASSERT_TRUE(program->read_until("complete again\n")) << program->out() << program->err();

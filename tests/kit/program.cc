@@ -144,10 +144,21 @@ std::optional<ExitStatus> Program::wait() {
   return status;
 }
 
+bool Program::has_started(pid_t process) const {
+  return process != pid() && process != ::getpid() && carries(process, mark_);
+}
+
 std::vector<pid_t> Program::descendants() const {
   std::vector<pid_t> found;
   for (const ProcessInfo& process : list_processes())
-    if (process.pid != pid() && process.pid != ::getpid() && carries(process.pid, mark_)) found.push_back(process.pid);
+    if (has_started(process.pid)) found.push_back(process.pid);
+  return found;
+}
+
+std::vector<pid_t> Program::descendants(const std::string& name) const {
+  std::vector<pid_t> found;
+  for (const ProcessInfo& process : list_processes())
+    if (process.name == name && has_started(process.pid)) found.push_back(process.pid);
   return found;
 }
 

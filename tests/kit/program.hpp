@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kit/child_process.hpp"
+#include "kit/eventually.hpp"
 
 namespace rayx::kit {
 
@@ -17,9 +18,9 @@ class Program {
  public:
   struct Options {
     std::vector<std::string> arguments = {};
-    std::vector<std::string> environment = {};   // "NAME=value", besides the test's own
-    int network = -1;                            // of a TestHosts; -1: the test's own
-    std::chrono::milliseconds patience{30'000};  // of each function here that waits
+    std::vector<std::string> environment = {};       // "NAME=value", besides the test's own
+    int network = -1;                                // of a TestHosts; -1: the test's own
+    std::chrono::milliseconds patience = kPatience;  // of each function here that waits
   };
 
   // Starts it in a process group of its own, with an empty stdin.
@@ -46,6 +47,8 @@ class Program {
   // Running processes that it has started, in whatever way and by however many steps, itself excluded. A process that no
   // longer has a parent is among them.
   std::vector<pid_t> descendants() const;
+  // Those among them that have this name, which they may have given themselves.
+  std::vector<pid_t> descendants(const std::string& name) const;
   // True as soon as nothing that it has started runs any more.
   bool is_alone() const;
   // After its end: true as soon as nothing that it started is left, not even a zombie that nobody waited for.
@@ -61,6 +64,7 @@ class Program {
   Program(const std::string& path, const Options& options, const Pipes& pipes);
   template <class Done>
   bool read_while(Done done);
+  bool has_started(pid_t process) const;
   // Of the test's other programs, or of what they started and left behind.
   bool belongs_to_another(pid_t pid) const;
 

@@ -26,7 +26,8 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-constexpr std::chrono::seconds kPatience{120};  // for a set-up on a busy machine
+constexpr std::chrono::seconds kPatience{120};      // for a set-up on a busy machine
+constexpr std::chrono::seconds kErrorPatience{60};  // what cannot be is said in this time
 
 class SparkCluster : public SparkTest {
  protected:
@@ -51,19 +52,20 @@ class SparkCluster : public SparkTest {
       if (program.read_until(text)) return true;
     return false;
   }
-  static std::string run(std::vector<std::string> arguments, const std::map<std::string, std::string>& other = {}) {
-    const auto running = program(std::move(arguments), other);
-    return end_of(*running);
+  static std::string run(std::vector<std::string> arguments) { return end_of(*program(std::move(arguments))); }
+  static std::string error_of(std::vector<std::string> arguments,
+                              const std::map<std::string, std::string>& other = {}) {
+    return end_of(*program(std::move(arguments), other), kErrorPatience);
   }
-  static std::string end_of(kit::Program& running) {
+  static std::string end_of(kit::Program& running, std::chrono::seconds patience = kPatience) {
     std::optional<kit::ExitStatus> status;
-    for (const base::Deadline deadline(kPatience); !status && !deadline.has_passed();) status = running.wait();
+    for (const base::Deadline deadline(patience); !status && !deadline.has_passed();) status = running.wait();
     EXPECT_TRUE(status && status->exited_with(0)) << running.out() << running.err();
     std::printf("%s%s", running.out().c_str(), running.err().c_str());
     return running.out() + running.err();
   }
 
-  // The process of that name that is a child of `pid`'s, or of one of those in turn.
+  // Whether `ancestor` has started `pid`, itself or through others.
   static bool is_below(pid_t pid, pid_t ancestor) {
     const std::vector<kit::ProcessInfo> all = kit::list_processes();
     while (pid > 1 && pid != ancestor) {
@@ -93,11 +95,9 @@ TEST_F(SparkCluster, LeavesNothingWhenItsProgramIsKilled) {
 TEST_F(SparkCluster, LeavesNothingWhenItsKeeperIsKilled) {
   const auto running = program({"hold", "2"});
   ASSERT_TRUE(read_until(*running, "held\n")) << running->err();
-  for (const kit::ProcessInfo& process : kit::list_processes()) {
-    const std::vector<pid_t> all = running->descendants();
-    if (process.name == "rayx:keeper" && std::count(all.begin(), all.end(), process.pid) != 0)
-      ::kill(process.pid, SIGKILL);
-  }
+  const std::vector<pid_t> keepers = running->descendants("rayx:keeper");
+  ASSERT_EQ(keepers.size(), 1u);
+  ::kill(keepers.front(), SIGKILL);
   EXPECT_TRUE(is_free());
   running->kill(SIGKILL);
 }
@@ -127,7 +127,7 @@ TEST_F(SparkCluster, GrowsWithWhatWaitsAndShrinksWhenNothingDoes) {
 
 TEST_F(SparkCluster, GivesNodesTheirOwnGpus) {
   EXPECT_THAT(run({"gpus", "2", "1"}), HasSubstr("2 nodes with 1 GPU each\n"));
-  EXPECT_THAT(run({"many-gpus"}), AllOf(HasSubstr("error: "), HasSubstr("GPU")));
+  EXPECT_THAT(error_of({"many-gpus"}), AllOf(HasSubstr("error: "), HasSubstr("GPU")));
 }
 
 // The workers' hosts lack everything of this build, as the library that the program is linked with.
@@ -163,15 +163,15 @@ TEST_F(SparkCluster, IsUsedWithFewerNodesThanAskedForUnlessItIsStrict) {
 }
 
 TEST_F(SparkCluster, WhatNoWorkerCouldEverTakeIsRefused) {
-  EXPECT_THAT(run({"many-cores"}),
+  EXPECT_THAT(error_of({"many-cores"}),
               HasSubstr("a node of 64 cores was asked for, and the largest worker has 2; set SparkConfig::num_cpus"));
-  EXPECT_THAT(run({"much-memory"}), HasSubstr("the largest worker has 1024 MiB; set SparkConfig::memory_bytes"));
+  EXPECT_THAT(error_of({"much-memory"}), HasSubstr("the largest worker has 1024 MiB; set SparkConfig::memory_bytes"));
 }
 
 TEST_F(SparkCluster, AWrongMasterIsNamed) {
-  EXPECT_THAT(run({"plain"}, {{"RAYX_SPARK_MASTER", "spark://127.0.0.1:1"}}),
+  EXPECT_THAT(error_of({"plain"}, {{"RAYX_SPARK_MASTER", "spark://127.0.0.1:1"}}),
               AllOf(HasSubstr("error: "), HasSubstr("127.0.0.1:1")));
-  EXPECT_THAT(run({"plain"}, {{"RAYX_SPARK_MASTER", spark().setting("RAYX_SPARK_RPC")}}), HasSubstr("error: "));
+  EXPECT_THAT(error_of({"plain"}, {{"RAYX_SPARK_MASTER", spark().setting("RAYX_SPARK_RPC")}}), HasSubstr("error: "));
 }
 
 TEST_F(SparkCluster, AWrongKeyIsNamed) {
@@ -179,7 +179,8 @@ TEST_F(SparkCluster, AWrongKeyIsNamed) {
   const std::string path = testing::TempDir() + "wrong-key";
   std::ofstream(path) << "d3Jvbmctd3Jvbmctd3Jvbmctd3Jvbmctd3Jvbmctd3Jvbmc";
   ::chmod(path.c_str(), 0600);
-  EXPECT_THAT(run({"plain"}, {{"RAYX_SPARK_JWS_SECRET_FILE", path}}), AllOf(HasSubstr("error: "), HasSubstr("403")));
+  EXPECT_THAT(error_of({"plain"}, {{"RAYX_SPARK_JWS_SECRET_FILE", path}}),
+              AllOf(HasSubstr("error: "), HasSubstr("403")));
 }
 
 // The two last: a worker and a master less.

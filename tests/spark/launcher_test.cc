@@ -7,7 +7,6 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -20,7 +19,6 @@
 #include "bundle/running_program.hpp"
 #include "http/exchange.hpp"
 #include "kit/eventually.hpp"
-#include "kit/process_tree.hpp"
 #include "kit/program.hpp"
 #include "spark/launcher.hpp"
 #include "spark/program_server.hpp"
@@ -227,9 +225,7 @@ TEST_F(Launcher, EndsWithItsWorker) {
   words.insert(words.end(), options.arguments.begin(), options.arguments.end());
   kit::Program shell("/bin/sh", {.arguments = words, .environment = options.environment});
   wait_for_stay();
-  const std::vector<pid_t> all = shell.descendants();
-  for (const kit::ProcessInfo& process : kit::list_processes())
-    if (process.name == "sleep" && std::count(all.begin(), all.end(), process.pid) != 0) ::kill(process.pid, SIGKILL);
+  for (const pid_t holder : shell.descendants("sleep")) ::kill(holder, SIGKILL);
   ASSERT_TRUE(shell.wait());
   EXPECT_TRUE(exists(file() + ".term")) << "the program was not asked to end";
   EXPECT_TRUE(shell.everything_is_gone());

@@ -9,7 +9,6 @@
 
 #include "base/deadline.hpp"
 #include "kit/eventually.hpp"
-#include "kit/process_tree.hpp"
 
 namespace rayx::spark {
 namespace {
@@ -128,15 +127,6 @@ bool RealSpark::is_free() const {
   const Result<Capacity> capacity = client().capacity();
   return capacity && capacity->cores_free == capacity->workers_alive * kCores &&
          capacity->memory_free_mib == capacity->workers_alive * kMemoryMib && nodes().empty() && drivers().empty();
-}
-
-std::vector<pid_t> RealSpark::nodes() const {
-  const std::vector<pid_t> all = processes();
-  std::vector<pid_t> found;
-  for (const kit::ProcessInfo& process : kit::list_processes())
-    if (process.name == "rayx:node" && std::count(all.begin(), all.end(), process.pid) != 0)
-      found.push_back(process.pid);
-  return found;
 }
 
 pid_t RealSpark::pid_of(const std::string& process) const {

@@ -63,7 +63,7 @@ class RealSpark {
   std::vector<pid_t> processes() const { return start_->descendants(); }
   bool is_alone() const { return start_->is_alone(); }
   // Those among them that are nodes of rayx.
-  std::vector<pid_t> nodes() const;
+  std::vector<pid_t> nodes() const { return start_->descendants("rayx:node"); }
   // Of "master-1" or "worker-3", as the script numbers them.
   pid_t pid_of(const std::string& process) const;
   // Which of its masters is the active one, from 1 on. 0: none is.
