@@ -71,7 +71,7 @@ class Peers:
             self._compile("ray", [[cxx, *flags, *link], [cxx, *flags, "-shared", "-fPIC", *link]],
                           [self.dir / "ray", twin], [self.dir / "ray", twin / "libray_bench.so"],
                           {"PATH": f"{self.ray_venv}/bin:{os.environ['PATH']}", "RAY_USAGE_STATS_ENABLED": "0"})
-            command = [self.ray_venv / "bin/python", HERE / "ray_on_spark.py", ROOT / "tools/spark.sh"]
+            command = [self.ray_venv / "bin/python", HERE / "ray_on_spark.py"]
             self.commands["ray_on_spark"] = ([str(part) for part in command], dict(os.environ))
         return self
 

@@ -1,24 +1,20 @@
 #!/usr/bin/env python3
 """How long Ray on Spark takes to set up two nodes, on a real Spark 4 of two workers that this script starts and stops.
 
-    ray_on_spark.py SPARK_SH          with Ray's python; prints a line as the bench programs do
+    ray_on_spark.py          with Ray's python; prints a line as the bench programs do
 """
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import time
 
-NAME = "peer"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+sys.dont_write_bytecode = True
+
+from real_spark import RealSpark  # noqa: E402
+
 NODES = 2
-
-
-def start_spark(script):
-    subprocess.run([script, "start", "--workers", str(NODES), "--cores", "1", "--memory", "2g", "--name", NAME], stdin=subprocess.DEVNULL,
-                   stdout=subprocess.DEVNULL, check=True)
-    lines = (script.parent.parent / "build" / "spark" / f"{NAME}.env").read_text(encoding="utf-8").splitlines()
-    return dict(line.split("=", 1) for line in lines)
 
 
 def set_up(settings):
@@ -47,13 +43,10 @@ def set_up(settings):
 
 
 def main():
-    script = pathlib.Path(sys.argv[1])
     printed = os.dup(1)
     os.dup2(2, 1)  # Spark and Ray talk much
-    try:
-        seconds = set_up(start_spark(script))
-    finally:
-        subprocess.run([script, "stop", "--name", NAME], stdin=subprocess.DEVNULL, check=False)
+    with RealSpark("peer", NODES, "--cores", "1", "--memory", "2g") as spark:
+        seconds = set_up(spark.settings)
     os.write(printed, (json.dumps({"case": "spark_up_5", "unit": "s", "value": seconds}) + "\n").encode())
 
 
