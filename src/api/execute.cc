@@ -54,6 +54,12 @@ struct Call {
   ExecContext& context;
 };
 
+// The name tells stacks where the user's part of them ends (observe/symbolise.cc), also where debug information leaves the namespace out.
+void rayx_capture_call_thunk(void* pointer) {
+  const Call& it = *static_cast<Call*>(pointer);
+  it.info.thunk(it.context);
+}
+
 }  // namespace
 
 void execute(const FunctionInfo& info, ExecContext& context) noexcept {
@@ -62,12 +68,7 @@ void execute(const FunctionInfo& info, ExecContext& context) noexcept {
   observe::StackCapture stack;
   try {
     Call call{info, context};
-    observe::capture_call(
-        [](void* pointer) {
-          const Call& it = *static_cast<Call*>(pointer);
-          it.info.thunk(it.context);
-        },
-        &call, stack);
+    observe::capture_call(rayx_capture_call_thunk, &call, stack);
   } catch (...) {
     store_exception(info, stack, context);
   }

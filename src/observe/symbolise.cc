@@ -152,14 +152,9 @@ bool is_reporting(std::string_view function) {
 
 // Everything from here outwards is the runtime that called the user's function.
 bool is_outside(std::string_view function) {
-  static constexpr std::array<std::string_view, 8> kNames = {"rayx_capture_call_trampoline",
-                                                             "rayx::process::*",
-                                                             "rayx::worker::*",
-                                                             "__libc_start_*",
-                                                             "_start",
-                                                             "start_thread",
-                                                             "clone3",
-                                                             "__clone"};
+  static constexpr std::array<std::string_view, 8> kNames = {
+      "rayx_capture_call_*", "rayx::process::*", "rayx::worker::*", "__libc_start_*", "_start",
+      "start_thread",        "clone3",           "__clone"};
   return is_one_of(function, kNames);
 }
 

@@ -10,8 +10,8 @@
 #include <cstdlib>
 #include <span>
 
+#include "base/files.hpp"
 #include "bundle/elf_file.hpp"
-#include "bundle/file_error.hpp"
 #include "bundle/manifest.hpp"
 
 namespace {
@@ -31,7 +31,7 @@ void try_manifest(std::span<const std::byte> bytes) {
 
 void try_elf(std::span<const std::byte> bytes) {
   static const int fd = ::memfd_create("manifest_fuzz", MFD_CLOEXEC);
-  if (::ftruncate(fd, 0) != 0 || ::lseek(fd, 0, SEEK_SET) != 0 || !rayx::bundle::write_all(fd, bytes))
+  if (::ftruncate(fd, 0) != 0 || ::lseek(fd, 0, SEEK_SET) != 0 || !rayx::base::write_all(fd, bytes))
     stop("the memfd cannot be written");
   const rayx::Result<rayx::bundle::ElfFile> elf = rayx::bundle::read_elf(fd, "fuzzed");
   if (!elf) return;

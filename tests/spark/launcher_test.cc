@@ -1,5 +1,6 @@
 // The launcher, run by a Java that is no Spark, against a ProgramServer in this process. The program that it starts is this one again:
 // a static constructor plays it.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -56,9 +57,10 @@ struct Launched {
       ::_exit(0);
     }
     if (what == "stay") {
-      static const char* const file = std::getenv("LAUNCHED_FILE");
+      const std::string file = std::getenv("LAUNCHED_FILE");
+      static const std::string asked = file + ".term";
       ::signal(SIGTERM, [](int) {
-        std::ofstream(std::string(file) + ".term") << "x";
+        ::close(::open(asked.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
         static const char words[] = "asked to end\n";
         [[maybe_unused]] const ssize_t written = ::write(1, words, sizeof(words) - 1);
         ::_exit(0);
@@ -66,7 +68,7 @@ struct Launched {
       std::ofstream(file) << ::getpid();
       while (!has_ended_input()) {
       }
-      std::ofstream(std::string(file) + ".end") << "x";
+      std::ofstream(file + ".end") << "x";
       ::_exit(0);
     }
     ::_exit(91);
