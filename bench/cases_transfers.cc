@@ -85,7 +85,32 @@ void broadcast() {
   report("broadcast_1GiB_4", "GiB/s", median(to_all), median(to_one));
 }
 
+std::vector<double> make_64_mib() {
+  std::vector<double> values((64u << 20) / sizeof(double), 0.5);
+  values.front() = 1.0;
+  values.back() = 2.0;
+  return values;
+}
+
+// A task that needs what another one has made on the other node: it runs there, and the value stays.
+void result_as_argument() {
+  const OtherNode node;
+  const rayx::Runtime runtime = rayx::init();
+  const rayx::ObjectRef<std::vector<double>> made = rayx::remote<make_64_mib>();
+  const auto look = [&] {
+    constexpr int kLooks = 200;
+    const double seconds = seconds_of([&] {
+      for (int i = 0; i < kLooks; ++i)
+        check(value_of(rayx::get(rayx::remote<look_at>(made))) == (64u << 20) / sizeof(double), "wrong size");
+    });
+    return seconds / kLooks * 1e6;
+  };
+  look();
+  report("result_as_argument_64MiB", "us", median_of(5, look));
+}
+
 constexpr Case kCases[] = {
+    {"result_as_argument_64MiB", result_as_argument},
     {"transfer_1GiB", transfer},
     {"broadcast_1GiB_4", broadcast},
 };

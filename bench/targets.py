@@ -68,6 +68,7 @@ TARGETS = [
     Target("remote_call", "us", "less", limit="limit_tcp", multiple=1.6),
     Target("remote_async", "1/s", "more", 5e5),
     Target("overflow_4_nodes", "%", "more", fixed_limit=100.0),
+    Target("result_as_argument_64MiB", "us", "less", limit="limit_tcp"),
     Target("transfer_1GiB", "GiB/s", "more", multiple=0.75, limit="limit_tcp_bulk"),
     Target("transfer_1GiB_cold", "GiB/s", "more", part_of="transfer_1GiB"),
     Target("broadcast_1GiB_4", "GiB/s", "more", multiple=0.6, own_limit=True),

@@ -154,6 +154,11 @@ spark_3_5() {
 }
 $quick || step 'Spark 3.5' spark_3_5
 
+spark_cut() {
+  RAYX_SPARK_CUT=1 tools/run_tests.sh build/release --no-rebuild spark_cut
+}
+$quick || step 'Spark, and the network is cut' spark_cut
+
 # Other seeds than those of the tests, so that most of them are new.
 cluster_seeds() {
   RAYX_CLUSTER_SEEDS=50000 RAYX_TEST_TIMEOUT_S=3000 build/release/tests/sim/cluster/cluster_sim --seed=10000 \

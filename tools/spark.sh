@@ -7,7 +7,7 @@ source "$RAYX_ROOT/tools/common.sh"
 cd "$RAYX_ROOT"
 
 usage='./dev spark start [--version 3.5|4] [--workers N] [--cores C] [--memory M] [--gpus G] [--auth] [--standby]
-                  [--allow PATTERN] [--hide FOLDER]
+                  [--allow PATTERN] [--hide FOLDER] [--apart]
             stop | status                        all three: [--name NAME], for several clusters'
 
 verb="${1:-}"
@@ -21,6 +21,7 @@ standby=false
 gpus=0   # of each worker, that its discovery script says to be there
 allow='' # the application jars that the REST server takes; Spark 4.3
 hide=''  # an empty folder to the workers and all that they start
+apart=false # the workers are on a network of their own, behind one link
 name=cluster
 while [[ $# -gt 0 ]]; do
   case "$1" in
@@ -29,7 +30,7 @@ while [[ $# -gt 0 ]]; do
       printf -v "${1#--}" '%s' "$2"
       shift 2
       ;;
-    --auth | --standby)
+    --auth | --standby | --apart)
       printf -v "${1#--}" true
       shift
       ;;
@@ -43,6 +44,11 @@ state="$root/$name"         # logs, process ids, the workers' folders
 env_file="$root/$name.env"  # is there as long as the cluster can be used
 # Every process of the cluster has it in its environment, also what Spark starts for its users.
 mark="RAYX_SPARK_CLUSTER=$state"
+
+# With --apart: a network namespace and the two ends of the link to it, of which names have at most 15 letters.
+link="rx$(printf '%s' "$state" | cksum | cut -d' ' -f1)"
+host=127.0.0.1        # where the masters are
+worker_host=127.0.0.1 # and the workers
 
 # One verb at a time for each cluster; what is started does not get the descriptor.
 mkdir -p "$root"
@@ -67,6 +73,11 @@ nothing_runs() { [[ -z "$(running_pids)" ]]; }
 # Workers end their drivers when they are told to end; what is left after that is killed.
 stop_cluster() {
   rm -rf "$env_file" "$state"/{secret,*.pid,conf}
+  end_processes
+  ip netns delete "$link" 2>/dev/null || true # and with it the link
+}
+
+end_processes() {
   local pids
   mapfile -t pids < <(running_pids)
   [[ ${#pids[@]} -gt 0 ]] || return 0
@@ -110,7 +121,7 @@ daemon() {
   local name="$1"
   shift
   # SPARK_LOCAL_IP: the web pages too are for this machine only. Small heaps: these only keep books.
-  env -u SPARK_MASTER_HOST "$mark" SPARK_HOME="$SPARK_HOME" SPARK_CONF_DIR="$state/conf" SPARK_LOCAL_IP=127.0.0.1 \
+  env -u SPARK_MASTER_HOST "$mark" SPARK_HOME="$SPARK_HOME" SPARK_CONF_DIR="$state/conf" SPARK_LOCAL_IP="${local_ip:-$host}" \
     SPARK_DAEMON_MEMORY=256m SPARK_DAEMON_JAVA_OPTS='-XX:+UseSerialGC -XX:TieredStopAtLevel=1' \
     setsid "$@" >"$state/$name.log" 2>&1 </dev/null 9>&- &
   echo $! >"$state/$name.pid"
@@ -147,6 +158,16 @@ in_a_bare_place() {
   daemon "$1" "${how[@]}" sh -c 'mount -t tmpfs none "$1" && shift && exec "$@"' sh "$hide" "${@:2}"
 }
 
+# lay_link: a network for the workers. Its addresses are those that documents use for examples, so nobody has them.
+lay_link() {
+  host=192.0.2.1 worker_host=192.0.2.2
+  ip netns delete "$link" 2>/dev/null || true
+  { ip netns add "$link" && ip link add "$link" type veth peer name link0 netns "$link" &&
+    ip address add "$host/30" dev "$link" && ip link set "$link" up && ip -n "$link" link set lo up &&
+    ip -n "$link" address add "$worker_host/30" dev link0 && ip -n "$link" link set link0 up; } ||
+    die 1 "--apart needs network namespaces, which this container forbids, or another cluster is apart already."
+}
+
 # start_on ZOOKEEPER RPC REST WEB [RPC REST WEB]: 0 when all workers are there, 1 when a port was taken meanwhile.
 start_on() {
   local zookeeper="$1" spark_class="$SPARK_HOME/bin/spark-class" pids=() i count=0 rpcs='' rests='' webs=''
@@ -163,16 +184,17 @@ start_on() {
   while [[ $# -gt 0 ]]; do
     count=$((count + 1))
     (umask 077 && write_properties "$2" "$zookeeper" >"$state/conf/master-$count.properties")
-    daemon "master-$count" "$spark_class" org.apache.spark.deploy.master.Master --host 127.0.0.1 --port "$1" \
+    daemon "master-$count" "$spark_class" org.apache.spark.deploy.master.Master --host "$host" --port "$1" \
       --webui-port "$3" --properties-file "$state/conf/master-$count.properties"
-    rpcs+=",127.0.0.1:$1" rests+=",127.0.0.1:$2" webs+=",127.0.0.1:$3"
+    rpcs+=",$host:$1" rests+=",$host:$2" webs+=",$host:$3"
     shift 3
   done
   write_worker_properties >"$state/conf/worker.properties"
-  local begin=daemon
+  local begin=daemon before=() local_ip="$worker_host"
   [[ -z "$hide" ]] || begin=in_a_bare_place
+  $apart && before=(ip netns exec "$link")
   for ((i = 1; i <= workers; ++i)); do
-    "$begin" "worker-$i" "$spark_class" org.apache.spark.deploy.worker.Worker --host 127.0.0.1 --port 0 --webui-port 0 \
+    "$begin" "worker-$i" ${before[@]+"${before[@]}"} "$spark_class" org.apache.spark.deploy.worker.Worker --host "$worker_host" --port 0 --webui-port 0 \
       --properties-file "$state/conf/worker.properties" --cores "$cores" --memory "$memory" --work-dir "$state/work-$i" "spark://${rpcs#,}"
   done
   is_settled() {
@@ -189,6 +211,7 @@ RAYX_SPARK_RPC=spark://${rpcs#,}
 RAYX_SPARK_HOME=$SPARK_HOME
 ENV
     $auth && echo "RAYX_SPARK_JWS_SECRET_FILE=$state/secret" >>"$env_file.new"
+    $apart && echo "RAYX_SPARK_LINK=$link" >>"$env_file.new"
     mv "$env_file.new" "$env_file"
     return 0
   fi
@@ -208,6 +231,7 @@ start() {
   $auth && [[ "$version" == 3.5 ]] && die 2 "--auth needs --version 4: Spark 3.5 has no filter for its REST server."
   nothing_runs || die 1 "a cluster of this name runs already; './dev spark stop' ends it."
   install_spark
+  ! $apart || lay_link
   local attempt ports port_count=4
   $standby && port_count=7
   for attempt in 1 2 3; do

@@ -53,7 +53,7 @@ Result<void> Node::open() {
     control_.lane(shm::kServiceLane).state().is_served.store(1, std::memory_order_relaxed);
     control_.lane(shm::kServiceLane)
         .state()
-        .cpu_units.store(UINT32_MAX, std::memory_order_relaxed);  // nobody else takes it
+        .cpu_units.store(shm::kNobodyHere, std::memory_order_relaxed);  // nobody else takes it
     control_.lane(shm::kServiceLane).state().generation.store(1, std::memory_order_release);
     control_.lane(shm::kServiceLane).add_relay(relay_);
   }

@@ -116,7 +116,7 @@ void Node::find_class(NodeCall& call) {
   classes_[{units, text}] = lane;
   // So that no waiting worker runs what is not for this node.
   control_.lane(lane).state().task_units.store(static_cast<std::uint32_t>(units), std::memory_order_relaxed);
-  control_.lane(lane).state().cpu_units.store(is_here ? static_cast<std::uint32_t>(units) : UINT32_MAX,
+  control_.lane(lane).state().cpu_units.store(is_here ? static_cast<std::uint32_t>(units) : shm::kNobodyHere,
                                               std::memory_order_relaxed);
   control_.lane(lane).state().generation.store(1, std::memory_order_release);
   if (config_.has_relay) {

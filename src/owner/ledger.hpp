@@ -6,7 +6,7 @@
 //
 //   kUnused --put, borrow done--> kDone --free--> kUnused
 //   kUnused --submit--> kWaiting (for what it needs) --> kQueued (with the executors) --> kDone
-//                          ^------ returned ----------------'
+//                          ^------ returned ----------------'  '--spent--> kSpent --again--> kWaiting
 //   kUnused --borrow--> kBorrowed (somebody else makes it) --> kDone
 //
 // A World gives (all for an Index): node(i); enqueue(i): hand the task to the executors; fail_as(i, cause): complete i with the
@@ -27,13 +27,15 @@ namespace rayx::owner {
 using Index = std::uint32_t;
 inline constexpr std::int32_t kRetryForEver = -1;
 
-enum class Phase : std::uint8_t { kUnused, kWaiting, kQueued, kBorrowed, kDone };
+// kSpent: the task has made its value, which nobody has read and nobody can name; it may be needed once more, to make another one again.
+enum class Phase : std::uint8_t { kUnused, kWaiting, kQueued, kSpent, kBorrowed, kDone };
 
 struct Node {
   Phase phase = Phase::kUnused;
   bool is_dropped = false;  // this process has no reference left
   bool is_parked = false;   // dropped and done, but another process holds it
   bool is_shared = false;   // its name was given out: other processes may hold it
+  bool is_pinned = false;   // another task would be made of it again
   bool is_lent = false;     // an argument of a call: its executor holds it if it lies in a block, and may keep it
   bool is_error = false;
   std::int32_t retries_left = 0;
@@ -92,6 +94,47 @@ class Ledger {
     is_working_ = false;
   }
 
+  // The task has made its value, which lies elsewhere and is brought when somebody wants it. Who needs it waits for it no longer, if
+  // `may_go` says so: it may be given the value's name.
+  template <class MayGo>
+  void made_elsewhere(Index task, MayGo&& may_go) {
+    Node& node = world_.node(task);
+    if (node.phase != Phase::kQueued) return;
+    std::vector<Index> going;
+    for (std::uint32_t* link = &node.first_dependent; *link != 0;) {
+      const std::uint32_t edge = *link;
+      Edge& here = edges_[edge - 1];
+      if (may_go(here.dependent)) {
+        going.push_back(here.dependent);
+        *link = here.next;
+        give_edge(edge - 1);
+      } else {
+        link = &here.next;
+      }
+    }
+    for (const Index dependent : going) answer(dependent, task, false);
+  }
+
+  // Its value is gone, as nobody has a reference any more; but it is pinned.
+  void spent(Index task) { world_.node(task).phase = Phase::kSpent; }
+
+  // A task that is spent is needed after all, by one that has taken a reference. False: it has been tried as often as it may.
+  bool again(Index task, std::span<const Index> needs) {
+    Node& node = world_.node(task);
+    RAYX_DCHECK(node.phase == Phase::kSpent, "a task is done again that is not over", task);
+    node.phase = Phase::kWaiting;
+    if (!use_retry(node)) return false;
+    await(task, needs);
+    return true;
+  }
+
+  // No other task would be made of it again.
+  void unpinned(Index object) {
+    Node& node = world_.node(object);
+    node.is_pinned = false;
+    if (node.phase == Phase::kDone && node.is_dropped) free_if_unused(object);
+  }
+
   // This process has no reference to the object any more.
   void dropped(Index object) {
     Node& node = world_.node(object);
@@ -117,18 +160,21 @@ class Ledger {
   void lost(Index task, bool had_begun) {
     Node& node = world_.node(task);
     if (node.phase != Phase::kQueued && !RAYX_PLANTED_BUG(102)) return;
-    if (had_begun && !RAYX_PLANTED_BUG(103)) {
-      if (node.retries_left == 0) {
-        world_.fail_lost(task);
-        done(task, true);
-        return;
-      }
-      if (node.retries_left != kRetryForEver && !RAYX_PLANTED_BUG(104)) --node.retries_left;
+    if (had_begun && !RAYX_PLANTED_BUG(103) && !use_retry(node)) {
+      world_.fail_lost(task);
+      done(task, true);
+      return;
     }
     world_.enqueue(task);
   }
 
  private:
+  static bool use_retry(Node& node) {
+    if (node.retries_left == 0) return false;
+    if (node.retries_left != kRetryForEver && !RAYX_PLANTED_BUG(104)) --node.retries_left;
+    return true;
+  }
+
   struct Edge {
     Index dependent;
     std::uint32_t next;  // edge number + 1
@@ -174,7 +220,7 @@ class Ledger {
   void settle(Index object, bool is_error) {
     Node& node = world_.node(object);
     if (node.phase == Phase::kUnused || node.phase == Phase::kDone) return;
-    const bool was_task = node.phase == Phase::kWaiting || node.phase == Phase::kQueued;
+    const bool was_task = node.phase == Phase::kWaiting || node.phase == Phase::kQueued || node.phase == Phase::kSpent;
     node.phase = Phase::kDone;
     node.is_error = is_error;
     std::uint32_t edge = std::exchange(node.first_dependent, 0u);
@@ -207,6 +253,7 @@ class Ledger {
 
   void free_if_unused(Index object) {
     Node& node = world_.node(object);
+    if (node.is_pinned) return;
     // It failed with one need, and others still name it as their dependent: the last of them comes back here.
     if (node.unready != 0 && !RAYX_PLANTED_BUG(109)) return;
     if (node.is_shared && !RAYX_PLANTED_BUG(108) && world_.is_held_elsewhere(object)) {

@@ -238,8 +238,8 @@ void Relay::on_call(Peer& peer, const CallHead& call, const WireValue& arguments
   detail::Failure failure;
   Arrived arrived = take_arrived(&peer, arguments);
   bool is_whole = arrived.is_whole;
-  ArgumentsOf none_by_name;
-  const std::vector<detail::Dependency> dependencies = take_parts(peer, parts, is_whole, failure, none_by_name);
+  ArgumentsOf large;
+  const std::vector<detail::Dependency> dependencies = take_parts(peer, parts, is_whole, failure, large);
   const auto here = actors_here_.find(base::ActorId{call.actor});
   const bool is_there = here != actors_here_.end() && here->second.handle != nullptr &&
                         (!here->second.is_placed || here->second.incarnation == call.incarnation);
@@ -255,7 +255,11 @@ void Relay::on_call(Peer& peer, const CallHead& call, const WireValue& arguments
     numbered.refs = arrived.refs;
     numbered.dependencies = dependencies;
     cell = call_numbered(here->second.handle, numbered, caller_of(peer, call.caller), failure);
-    if (cell == nullptr) forget_taken(index);
+    if (cell == nullptr) {
+      forget_taken(index);
+    } else if (!large.tags.empty()) {
+      want_arguments(index, std::move(large), false);
+    }
   }
   forget(arrived);
   for (const detail::Dependency& dependency : dependencies) drop_locked(dependency.ref);

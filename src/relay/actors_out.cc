@@ -329,10 +329,9 @@ void Relay::send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Tas
   row.order = order;
   row.incarnation = actor.called = actor.incarnation;
   if (actor.max_task_retries != 0) actor.kept_calls.try_emplace(order, KeptCall{task, actor.max_task_retries});
-  std::vector<std::pair<std::uint32_t, Piece>> parts;
-  Piece arguments;
+  Needs needs;
   std::string problem;
-  if (!read_task(task, parts, arguments, problem)) {
+  if (!read_task(task, needs, problem)) {
     if (problem.empty()) {
       give_back(row, detail::kRecordReturned);
     } else {
@@ -340,9 +339,9 @@ void Relay::send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Tas
     }
     return forget_sent(row);
   }
-  const bool has_streams = arguments.is_stream() || std::any_of(parts.begin(), parts.end(), [](const auto& part) {
-                             return part.second.is_stream();
-                           });
+  Piece& arguments = needs.arguments;
+  auto& parts = needs.parts;
+  const bool has_streams = arguments.is_stream();
   if (has_streams) {
     flush(peer);  // what was called before goes before
     actor.is_sending_stream = true;
@@ -362,10 +361,7 @@ void Relay::send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Tas
   FrameWriter& writer = has_streams ? own : peer.calls;
   writer.add(FrameKind::kCalls, head);
   put_value(writer, peer, arguments, cargo);
-  for (auto& [position, piece] : parts) {
-    writer.put(PartHead{position, 0, piece.length()});
-    put_value(writer, peer, piece, cargo);
-  }
+  put_parts(writer, peer, parts, cargo);
   if (has_streams) cargo.until_sent = tell_when_sent(actor.id);
   send_cargo(peer, own, cargo);
   peer.handed_out.insert(index);
@@ -429,12 +425,13 @@ void Relay::never_begins(const RemoteActor& actor, registry::EndCause cause, std
 // A frame of its own kind, with the names of whatever is not in it. What they name is kept until it cannot be started any more.
 bool Relay::write_creation(RemoteActor& actor, const shm::LanePuller::Task& task, std::string& creation,
                            std::string& problem) {
-  std::vector<std::pair<std::uint32_t, Piece>> parts;
-  Piece arguments;
-  if (!read_task(task, parts, arguments, problem)) {
+  Needs needs;
+  if (!read_task(task, needs, problem)) {
     if (problem.empty()) problem = "an argument of its constructor was lost";
     return false;
   }
+  Piece& arguments = needs.arguments;
+  auto& parts = needs.parts;
   if (arguments.is_stream()) {
     problem = "the arguments of its constructor that are values have " + std::to_string(arguments.bytes.size()) +
               " bytes, and at most " + std::to_string(kStreamBytesMin - 1) +

@@ -25,11 +25,23 @@ constexpr std::uint64_t kFullShare = 8;  // where less of the store is free, not
 
 // ---- Out
 
+void Relay::put_parts(FrameWriter& writer, Peer& peer, std::vector<std::pair<std::uint32_t, Piece>>& parts,
+                      Cargo& cargo) {
+  for (auto& [position, piece] : parts) {
+    if (piece.is_stream()) {
+      put_by_name(writer, peer, position, piece, cargo);
+    } else {
+      writer.put(PartHead{position, 0, piece.length()});
+      put_value(writer, peer, piece, cargo);
+    }
+  }
+}
+
 // Its bytes are sent when the other node asks for them: see send_value.
 void Relay::put_by_name(FrameWriter& writer, Peer& peer, std::uint32_t position, Piece& piece, Cargo& cargo) {
   RefCell* const cell = another_cell(index_of(piece.cell));
   std::byte place[kNamedPartBytes] = {};
-  const std::uint64_t bytes = piece.bytes.size();
+  const std::uint64_t bytes = piece.size();
   std::memcpy(place + kNameBytes, &bytes, sizeof(bytes));
   writer.put(PartHead{position, 1, kNamedPartBytes | kHasNames});
   writer.put_bytes(place);
@@ -40,9 +52,10 @@ void Relay::put_by_name(FrameWriter& writer, Peer& peer, std::uint32_t position,
   piece.keep.reset();
 }
 
-// What a third node has is here, too, and need not come from there: this node stands in for it.
+// What a third node has need not come from there if it is here, too: this node stands in for it.
 NameEntry Relay::name_of_argument(Peer& peer, RefCell* cell) {
-  if (!is_proxy(cell) || proxies_.at(proxy_tag(cell)).object.origin == peer.node) return name_for(peer, {0, cell});
+  const Proxy* const proxy = is_proxy(cell) ? &proxies_.at(proxy_tag(cell)) : nullptr;
+  if (proxy == nullptr || !proxy->is_done || proxy->object.origin == peer.node) return name_for(peer, {0, cell});
   std::uint64_t key = 0;
   ++export_of(cell, key).named[peer.id];
   return {0, node_.value, key, 0, 0};
@@ -60,9 +73,11 @@ RefCell* Relay::take_named_part(Peer& peer, const Part& part, ArgumentsOf& argum
   return cell;
 }
 
-// The task has been submitted, and begins when they are there.
-void Relay::want_arguments(std::uint32_t row, ArgumentsOf arguments) {
+// What waits for them has been submitted, and begins when they are there. A task is given back if they cannot come; a call, which later ones
+// of its caller wait for, is an error then.
+void Relay::want_arguments(std::uint32_t row, ArgumentsOf arguments, bool may_be_given_back) {
   for (const std::uint64_t tag : arguments.tags) {
+    if (!may_be_given_back) break;
     Proxy& proxy = proxies_.at(tag);
     if (!proxy.is_done) proxy.tasks.push_back({row, taken_[row].number, taken_[row].peer});
     if (proxy.failed) taken_[row].returned = proxy.failed;
@@ -111,7 +126,7 @@ void Relay::argument_is_settled(Proxy& proxy, std::optional<ReturnReason> failed
     coming_bytes_ -= std::exchange(proxy.coming_bytes, 0);
     has_wants_to_look_at_ = has_wants_to_look_at_ || !wants_.empty();
   }
-  proxy.failed = failed;
+  if (failed) proxy.failed = failed;
   for (const Proxy::Task& task : std::exchange(proxy.tasks, {})) {
     TakenRow& row = taken_[task.row];
     if (failed && row.number == task.number && row.peer == task.peer) row.returned = failed;

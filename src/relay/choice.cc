@@ -82,6 +82,11 @@ bool Relay::gives_away(const LaneServed& lane, base::TimeNs now) const {
          now >= lane.rest_until_ns;
 }
 
+bool Relay::has_room(const LaneServed& lane, Peer& peer, base::TimeNs now) const {
+  return !peer.is_retiring && peer.closed_until_ns <= now && !peer.link->is_congested() &&
+         peer.offered_task_bytes <= kOfferedBytesMax && may_do(lane, peer) && peer.windows[lane.lane].room() != 0;
+}
+
 // The one with the smallest part of its CPUs in use. Below half of them all are equal, and the first is taken: so others stay free for
 // what is large, and for being sent away.
 Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
@@ -89,11 +94,8 @@ Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
   if (!gives_away(lane, now)) return nullptr;
   double best_load = 2;
   for (auto& [id, peer] : peers_) {
-    if (peer->is_retiring || peer->closed_until_ns > now || peer->link->is_congested() ||
-        peer->offered_task_bytes > kOfferedBytesMax || !may_do(lane, *peer))
-      continue;
+    if (!has_room(lane, *peer, now)) continue;
     const sched::Window& window = peer->windows[lane.lane];
-    if (window.room() == 0) continue;
     constexpr double kHalf = 0.5;
     double load = static_cast<double>(window.outstanding()) / window.slots();
     if (load < kHalf && !lane.where.spreads) load = 0;
@@ -102,6 +104,46 @@ Peer* Relay::choose_peer(const LaneServed& lane, base::TimeNs now) {
     best_load = load;
   }
   return best;
+}
+
+// Of the large values that a task needs, what lies on which other node.
+std::vector<std::pair<Peer*, std::uint64_t>> Relay::bytes_at_peers(const Needs& needs) {
+  std::vector<std::pair<Peer*, std::uint64_t>> held;
+  const auto count = [&](Peer* peer, std::uint64_t bytes) {
+    if (peer == nullptr) return;
+    const auto known = std::find_if(held.begin(), held.end(), [&](const auto& it) { return it.first == peer; });
+    if (known == held.end()) {
+      held.emplace_back(peer, bytes);
+    } else {
+      known->second += bytes;
+    }
+  };
+  for (const auto& [position, piece] : needs.parts) {
+    if (!piece.is_stream() || piece.cell == nullptr) continue;
+    if (is_proxy(piece.cell)) count(peer_on(proxies_.at(proxy_tag(piece.cell)).object.origin), piece.size());
+    const auto exported = exported_index_.find(index_of(piece.cell));
+    if (exported == exported_index_.end()) continue;
+    const Export& here = exports_.at(exported->second);
+    for (const auto& [id, times] : here.named)
+      if (here.has_asked.contains(id)) count(find_peer(id), piece.size());
+  }
+  return held;
+}
+
+// Where most of what the task needs lies, if it may go there now; else the one that was chosen.
+Peer& Relay::choose_nearest(const LaneServed& lane, const Needs& needs, Peer& chosen, base::TimeNs now) {
+  if (lane.where.spreads) return chosen;
+  Peer* best = &chosen;
+  std::uint64_t most = 0;
+  const std::vector<std::pair<Peer*, std::uint64_t>> held = bytes_at_peers(needs);
+  for (const auto& [peer, bytes] : held)
+    if (peer == &chosen) most = bytes;
+  for (const auto& [peer, bytes] : held) {
+    if (bytes <= most || !has_room(lane, *peer, now)) continue;
+    best = peer;
+    most = bytes;
+  }
+  return *best;
 }
 
 // Before each look for tasks.

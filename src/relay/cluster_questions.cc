@@ -24,11 +24,11 @@ bool Relay::answer_questions() {
 
 void Relay::ask(const shm::LanePuller::Task& task) {
   const std::uint32_t index = take_row(row_of(task, shm::kServiceLane));
-  std::vector<std::pair<std::uint32_t, Piece>> parts;
-  Piece argument;
+  Needs needs;
   std::string problem;
-  const bool is_read = read_task(task, parts, argument, problem);
-  drop_names(argument.names);
+  const bool is_read = read_task(task, needs, problem);
+  const Piece& argument = needs.arguments;
+  drop_names(needs.arguments.names);
   if (is_read)
     problem = answer_question(index, static_cast<Question>(task.body.function_and_flags >> 16), argument.bytes);
   if (problem.empty() && is_read) return;

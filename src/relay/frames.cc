@@ -11,7 +11,6 @@ template <class Head>
 bool walk_tasks(FrameReader& reader, std::uint32_t count, FrameHandler* handler,
                 void (FrameHandler::*on_task)(const Head&, const WireValue&, FrameHandler::Parts)) {
   constexpr bool kIsCreation = std::is_same_v<Head, CreationHead>;
-  constexpr bool kIsCall = std::is_same_v<Head, CallHead>;
   if (kIsCreation && count != 1) return reader.fail("a creation is alone");
   std::vector<FrameHandler::Part> parts;
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -26,7 +25,7 @@ bool walk_tasks(FrameReader& reader, std::uint32_t count, FrameHandler* handler,
       WireValue value;
       if (!reader.take(part) || !reader.take_value(part.bytes, value)) return false;
       const bool is_size_right = kIsCreation || value.here.size() == kNamedPartBytes;
-      if (part.is_named != 0 && (kIsCall || !is_size_right || value.names.size() != 1))
+      if (part.is_named != 0 && (!is_size_right || value.names.size() != 1))
         return reader.fail("a part is named where it cannot be");
       parts.push_back({part.position, part.is_named != 0, value});
     }

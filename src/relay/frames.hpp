@@ -87,7 +87,9 @@ struct OfferHead {
   std::uint64_t number;   // of the sender's offers on this link; never 0
   std::uint64_t subject;  // kResult: the TaskNumber that the receiver has given
   OfferedFor what;
-  std::uint32_t values;  // so many ValueHeads follow
+  std::uint32_t values;   // so many ValueHeads follow
+  std::uint64_t key = 0;  // kResult: of the object that has the value, which is named with this once; 0: of none
+  std::uint64_t is_store_full = 0;  // the sender's, nearly: it wants to be rid of what it has
 };
 struct AdmitHead {
   std::uint64_t number;
@@ -136,8 +138,8 @@ struct FetchedHead {
 
 struct PartHead {
   std::uint32_t position;
-  // 1, in a creation: the value is the name of the object that is the part, and nothing else. In a task: and behind it the object's
-  // size. It is there, and is sent to who asks for it.
+  // 1, in a creation: the value is the name of the object that is the part, and nothing else. In a task or call: and behind it the
+  // object's size. It is there, and is sent to who asks for it.
   std::uint32_t is_named;
   std::uint64_t bytes;
 };

@@ -55,6 +55,7 @@ struct Peer {
   // What has come back and says nothing about a task's length: the store there is full.
   base::TimeNs closed_until_ns = 0;
   bool is_retiring = false;            // it gets no task any more
+  bool is_store_full = false;          // see OfferHead
   std::set<std::uint32_t> handed_out;  // rows of tasks that are there
   // Tasks of the peer that are done and wait because the link is congested: rows, and whether the worker died.
   std::deque<std::pair<std::uint32_t, bool>> done;

@@ -337,8 +337,11 @@ void Relay::send_due(Peer& peer) {
 void Relay::on_fetched(Peer& peer, const FetchedHead& object, const WireValue& value) {
   Arrived arrived = take_arrived(&peer, value);
   Proxy* const proxy = find_proxy({peer.node, object.key});
-  if (proxy != nullptr && proxy->is_fetching && proxy->index != kNoIndex)
+  if (proxy != nullptr && proxy->is_fetching && proxy->index != kNoIndex) {
+    // It was there when it was named as an argument, so it was lost on the way: whose tasks it is decides about that.
+    if (object.is_error != 0) argument_is_settled(*proxy, ReturnReason::kRefused);
     has_come(*proxy, arrived, value.stream != 0, object.is_error != 0);
+  }
   forget(arrived);
 }
 

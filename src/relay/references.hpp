@@ -69,6 +69,7 @@ struct Proxy {
     PeerId peer;
   };
   std::uint64_t bytes = 0;             // of its value; 0: it is none
+  std::uint64_t result_of = 0;         // ObjectKey of the record that waits for its value; see Relay::elsewhere_
   std::uint64_t coming_bytes = 0;      // as `bytes`, while it was sent for and has not come
   std::vector<Task> tasks;             // that wait for it
   std::optional<ReturnReason> failed;  // it could not come, and is an error

@@ -86,6 +86,7 @@ void Relay::shutdown() noexcept {
     }
     const Lock lock(mutex_);
     offers_.clear();
+    staying_.clear();
     peers_.clear();
     peers_count_.store(0, std::memory_order_release);
   }
@@ -222,6 +223,7 @@ bool Relay::look_at_large_values(base::TimeNs now) {
   const base::TimeNs before_ns = large_values_at_ns();
   if (now < before_ns && !has_offers_to_look_at_ && !has_wants_to_look_at_) return false;
   if (has_offers_to_look_at_ || now >= offers_at_ns_) look_at_offers(now);
+  if (now >= staying_at_ns_) look_at_staying(now);
   if (has_wants_to_look_at_ || now >= wants_at_ns_) look_at_wants(now);
   if (now >= kept_at_ns_) look_at_kept(now);
   if (large_values_at_ns() < before_ns) wake();

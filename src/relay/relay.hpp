@@ -56,6 +56,9 @@ struct RelayConfig {
       std::chrono::seconds(10);  // so long a value that somebody waits for waits for room
 };
 
+// Of the store: so much may be results that others have not sent for. With more the others take them as soon as they have room.
+inline constexpr std::uint64_t kKeptForOthersShare = 2;
+
 class Loopback;
 
 class Relay final : public worker::Client, public PlaceEvents, private Subscriptions::Sink {
@@ -129,7 +132,10 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
     base::ActorId actor;      // whose call or constructor it is: RemoteActor::id
     std::uint64_t order = 0;  // of a call: later ones have higher numbers
     registry::Incarnation incarnation = 0;
-    bool has_slot = true;  // of the peer's window
+    std::vector<std::uint64_t> elsewhere;  // ObjectKeys of what it needs, that was not here either
+    bool has_slot = true;                  // of the peer's window
+    bool is_made = false;                  // its value is offered
+    bool is_spent = false;                 // and was refused, as nobody has a reference any more
     bool is_used = false;
   };
   // A task of another node that is here.
@@ -167,10 +173,12 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   struct Piece {  // a value on its way out
     std::span<const std::byte> bytes;
     std::vector<Named> names;
-    std::shared_ptr<void> keep;       // of the bytes, if they go as a stream
-    shm::ObjectKey key;               // of the object, if it is one
-    worker::RefCell* cell = nullptr;  // of the object, whose count is `keep`'s, if it is one and goes as a stream
-    bool is_stream() const { return bytes.size() >= kStreamBytesMin; }
+    std::shared_ptr<void> keep;         // of the bytes, if they go as a stream
+    shm::ObjectKey key;                 // of the object, if it is one
+    worker::RefCell* cell = nullptr;    // of the object, whose count is `keep`'s, if it is one and goes as a stream
+    std::uint64_t bytes_elsewhere = 0;  // instead of `bytes`: `cell` is a name of the value, which is not here
+    std::uint64_t size() const { return bytes_elsewhere != 0 ? bytes_elsewhere : bytes.size(); }
+    bool is_stream() const { return size() >= kStreamBytesMin; }
     std::uint64_t length() const {
       return bytes.size() | (is_stream() ? kByStream : 0) | (names.empty() ? 0 : kHasNames);
     }
@@ -181,6 +189,11 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
     std::vector<OutgoingValue> streams;
     std::vector<worker::RefCell*> named;  // one count each
     std::shared_ptr<void> until_sent;     // goes when the frame has left
+    std::uint64_t key = 0;                // see OfferHead
+  };
+  struct Needs {  // of a task
+    Piece arguments;
+    std::vector<std::pair<std::uint32_t, Piece>> parts;
   };
   struct Arrived {  // a value that has come; its names mean something here
     std::span<const std::byte> bytes;
@@ -194,8 +207,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void put_value(FrameWriter& writer, Peer& peer, Piece& piece, Cargo& cargo);
   // The frame, if it is one of its own because values go as streams; and what it names is let go when that is safe.
   void send_cargo(Peer& peer, FrameWriter& own, Cargo& cargo);
-  bool read_task(const shm::LanePuller::Task& task, std::vector<std::pair<std::uint32_t, Piece>>& parts,
-                 Piece& arguments, std::string& problem);
+  bool read_task(const shm::LanePuller::Task& task, Needs& needs, std::string& problem, bool may_be_elsewhere = false);
   // nullptr: it came from no peer, but in the creation of an actor.
   Arrived take_arrived(Peer* peer, const WireValue& value);
   void forget(Arrived& arrived);  // what is left of it
@@ -306,8 +318,8 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   bool take_turn();
   bool is_left_alone() const;
   bool fail_queued();
-  void hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, Peer& peer, base::TimeNs now);
-  bool write_task(const shm::LanePuller::Task& task, const TaskHead& head, Peer& peer, std::string& problem);
+  void hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, Peer& chosen, base::TimeNs now);
+  void write_task(Needs& needs, TaskHead head, Peer& peer);
   SentRow* find_sent(TaskNumber number, PeerId peer);
   void forget_sent(SentRow& row);
   void complete(const SentRow& row, Arrived& value, bool is_error);
@@ -323,7 +335,10 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   // choice.cc: who does the tasks that are made here
   bool may_do(const LaneServed& lane, const Peer& peer) const;
   bool gives_away(const LaneServed& lane, base::TimeNs now) const;
+  bool has_room(const LaneServed& lane, Peer& peer, base::TimeNs now) const;
   Peer* choose_peer(const LaneServed& lane, base::TimeNs now);
+  std::vector<std::pair<Peer*, std::uint64_t>> bytes_at_peers(const Needs& needs);
+  Peer& choose_nearest(const LaneServed& lane, const Needs& needs, Peer& chosen, base::TimeNs now);
   void look_for_overflow(base::TimeNs now);
   void ask_for_capacity(bool needs_more, base::TimeNs now);
   bool find_way_to_another(base::TimeNs now);
@@ -358,10 +373,11 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
     worker::BlockRef block;
     base::TimeNs until_ns = 0;
   };
+  void put_parts(FrameWriter& writer, Peer& peer, std::vector<std::pair<std::uint32_t, Piece>>& parts, Cargo& cargo);
   void put_by_name(FrameWriter& writer, Peer& peer, std::uint32_t position, Piece& piece, Cargo& cargo);
   NameEntry name_of_argument(Peer& peer, worker::RefCell* cell);
   worker::RefCell* take_named_part(Peer& peer, const Part& part, ArgumentsOf& arguments);
-  void want_arguments(std::uint32_t row, ArgumentsOf arguments);
+  void want_arguments(std::uint32_t row, ArgumentsOf arguments, bool may_be_given_back);
   void look_at_wants(base::TimeNs now);
   void argument_is_settled(Proxy& proxy, std::optional<ReturnReason> failed);
   bool use_kept(Proxy& proxy);
@@ -370,7 +386,9 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   bool is_store_full() const;
   void look_at_kept(base::TimeNs now);
   bool look_at_large_values(base::TimeNs now);
-  base::TimeNs large_values_at_ns() const { return std::min({offers_at_ns_, wants_at_ns_, kept_at_ns_}); }
+  base::TimeNs large_values_at_ns() const {
+    return std::min({offers_at_ns_, staying_at_ns_, wants_at_ns_, kept_at_ns_});
+  }
 
   // relay_in.cc: tasks of other nodes
   // Takes all of them in any case, so that nothing is left of a task; `is_whole` is false from then on if one could not be kept. The caller
@@ -396,7 +414,11 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
     base::TimeNs since_ns = 0;
     base::TimeNs wanted_since_ns = base::kNever;  // somebody waits for it
     std::uint64_t passed_bytes = 0;               // that were let in before it while it found no room
+    worker::RefCell* name = nullptr;              // of a result: one count of what stands for it
+    shm::ObjectKey record;                        // that waits for it and says kRecordElsewhere; 0: none
+    bool is_staying = false;                      // it lies in staying_
   };
+  using Offers = std::list<Offer>;
   enum class Room : std::uint8_t { kIs, kIsBusy, kNone };  // kIsBusy: there will be, when what comes has come
   void on_offer(Peer& peer, const OfferHead& offer, std::span<const ValueHead> values);
   void on_admit(Peer& peer, const AdmitHead& answer);
@@ -404,13 +426,26 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   bool is_over(const Offer& offer, base::TimeNs now);
   bool is_wanted(const Offer& offer);
   bool is_argument(const Offer& offer);
-  bool may_come_unwanted(const Offer& offer, std::uint64_t largest, base::TimeNs now) const;
+  bool may_come_unwanted(const Offer& offer, std::uint64_t largest, base::TimeNs now);
   Room make_room(Peer& peer, const Offer& offer);
-  std::list<Offer>::iterator answer_offer(std::list<Offer>::iterator offer, bool has_room);
+  Offers::iterator answer_offer(Offers::iterator offer, bool has_room);
   void free_slot(Peer& peer, SentRow& row, base::TimeNs now);
   // The block of a value that has come, which is the caller's from then on. size 0: it has not, or there was no room.
   worker::BlockRef take_value(Peer& peer, std::uint64_t stream);
   void forget_transfers_of(Peer& peer);
+
+  // elsewhere.cc: results that stay where they were made, as long as only tasks need them that may run there
+  std::uint64_t name_result(Peer& peer, worker::RefCell* cell);
+  void stays_elsewhere(Offers::iterator offer, const SentRow& row);
+  void is_elsewhere_no_longer(Offer& offer);
+  std::uint32_t state_of_result(const Offer& offer);
+  bool may_stay(const Offer& offer, base::TimeNs now);
+  void set_aside(Offers::iterator offer);
+  Offers::iterator take_up(Offers::iterator staying);
+  void look_at_staying(base::TimeNs now);
+  void forget_elsewhere_of(std::uint32_t owner);
+  void want_what_was_elsewhere(const SentRow& row);
+  void result_is_looked_for(std::uint64_t tag) override;
 
   void flush(Peer& peer);
   void flush_all_peers();
@@ -483,10 +518,13 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   std::vector<std::uint32_t> free_taken_;
   const std::uint64_t store_bytes_;
   const std::function<std::uint64_t()> store_use_;
-  std::list<Offer> offers_;                   // of all peers, in the order in which they came
+  Offers offers_;                             // of all peers, in the order in which they came
   bool has_offers_to_look_at_ = false;        // a new one, or there is room again
   base::TimeNs offers_at_ns_ = base::kNever;  // when they are to be looked at again
   base::TimeNs offers_pause_ns_ = 0;
+  Offers staying_;                                                 // results that are not to come yet
+  std::unordered_map<std::uint64_t, Offers::iterator> elsewhere_;  // by Offer::record
+  base::TimeNs staying_at_ns_ = base::kNever;
   std::deque<ArgumentsOf> wants_;            // tasks whose arguments are not sent for yet
   bool has_wants_to_look_at_ = false;        // a new one, or one may be sent for
   base::TimeNs wants_at_ns_ = base::kNever;  // when they are to be looked at again

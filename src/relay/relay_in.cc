@@ -58,7 +58,7 @@ RefCell* Relay::submit(Peer& peer, const TaskHead& task, const WireValue& argume
     call.refs = arrived.refs;
     call.dependencies = dependencies;
     cell = submit_numbered(*use, call, failure);
-    if (cell != nullptr && !large.tags.empty()) want_arguments(static_cast<std::uint32_t>(tag), std::move(large));
+    if (cell != nullptr && !large.tags.empty()) want_arguments(static_cast<std::uint32_t>(tag), std::move(large), true);
   }
   forget(arrived);
   for (const detail::Dependency& dependency : dependencies) drop_locked(dependency.ref);
@@ -144,6 +144,7 @@ void Relay::answer(Peer& peer, const TakenRow& row, bool is_lost) {
   Cargo cargo;
   cargo.what = OfferedFor::kResult;
   cargo.subject = row.number;
+  if (piece.is_stream()) cargo.key = name_result(peer, row.cell);
   FrameWriter own;
   FrameWriter& writer = piece.is_stream() ? own : peer.results;
   head.bytes = piece.length();

@@ -183,14 +183,12 @@ bool Relay::take_turn() {
 
 // ---- Handing out
 
-void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, Peer& peer, base::TimeNs now) {
+void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, Peer& chosen, base::TimeNs now) {
   const std::uint32_t index = take_row(row_of(task, lane.lane));
   SentRow& row = sent_[index];
-  row.peer = peer.id;
-  const TaskHead head{number_of(row), task.body.function_and_flags >> 16, static_cast<std::uint32_t>(lane.cpu_units), 0,
-                      0};
+  Needs needs;
   std::string problem;
-  if (!write_task(task, head, peer, problem)) {
+  if (!read_task(task, needs, problem, true)) {
     if (problem.empty()) {
       give_back(row, detail::kRecordReturned);  // what it needs is not there yet
     } else {
@@ -198,36 +196,30 @@ void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, 
     }
     return forget_sent(row);
   }
+  Peer& peer = needs.parts.empty() ? chosen : choose_nearest(lane, needs, chosen, now);
+  row.peer = peer.id;
+  for (const auto& [position, piece] : needs.parts)
+    if (piece.bytes_elsewhere != 0) row.elsewhere.push_back(piece.key.word);
+  write_task(needs,
+             {number_of(row), task.body.function_and_flags >> 16, static_cast<std::uint32_t>(lane.cpu_units), 0, 0},
+             peer);
   peer.handed_out.insert(index);
   peer.windows[lane.lane].sent(now);
   if (peer.tasks.bytes() >= kFrameBytes) flush(peer);
 }
 
-// False with an empty problem: not now.
-bool Relay::write_task(const shm::LanePuller::Task& task, const TaskHead& plain, Peer& peer, std::string& problem) {
-  std::vector<std::pair<std::uint32_t, Piece>> parts;
-  Piece arguments;
-  if (!read_task(task, parts, arguments, problem)) return false;
-  const bool has_streams = arguments.is_stream();
-  TaskHead head = plain;
-  head.parts = static_cast<std::uint32_t>(parts.size());
-  head.arguments_bytes = arguments.length();
+void Relay::write_task(Needs& needs, TaskHead head, Peer& peer) {
+  const bool has_streams = needs.arguments.is_stream();
+  head.parts = static_cast<std::uint32_t>(needs.parts.size());
+  head.arguments_bytes = needs.arguments.length();
   Cargo cargo;
   cargo.subject = head.number;
   FrameWriter own;
   FrameWriter& writer = has_streams ? own : peer.tasks;
   writer.add(FrameKind::kTasks, head);
-  put_value(writer, peer, arguments, cargo);
-  for (auto& [position, piece] : parts) {
-    if (piece.is_stream()) {
-      put_by_name(writer, peer, position, piece, cargo);
-      continue;
-    }
-    writer.put(PartHead{position, 0, piece.length()});
-    put_value(writer, peer, piece, cargo);
-  }
+  put_value(writer, peer, needs.arguments, cargo);
+  put_parts(writer, peer, needs.parts, cargo);
   send_cargo(peer, own, cargo);
-  return true;
 }
 
 // ---- Answers
@@ -347,6 +339,8 @@ void Relay::on_result(Peer& peer, const ResultHead& result, const WireValue& val
   free_slot(peer, *row, clock_.now_ns());
   if (arrived.is_whole) {
     complete(*row, arrived, result.is_error != 0);
+  } else if (row->is_spent) {
+    give_back(*row, detail::kRecordReturned | detail::kRecordElsewhere);
   } else {
     complete_without_room(*row, value.bytes);
   }
@@ -372,7 +366,8 @@ void Relay::tell_lost(const SentRow& row, std::span<const std::byte> error) {
   BlockRef where{0, 0};
   if (const auto block = place_for(error, {row.owner, row.record, row.generation}, no_room)) where = *block;
   std::memcpy(record.payload, &where, sizeof(where));
-  give_back(row, detail::kRecordReturned | detail::kRecordLost);
+  const std::uint32_t made = row.is_made ? std::uint32_t{detail::kRecordElsewhere} : 0u;
+  give_back(row, detail::kRecordReturned | detail::kRecordLost | made);
 }
 
 void Relay::on_returned(Peer& peer, const ReturnHead& task) {
@@ -388,6 +383,7 @@ void Relay::on_returned(Peer& peer, const ReturnHead& task) {
     complete_with_error(*row, bytes_of(error));
     return forget_sent(*row);
   }
+  if (task.reason == ReturnReason::kRefused) want_what_was_elsewhere(*row);
   if (task.reason == ReturnReason::kStoreFull) peer.closed_until_ns = clock_.now_ns() + kStoreFullPause_ns;
   give_back(*row, detail::kRecordReturned);
   forget_sent(*row);
@@ -402,6 +398,7 @@ void Relay::process_has_died(std::uint32_t slot) {
     }
     forget_sent(row);
   }
+  forget_elsewhere_of(slot);
   subscriptions_.owner_has_died(slot);
   for (auto& row : remote_actors_) {
     RemoteActor& actor = row.second;

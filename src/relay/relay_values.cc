@@ -71,7 +71,9 @@ void Relay::send_cargo(Peer& peer, FrameWriter& own, Cargo& cargo) {
           std::make_shared<std::pair<std::shared_ptr<void>, std::shared_ptr<void>>>(std::move(value.keep), names);
   }
   if (peer.offering.bytes() >= kFrameBytes) flush(peer);
-  const OfferHead head{peer.next_offer++, cargo.subject, cargo.what, static_cast<std::uint32_t>(cargo.streams.size())};
+  const OfferHead head{peer.next_offer++, cargo.subject,
+                       cargo.what,        static_cast<std::uint32_t>(cargo.streams.size()),
+                       cargo.key,         store_use_() > store_bytes_ / kKeptForOthersShare ? 1u : 0u};
   peer.offering.add(FrameKind::kOffer, head);
   Peer::Offered& offered = peer.offered[head.number];
   for (const OutgoingValue& value : cargo.streams) {
@@ -113,9 +115,10 @@ void Relay::drop_sent() {
 
 // The arguments of a task that was claimed. False with an empty problem: not now. Without `problem` and on success, the pieces'
 // names are the caller's.
-bool Relay::read_task(const shm::LanePuller::Task& task, std::vector<std::pair<std::uint32_t, Piece>>& parts,
-                      Piece& arguments, std::string& problem) {
+bool Relay::read_task(const shm::LanePuller::Task& task, Needs& needs, std::string& problem, bool may_be_elsewhere) {
   const shm::Arena& arena = this->arena();
+  Piece& arguments = needs.arguments;
+  auto& parts = needs.parts;
   const auto flags = static_cast<std::uint8_t>(task.body.function_and_flags >> 8 & 3);  // see TaskBody
   bool has_refs = (task.body.function_and_flags & shm::kArgumentsHaveRefs) != 0;
   arguments.bytes = {task.body.arguments, shm::inline_bytes_of(task.body.function_and_flags)};
@@ -154,7 +157,14 @@ bool Relay::read_task(const shm::LanePuller::Task& task, std::vector<std::pair<s
       // Its owner passes it on when it is done, also if that is an error.
       if (!detail::is_done(state) || (state & detail::kRecordIsError) != 0) {
         drop_locked(cell);
-        return leave(nullptr);
+        const auto there = may_be_elsewhere ? elsewhere_.find(key.word) : elsewhere_.end();
+        if (there == elsewhere_.end()) return leave(nullptr);
+        Piece& piece = parts.emplace_back(part->position, Piece{}).second;
+        piece.key = key;
+        piece.cell = another_cell(index_of(there->second->name));
+        piece.keep = keep_while_sent({piece.cell});
+        piece.bytes_elsewhere = there->second->bytes;
+        continue;
       }
       const detail::ValueView view = view_of_cell(cell);
       Piece& piece = parts.emplace_back(part->position, Piece{}).second;

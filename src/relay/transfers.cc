@@ -29,6 +29,8 @@ constexpr std::size_t kOffersMax = 1u << 17;  // of one peer; beyond that they a
 constexpr base::TimeNs kLookPauseMin_ns = 1'000'000;
 constexpr base::TimeNs kLookPauseMax_ns = 8'000'000;
 constexpr base::TimeNs kTaskPatience_ns = 1'000'000'000;  // then another node may have room for its arguments
+constexpr base::TimeNs kUnwantedPause_ns =
+    10'000'000;  // first: a task that needs it where it is may be about to be submitted
 constexpr base::TimeNs kUnwantedPatience_ns =
     30'000'000'000;  // then it may come although nobody is known to wait for it
 
@@ -52,20 +54,27 @@ void Relay::on_admit(Peer& peer, const AdmitHead& answer) {
 // ---- In
 
 void Relay::on_offer(Peer& peer, const OfferHead& head, std::span<const ValueHead> values) {
-  if (peer.offers >= kOffersMax) return peer.admitted.add(FrameKind::kAdmit, AdmitHead{head.number, 0});
+  if (peer.offers >= kOffersMax) {
+    if (head.key != 0) peer.released.add(FrameKind::kRelease, CountHead{head.key, 1});
+    return peer.admitted.add(FrameKind::kAdmit, AdmitHead{head.number, 0});
+  }
   Offer offer;
   offer.peer = peer.id;
   offer.head = head;
   offer.values.assign(values.begin(), values.end());
   for (const ValueHead& value : values) offer.bytes += value.bytes;
   offer.since_ns = clock_.now_ns();
-  if (head.what == OfferedFor::kResult) {
-    SentRow* const row = find_sent(head.subject, peer.id);
-    if (row != nullptr) free_slot(peer, *row, offer.since_ns);  // its CPU is free
-  }
-  offers_.push_back(std::move(offer));
   ++peer.offers;
   has_offers_to_look_at_ = true;
+  const auto place = offers_.insert(offers_.end(), std::move(offer));
+  if (head.what != OfferedFor::kResult) return;
+  peer.is_store_full = head.is_store_full != 0;
+  if (head.key != 0) place->name = cell_for(&peer, NameEntry{0, peer.node.value, head.key, 0, 0});
+  SentRow* const row = find_sent(head.subject, peer.id);
+  if (row == nullptr) return;
+  row->is_made = !row->actor;
+  free_slot(peer, *row, place->since_ns);  // its CPU is free
+  stays_elsewhere(place, *row);
 }
 
 void Relay::free_slot(Peer& peer, SentRow& row, base::TimeNs now) {
@@ -74,21 +83,25 @@ void Relay::free_slot(Peer& peer, SentRow& row, base::TimeNs now) {
   look_whether_worthwhile(peer, row.lane, now);
 }
 
-std::list<Relay::Offer>::iterator Relay::answer_offer(std::list<Offer>::iterator offer, bool has_room) {
+Relay::Offers::iterator Relay::answer_offer(Offers::iterator offer, bool has_room) {
   Peer& peer = *peers_.at(offer->peer);
+  is_elsewhere_no_longer(*offer);
   peer.admitted.add(FrameKind::kAdmit, AdmitHead{offer->head.number, has_room ? 1u : 0u});
   --peer.offers;
-  return offers_.erase(offer);
+  return (offer->is_staying ? staying_ : offers_).erase(offer);
 }
 
 // It is not let in any more: nobody wants it, or it has waited as long as it may.
 bool Relay::is_over(const Offer& offer, base::TimeNs now) {
   const Peer& peer = *peers_.at(offer.peer);
-  if (offer.bytes > store_bytes_) return true;
+  if (offer.bytes > store_bytes_ && !may_stay(offer, now)) return true;
   if (std::any_of(offer.values.begin(), offer.values.end(),
                   [&](const ValueHead& value) { return peer.incoming.contains(value.stream); }))
     return true;  // it has been used already
-  if (offer.head.what == OfferedFor::kResult && find_sent(offer.head.subject, offer.peer) == nullptr) return true;
+  if (offer.head.what == OfferedFor::kResult && (state_of_result(offer) & detail::kRecordUnwanted) != 0) {
+    if (SentRow* const row = find_sent(offer.head.subject, offer.peer)) row->is_spent = true;
+    return true;
+  }
   if (offer.wanted_since_ns == base::kNever) return false;
   const base::TimeNs until = base::deadline_ns(offer.wanted_since_ns, store_timeout_);
   const bool may_go_elsewhere = offer.head.what == OfferedFor::kTask || is_argument(offer);
@@ -106,14 +119,22 @@ bool Relay::is_argument(const Offer& offer) {
 
 bool Relay::is_wanted(const Offer& offer) {
   if (offer.head.what != OfferedFor::kResult) return true;
-  const SentRow& row = *find_sent(offer.head.subject, offer.peer);
   constexpr std::uint32_t kWaitedFor = detail::kRecordWaiters | detail::kRecordForeign | detail::kRecordWanted;
-  return (control().records_of(row.owner).at(row.record).state.load(std::memory_order_acquire) & kWaitedFor) != 0;
+  return (state_of_result(offer) & kWaitedFor) != 0;
+}
+
+// Of the record that waits for it. One that nobody completes any more says kRecordUnwanted.
+std::uint32_t Relay::state_of_result(const Offer& offer) {
+  const SentRow* const row = find_sent(offer.head.subject, offer.peer);
+  return row == nullptr ? std::uint32_t{detail::kRecordUnwanted}
+                        : control().records_of(row->owner).at(row->record).state.load(std::memory_order_acquire);
 }
 
 // Results that are read one after the other must not be kept out by those that are to be read later.
-bool Relay::may_come_unwanted(const Offer& offer, std::uint64_t largest, base::TimeNs now) const {
-  if (now - offer.since_ns >= kUnwantedPatience_ns) return true;
+bool Relay::may_come_unwanted(const Offer& offer, std::uint64_t largest, base::TimeNs now) {
+  const Peer& peer = *peers_.at(offer.peer);
+  if (now - offer.since_ns >= kUnwantedPatience_ns || peer.is_retiring) return true;
+  if (now - offer.since_ns < kUnwantedPause_ns && !peer.is_store_full) return false;
   const std::uint64_t used = std::min(store_use_(), store_bytes_);
   return store_bytes_ - used >= offer.bytes + std::max(largest, store_bytes_ / kFreeShare);
 }
@@ -160,8 +181,12 @@ void Relay::look_at_offers(base::TimeNs now) {
       continue;
     }
     if (offer->wanted_since_ns == base::kNever && is_wanted(*offer)) offer->wanted_since_ns = now;
-    largest = std::max(largest, offer->bytes);
-    ++offer;
+    const auto here = offer++;
+    if (may_stay(*here, now)) {
+      set_aside(here);
+    } else {
+      largest = std::max(largest, here->bytes);
+    }
   }
   bool any = false;
   const std::uint64_t pass_bytes_max = std::max(store_bytes_ / kPassShare, kPassBytesMin);
@@ -232,7 +257,13 @@ void Relay::forget_transfers_of(Peer& peer) {
   for (const auto& [stream, value] : peer.incoming) free_block({value.offset, value.bytes}, {me_, 0, 0});
   peer.incoming.clear();
   incoming_bytes_ -= std::exchange(peer.incoming_bytes, 0);
-  offers_.remove_if([&](const Offer& offer) { return offer.peer == peer.id; });
+  for (Offers* const list : {&offers_, &staying_}) {
+    std::erase_if(*list, [&](Offer& offer) {
+      if (offer.peer != peer.id) return false;
+      is_elsewhere_no_longer(offer);
+      return true;
+    });
+  }
   if (!offers_.empty()) offers_at_ns_ = 0;  // there is room again
 }
 

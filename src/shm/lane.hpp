@@ -33,7 +33,7 @@ struct alignas(kCacheLineBytes) LaneState {
   // Node: why nobody will ever execute here again (LaneEnd). Only actors' lanes end.
   std::atomic<std::uint32_t> end;
   std::atomic<std::uint32_t> generation;  // raised each time the node gives the lane to a new actor
-  std::atomic<std::uint32_t> cpu_units;   // what one of its executors holds, in 1/10000 of a CPU
+  std::atomic<std::uint32_t> cpu_units;   // what one of its executors holds, in 1/10000 of a CPU, or kNobodyHere
   std::atomic<std::uint32_t> executor;    // actors' lanes: process slot + 1 of the actor's process
   std::atomic<std::uint32_t>
       task_units;  // classes' lanes: what a task needs, also where cpu_units keeps the workers here from it
@@ -45,6 +45,9 @@ struct alignas(kCacheLineBytes) LaneState {
   std::atomic<std::uint16_t> member_slot[kLaneMembersMax];
 };
 static_assert(std::is_standard_layout_v<LaneState>);
+
+// As LaneState::cpu_units: no worker of this node executes what lies in the lane.
+inline constexpr std::uint32_t kNobodyHere = UINT32_MAX;
 
 // The number of the relay among the members of each lane that it serves.
 inline constexpr int kRelayMember = 63;

@@ -15,6 +15,7 @@
 
 #include "base/kill_point.hpp"
 #include "shm/futex.hpp"
+#include "shm/hold_table.hpp"
 #include "shm/layout.hpp"
 #include "shm/process_slot.hpp"
 
@@ -26,6 +27,12 @@ struct alignas(kCacheLineBytes) RecordSlab {
   Record records[kRecordsPerSlab];
   std::atomic<std::uint64_t> completed[kRecordsPerSlab / 64];
 };
+
+// Record::queued_at of a task whose value lies on another node: which record of which process stands for that. No lane has this number.
+inline constexpr std::uint64_t kQueuedNowhere = std::uint64_t{0xffff} << 48;
+constexpr std::uint64_t queued_at_of(ObjectKey proxy) noexcept { return kQueuedNowhere | proxy.word >> 32; }
+constexpr bool names_proxy(std::uint64_t queued_at) noexcept { return (queued_at & kQueuedNowhere) == kQueuedNowhere; }
+constexpr ObjectKey proxy_at(std::uint64_t queued_at) noexcept { return {queued_at << 32}; }  // without a generation
 
 // Makes a slab of free records in zeroed or used memory; generations go on from `first_generation`.
 inline RecordSlab* create_record_slab(void* memory, std::uint32_t first_generation = 1) {

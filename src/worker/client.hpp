@@ -150,6 +150,8 @@ class Client : public detail::Backend {
   bool give_block(const detail::Block& block, const shm::BlockOwner& owner);
   // A hold on another's object while an executor uses its block; the cell has one count. nullptr: its owner is gone.
   RefCell* hold(shm::ObjectKey key);
+  // A task has come to a worker of this node that needs it; if it was made on another one, it has to come.
+  void want_here(shm::ObjectKey key) const;
   // Keeps the references inside a result until the owner of the record has adopted them.
   void keep_until_adopted(shm::ObjectKey record, std::vector<RefCell*> cells);
   // Deaths, completions, backlog: what a thread that is awake anyhow does now and then. Cheap when there is nothing.
@@ -232,6 +234,7 @@ class Client : public detail::Backend {
   void hand_block_over(const BlockRef& block, const shm::BlockOwner& owner);
   detail::ValueView view_of_cell(RefCell* cell) const { return view_of(*resolve(cell)); }
   void tell_if_watched(Entry& e);
+  detail::RemoteFailure take_loss(Entry& e);
   void take_lost(Entry& e);
   // `is_lost`: its worker died, and the value is the error that says so. The cell has one count for the callee.
   virtual void task_is_done(std::uint64_t tag, RefCell* cell, bool is_lost) {
@@ -263,6 +266,8 @@ class Client : public detail::Backend {
   bool is_done_or_listen(Index borrowed);
   void look_at_proxy(Entry& e, std::uint32_t word);
   virtual void proxy_is_wanted(std::uint64_t tag) { static_cast<void>(tag); }  // also when it was wanted before
+  // It stands for the value of a task's record, of which somebody has said that it is wanted, or not wanted any more.
+  virtual void result_is_looked_for(std::uint64_t tag) { static_cast<void>(tag); }
   virtual void proxy_is_freed(std::uint64_t tag) { static_cast<void>(tag); }
   // Before that, if its value is no error, has no references inside and lies in a block. True: the block is the callee's from then on.
   virtual bool takes_block_of_proxy(std::uint64_t tag, const BlockRef& block) {
@@ -285,7 +290,8 @@ class Client : public detail::Backend {
   void hand_in(Entry& e, std::int32_t retries, Entry* unready_actor = nullptr);
   bool may_follow(const Entry& e);
   void take_returned(Entry& e);
-  void listen_to(std::span<const Index> needs);
+  bool listen_to(Index need, bool may_go);
+  void listen_to(std::vector<Index>& needs, bool may_go);
   bool build_parts(Entry& e);
   void push(LaneUse& use, Index task);
   bool push_now(LaneUse& use, Index task);
@@ -332,6 +338,18 @@ class Client : public detail::Backend {
   bool is_own_call(const Entry& e) const;
   void want(const Entry& e) const;
   base::TimeNs nap_ns(base::TimeNs left_ns) const noexcept;
+
+  // client_elsewhere.cc
+  static bool may_stay_elsewhere(const Entry& e);
+  bool is_unwanted(const Entry& e);
+  void made_elsewhere(Entry& e, std::uint32_t word);
+  void keep_lineage_only(Entry& e);
+  void need_lineage_again(Entry& e);
+  void unpin(Index need);
+  void take_spent(Entry& e, std::uint32_t word);
+  void begin_again(Entry& e);
+  void end_unread(Entry& e);
+  void tell_who_has_it(const Record& record) const;
 
   // client_service.cc
   static detail::Failure shut_down_failure(const char* what);

@@ -155,8 +155,8 @@ void Client::tell_if_watched(Entry& e) {
   task_is_done(e.cell.backend_word[0], &e.cell, is_lost);
 }
 
-// A task that another node had: a retry is used up, or it fails with what happened there.
-void Client::take_lost(Entry& e) {
+// What happened to a task that another node had, which is not there any more. The record forgets it.
+detail::RemoteFailure Client::take_loss(Entry& e) {
   Record& record = records_.at(e.index);
   BlockRef block;
   std::memcpy(&block, record.payload, sizeof(block));
@@ -167,7 +167,15 @@ void Client::take_lost(Entry& e) {
     failure = detail::decode_failure({arena_->address(block.offset), block.size});
     free_block(block, {me_, e.index, record.generation});
   }
-  record.state.fetch_and(~std::uint32_t{detail::kRecordReturned | detail::kRecordLost}, std::memory_order_acq_rel);
+  record.state.fetch_and(~std::uint32_t{detail::kRecordReturned | detail::kRecordLost | detail::kRecordElsewhere},
+                         std::memory_order_acq_rel);
+  return failure;
+}
+
+// A retry is used up, or it fails with what happened there.
+void Client::take_lost(Entry& e) {
+  const detail::RemoteFailure failure = take_loss(e);
+  need_lineage_again(e);
   e.body.function_and_flags = shm::next_attempt(e.body.function_and_flags);
   lost_elsewhere_ = &failure;
   lost_elsewhere_index_ = e.index;

@@ -85,6 +85,7 @@ bool Client::is_done_or_listen(Index index) {
   }
   if (std::find(foreign_watch_.begin(), foreign_watch_.end(), index) == foreign_watch_.end())
     foreign_watch_.push_back(index);
+  want(e);  // it may lie on another node
   return false;
 }
 
@@ -100,7 +101,9 @@ bool Client::is_block_taken(const Entry& e, std::uint32_t state, const BlockRef&
 void Client::look_at_proxy(Entry& e, std::uint32_t word) {
   const std::uint64_t tag = e.cell.backend_word[0];
   ledger_.released_elsewhere(e.index);
-  if (e.node.phase != owner::Phase::kUnused && (word & detail::kRecordWanted) != 0) proxy_is_wanted(tag);
+  if (e.node.phase == owner::Phase::kUnused) return;
+  if ((word & detail::kRecordWanted) != 0) proxy_is_wanted(tag);
+  result_is_looked_for(tag);
 }
 
 }  // namespace rayx::worker

@@ -212,9 +212,15 @@ void Client::last_cell_dropped(Entry& e) {
     Record& record = record_of(e);
     // The books may not have heard that it is done; if it is not, they have to hear.
     std::uint32_t word = record.state.load(std::memory_order_acquire);
-    if (!detail::is_done(word) && (word & detail::kRecordNotify) == 0)
-      word = record.state.fetch_or(detail::kRecordNotify, std::memory_order_acq_rel);
-    if (detail::is_done(word)) on_completed(e.index);
+    std::uint32_t flags = detail::kRecordNotify;
+    if (is_unwanted(e)) flags |= detail::kRecordUnwanted;
+    if (!detail::is_done(word) && (word & flags) != flags)
+      word = record.state.fetch_or(flags, std::memory_order_acq_rel);
+    if (detail::is_done(word)) {
+      on_completed(e.index);
+    } else if ((word & detail::kRecordElsewhere) != 0) {
+      tell_who_has_it(record);
+    }
   }
   // The calls that it was lent to are done, and each held it then; one of them may have kept an Array that lies there.
   if (e.node.is_lent && e.kind != EntryKind::kBorrowed &&
@@ -237,6 +243,7 @@ void Client::release_needs(Index task) {
     if (extra.shared_name.size != 0) free_block(std::exchange(extra.shared_name, BlockRef{}), {me_, 0, 0});
     extra.dependencies.clear();
     for (RefCell* cell : std::exchange(extra.held, {})) drop_locked(cell);
+    for (const Index need : std::exchange(extra.lineage, {})) unpin(need);
   }
   // Last, because it may free the actor, and `e` may be the actor's constructor.
   if (was_held_back || actors_dropping_ != 0) [[unlikely]]

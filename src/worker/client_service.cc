@@ -136,7 +136,9 @@ void Client::on_completed(Index index) {
   const std::uint32_t word = records_.at(index).state.load(std::memory_order_acquire);
   if (!detail::is_done(word)) {
     if (e.kind == EntryKind::kProxy) return look_at_proxy(e, word);
-    if ((word & detail::kRecordReturned) == 0 || e.node.phase != owner::Phase::kQueued) return;
+    if (e.node.phase != owner::Phase::kQueued) return;
+    if ((word & detail::kRecordReturned) == 0) return made_elsewhere(e, word);
+    if ((word & detail::kRecordElsewhere) != 0 && e.node.is_dropped) return take_spent(e, word);
     if ((word & detail::kRecordLost) != 0) return take_lost(e);
     return take_returned(e);
   }

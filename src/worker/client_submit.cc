@@ -371,6 +371,8 @@ std::string_view Client::task_name(const detail::ExecContext& context) const noe
 bool Client::may_follow(const Entry& e) {
   constexpr std::size_t kNeedsMax = 4;
   if (e.extra->dependencies.size() > kNeedsMax) return false;
+  // Where other nodes do all tasks of the lane, nobody makes one after the other.
+  if (control_.lane(e.lane).state().cpu_units.load(std::memory_order_relaxed) == shm::kNobodyHere) return false;
   for (const Dependency& dependency : e.extra->dependencies) {
     const Entry& other = *resolve(dependency.ref);
     if (other.kind == EntryKind::kBorrowed) return false;
@@ -389,33 +391,46 @@ bool Client::may_follow(const Entry& e) {
 void Client::take_returned(Entry& e) {
   // The attempt is over: if its executor dies before it has forgotten the task, nothing is to be taken back.
   e.body.function_and_flags = shm::next_attempt(e.body.function_and_flags);
-  records_.at(e.index).state.fetch_and(~std::uint32_t{detail::kRecordReturned}, std::memory_order_acq_rel);
+  records_.at(e.index).state.fetch_and(~std::uint32_t{detail::kRecordReturned | detail::kRecordElsewhere},
+                                       std::memory_order_acq_rel);
+  need_lineage_again(e);
   std::vector<Index> needs;
   if (e.extra != nullptr)
     for (const Dependency& dependency : e.extra->dependencies) needs.push_back(resolve(dependency.ref)->index);
-  listen_to(needs);
+  listen_to(needs, e.kind == EntryKind::kTask);
   ledger_.returned(e.index, needs);
 }
 
-// The ledger hears of the end of each of `needs`; of those that are done already, now.
-void Client::listen_to(std::span<const Index> needs) {
-  for (const Index need : needs) {
-    Entry& other = entry(need);
-    if (other.node.phase == owner::Phase::kDone) continue;
-    const bool is_foreign = other.kind == EntryKind::kBorrowed;
-    Record& record = record_of(other);
-    const std::uint32_t flag = is_foreign ? detail::kRecordForeign : detail::kRecordNotify;
-    std::uint32_t word = record.state.load(std::memory_order_acquire);
-    if (!detail::is_done(word) && (word & flag) == 0) word = record.state.fetch_or(flag, std::memory_order_acq_rel);
-    if (detail::is_done(word)) {
-      on_completed(need);
-      if (is_foreign) ledger_.done(need, (word & detail::kRecordIsError) != 0);
-    } else {
-      if (is_foreign) foreign_watch_.push_back(need);
-      if (is_in_cluster_ && other.kind != EntryKind::kProxy) [[unlikely]]  // its relay knows by itself
-        want(other);
-    }
+// The ledger hears of the end of `need`; if it is done already, now. False: it need not be waited for by who `may_go` elsewhere.
+bool Client::listen_to(Index need, bool may_go) {
+  Entry& other = entry(need);
+  if (other.node.phase == owner::Phase::kDone) return true;
+  const bool is_foreign = other.kind == EntryKind::kBorrowed;
+  const bool may_stay = may_go && may_stay_elsewhere(other);
+  Record& record = record_of(other);
+  std::uint32_t flags = is_foreign ? detail::kRecordForeign : detail::kRecordNotify;
+  if (may_stay) flags |= detail::kRecordNeeded;
+  std::uint32_t word = record.state.load(std::memory_order_acquire);
+  if (!detail::is_done(word) && (word & flags) != flags) word = record.state.fetch_or(flags, std::memory_order_acq_rel);
+  if (detail::is_done(word)) {
+    on_completed(need);
+    if (is_foreign) ledger_.done(need, (word & detail::kRecordIsError) != 0);
+    return true;
   }
+  if (is_foreign) foreign_watch_.push_back(need);
+  if (other.node.phase == owner::Phase::kSpent) {
+    begin_again(other);
+  } else if (may_stay && (word & detail::kRecordElsewhere) != 0 && (word & detail::kRecordWanted) == 0) {
+    keep_lineage_only(other);
+    return false;
+  }
+  if (may_stay) return true;
+  if (is_in_cluster_ && other.kind != EntryKind::kProxy) want(other);  // of a proxy its relay knows by itself
+  return true;
+}
+
+void Client::listen_to(std::vector<Index>& needs, bool may_go) {
+  std::erase_if(needs, [&](Index need) { return !listen_to(need, may_go); });
 }
 
 // Gives a prepared call to the ledger, which queues it as soon as what it needs is there.
@@ -431,7 +446,7 @@ void Client::hand_in(Entry& e, std::int32_t retries, Entry* unready_actor) {
   std::vector<Index> needs;
   if (unready_actor != nullptr) needs.push_back(unready_actor->index);
   for (const Dependency& dependency : e.extra->dependencies) needs.push_back(resolve(dependency.ref)->index);
-  listen_to(needs);
+  listen_to(needs, e.kind == EntryKind::kTask);
   ledger_.submit(e.index, retries, needs);
 }
 

@@ -58,6 +58,7 @@ void Client::want(const Entry& e) const {
   const std::uint32_t word = record.state.load(std::memory_order_acquire);
   if (detail::is_done(word) || (word & detail::kRecordWanted) != 0) return;
   if ((record.state.fetch_or(detail::kRecordWanted, std::memory_order_acq_rel) & detail::kRecordWanted) != 0) return;
+  if ((record.state.load(std::memory_order_acquire) & detail::kRecordElsewhere) != 0) return tell_who_has_it(record);
   if (e.kind != EntryKind::kBorrowed || (word & detail::kRecordIsProxy) == 0) return;
   const shm::ObjectKey key = e.key();
   const shm::Records records = control_.records_of(key.owner());

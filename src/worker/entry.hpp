@@ -48,6 +48,10 @@ struct Extra {
   bool is_adopted = false;                       // `contained` is complete
   bool is_held_back = false;                     // an actor call that is in its caller's line
   actor::CallOrder::Place place{};               // there
+  // Of tasks whose value was made on another node; see client_elsewhere.cc. Instead of holding them, what it would be made of again:
+  std::vector<Index> lineage;
+  std::uint32_t pins = 0;   // in how many others' lineage it is
+  std::uint32_t depth = 0;  // of its lineage
 };
 
 struct alignas(64) Entry {

@@ -220,7 +220,9 @@ bool ExecutorLoop::wait_for(std::uint32_t owner, shm::ObjectKey key, const Recor
     run(task);
   }
   for (std::uint32_t i = 0; i < kPauses && !is_done(); ++i) shm::cpu_relax();
-  return is_done();
+  if (is_done()) return true;
+  client_.want_here(key);
+  return false;
 }
 
 void ExecutorLoop::run(const shm::Executor::Task& task) {

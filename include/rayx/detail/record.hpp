@@ -34,6 +34,13 @@ enum RecordState : std::uint32_t {
   kRecordIsProxy = 0x4000,
   // Flag of a pending record: somebody waits for it, or did. Set only where there are other nodes.
   kRecordWanted = 0x8000,
+  // Flags of a pending record of a task, which mean something only where there are other nodes. Elsewhere: the value is made, and lies on
+  // another node; `queued_at` names the proxy for it, whose owner is told when Wanted or Unwanted is set. Needed: a task waits for it that
+  // may be given its name instead. Unwanted: nobody has a reference any more. With kRecordReturned, Elsewhere says that the value was made, and
+  // is no more.
+  kRecordElsewhere = 0x10000,
+  kRecordNeeded = 0x20000,
+  kRecordUnwanted = 0x40000,
   // Flags that go with a done state.
   kRecordIsError = 0x100,  // the payload is an encoded error, not a value
   kRecordHasRefs = 0x200,  // the value contains references that the owner has to adopt

@@ -255,6 +255,76 @@ TEST_F(LedgerTest, ABorrowedObjectThatGoesBeforeItIsDoneIsWaitedForByNobody) {
 }
 
 // The last reference to what a task needs is the task's own.
+TEST_F(LedgerTest, WhoMayGoWaitsNoLongerForWhatWasMadeElsewhere) {
+  ledger.submit(1, 1);
+  ledger.submit(2, 0);
+  submit_needing(3, {1});
+  submit_needing(4, {1, 1});
+  submit_needing(5, {1, 2});
+  submit_needing(6, {1});
+  world.take();
+  ledger.made_elsewhere(1, [](Index task) { return task != 6; });
+  EXPECT_THAT(world.take(), testing::UnorderedElementsAre("queue 3", "queue 4"));
+  ledger.made_elsewhere(1, [](Index) { return true; });
+  EXPECT_THAT(world.take(), ElementsAre("queue 6"));
+  ledger.done(2, false);
+  EXPECT_THAT(world.take(), ElementsAre("queue 5", "release 2"));
+  ledger.done(1, false);
+  EXPECT_THAT(world.take(), ElementsAre("release 1"));
+  ledger.made_elsewhere(1, [](Index) { return true; });  // late
+  EXPECT_THAT(world.take(), IsEmpty());
+}
+
+TEST_F(LedgerTest, WhatIsSpentMayBeginAgainAsOftenAsItMayBeTried) {
+  ledger.submit(1, 1);
+  world.nodes[1].is_pinned = true;
+  ledger.dropped(1);
+  ledger.spent(1);
+  ledger.lost(1, true);  // late
+  world.take();
+  ledger.revived(1);
+  EXPECT_TRUE(ledger.again(1, {}));
+  EXPECT_THAT(world.take(), ElementsAre("queue 1"));
+  ledger.dropped(1);
+  ledger.spent(1);
+  ledger.revived(1);
+  EXPECT_FALSE(ledger.again(1, {}));
+  EXPECT_THAT(world.take(), IsEmpty());
+}
+
+TEST_F(LedgerTest, WhatBeginsAgainWaitsForWhatItNeeds) {
+  ledger.submit(1, 1);
+  ledger.submit(2, 1);
+  ledger.dropped(2);
+  ledger.spent(2);
+  world.take();
+  const Index needs[] = {1};
+  EXPECT_TRUE(ledger.again(2, needs));
+  EXPECT_THAT(world.take(), IsEmpty());
+  ledger.done(1, false);
+  EXPECT_THAT(world.take(), ElementsAre("queue 2", "release 1"));
+}
+
+TEST_F(LedgerTest, WhatIsPinnedIsFreedWhenItIsUnpinned) {
+  ledger.submit(1, 1);
+  world.nodes[1].is_pinned = true;
+  ledger.dropped(1);
+  ledger.done(1, false);
+  world.take();
+  ledger.unpinned(1);
+  EXPECT_THAT(world.take(), ElementsAre("free 1"));
+  // And what is over without having been read.
+  ledger.submit(2, 1);
+  world.nodes[2].is_pinned = true;
+  ledger.dropped(2);
+  ledger.spent(2);
+  world.take();
+  ledger.unpinned(2);
+  EXPECT_THAT(world.take(), IsEmpty());
+  ledger.done(2, false);
+  EXPECT_THAT(world.take(), ElementsAre("release 2", "free 2"));
+}
+
 TEST_F(LedgerTest, LettingGoOfNeedsMayFreeThem) {
   ledger.put(1);
   submit_needing(2, {1});

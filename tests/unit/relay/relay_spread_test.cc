@@ -26,6 +26,14 @@ std::size_t size_of_both(const std::string& a, const std::string& b) { return a.
 std::string grown(const std::string& text) { return text + "+"; }
 char last_of(const std::string& text) { return text.back(); }
 
+class Reader {
+ public:
+  std::string read(const std::string& text) { return std::to_string(calls_++) + " " + std::to_string(text.size()); }
+
+ private:
+  int calls_ = 0;
+};
+
 // Ends when as many of them have begun.
 std::size_t size_beside_others(const std::string& text, const std::string& folder, std::size_t others) {
   std::ofstream(folder + "/" + std::to_string(::getpid())).put('x');
@@ -62,6 +70,21 @@ TEST(RelaySpread, AnArgumentCrossesOnceForAllTasks) {
   // One after the other, too: it is kept for a moment when its last task is done.
   for (int i = 0; i < 5; ++i) EXPECT_EQ(rayx::get(rayx::remote<size_of>(object)), 8 * kMiB);
   EXPECT_LT(sites.sent_bytes(0), 17 * kMiB);
+}
+
+// Failed when each call brought its own copy. Calls keep their order, whichever of them have to wait for it.
+TEST(RelaySpread, AnArgumentOfManyCallsCrossesOnce) {
+  Sites sites(mesh_of(1));
+  const auto object = rayx::put(std::string(8 * kMiB, 'x'));
+  const auto reader = rayx::actor<Reader>();
+  std::vector<ObjectRef<std::string>> read;
+  for (int i = 0; i < 40; ++i) {
+    read.push_back(reader.call<&Reader::read>(object));
+    read.push_back(reader.call<&Reader::read>(std::string("small")));
+  }
+  for (std::size_t i = 0; i < read.size(); ++i)
+    EXPECT_EQ(rayx::get(read[i]), std::to_string(i) + (i % 2 == 0 ? " 8388608" : " 5"));
+  EXPECT_LT(sites.sent_bytes(0), 9 * kMiB);
 }
 
 TEST(RelaySpread, OneThatIsNamedTwiceIsOne) {

@@ -156,6 +156,7 @@ struct Sites::Parts {
   std::string link(std::size_t from, std::size_t to) {
     const std::lock_guard lock(mutex);
     if (cut_off.contains(from) || cut_off.contains(to)) return "the pipe was cut";
+    if (options.are_apart && from != 0 && to != 0) return "there is no way";
     for (const Link& link : links)
       if ((link.from == from && link.to == to) || (link.from == to && link.to == from)) return {};
     const auto name = [](std::size_t site) { return site == 0 ? "the driver's" : "site " + std::to_string(site); };

@@ -21,6 +21,7 @@ class Sites {
     int cpus = 2;  // of each of them
     // There is a head, which places actors, and sites get a link to each other when they need one; else to the driver's only.
     bool is_mesh = false;
+    bool are_apart = false;                 // of a mesh: the others cannot reach each other
     std::vector<base::Labels> labels = {};  // of the others, the first one's first
     std::uint64_t store_bytes = 256u << 20;
     std::uint64_t driver_store_bytes = 0;  // 0: as the others
