@@ -101,9 +101,7 @@ bool Client::is_block_taken(const Entry& e, std::uint32_t state, const BlockRef&
 void Client::look_at_proxy(Entry& e, std::uint32_t word) {
   const std::uint64_t tag = e.cell.backend_word[0];
   ledger_.released_elsewhere(e.index);
-  if (e.node.phase == owner::Phase::kUnused) return;
-  if ((word & detail::kRecordWanted) != 0) proxy_is_wanted(tag);
-  result_is_looked_for(tag);
+  if (e.node.phase != owner::Phase::kUnused && (word & detail::kRecordWanted) != 0) proxy_is_wanted(tag);
 }
 
 }  // namespace rayx::worker

@@ -134,6 +134,7 @@ void Client::on_completed(Index index) {
   Entry& e = owned_.at(index);
   if (e.node.phase == owner::Phase::kUnused) return;
   const std::uint32_t word = records_.at(index).state.load(std::memory_order_acquire);
+  if (e.kind == EntryKind::kProxy) result_is_looked_for(e.cell.backend_word[0]);  // also where the proxy has its value
   if (!detail::is_done(word)) {
     if (e.kind == EntryKind::kProxy) return look_at_proxy(e, word);
     if (e.node.phase != owner::Phase::kQueued) return;

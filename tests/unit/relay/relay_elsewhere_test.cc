@@ -54,7 +54,7 @@ std::string make_counted(std::size_t bytes, const std::string& folder) {
 std::string grown_counted(const std::string& text, const std::string& folder) { return text + make_counted(1, folder); }
 // Ends when the file is there.
 std::size_t size_after(const std::string& text, const std::string& file) {
-  while (!std::filesystem::exists(file)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  while (!std::filesystem::exists(file)) std::this_thread::yield();
   return text.size();
 }
 
@@ -83,7 +83,7 @@ Sites::Options mesh_of(int others, int cpus = 1) {
 }
 // Of a size, but not before the gate is open: until then all that need it are submitted.
 std::string make_behind(std::size_t bytes, char letter, const std::string& gate) {
-  while (!std::filesystem::exists(gate)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  while (!std::filesystem::exists(gate)) std::this_thread::yield();
   return std::string(bytes, letter);
 }
 class Gate {
@@ -102,7 +102,7 @@ std::uint64_t sent_by_all(Sites& sites) {
 }
 template <class Condition>
 void wait_until(Condition&& condition) {
-  while (!condition()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  while (!condition()) std::this_thread::yield();
 }
 
 // Failed when each result went to the driver, and from there to the next task: 480 MiB.
