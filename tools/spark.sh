@@ -158,9 +158,9 @@ in_a_bare_place() {
   daemon "$1" "${how[@]}" sh -c 'mount -t tmpfs none "$1" && shift && exec "$@"' sh "$hide" "${@:2}"
 }
 
-# lay_link: a network for the workers. Its addresses are those that documents use for examples, so nobody has them.
+# lay_link: a network for the workers, with addresses that are set aside for tests of networks.
 lay_link() {
-  host=192.0.2.1 worker_host=192.0.2.2
+  host=198.18.51.1 worker_host=198.18.51.2
   ip netns delete "$link" 2>/dev/null || true
   { ip netns add "$link" && ip link add "$link" type veth peer name link0 netns "$link" &&
     ip address add "$host/30" dev "$link" && ip link set "$link" up && ip -n "$link" link set lo up &&
