@@ -114,7 +114,8 @@ class Keeper final : private cluster::Surroundings {
       if (node.kind != registry::MemberKind::kNode || node.state != registry::NodeState::kAlive) continue;
       const bool has_actor = std::any_of(report_.actors.begin(), report_.actors.end(),
                                          [&node](const auto& actor) { return actor.node == node.node; });
-      members.push_back({node.name, base::to_text(node.node), has_actor || node.free.cpus < node.total.cpus});
+      const bool is_busy = has_actor || node.has_objects || node.free.cpus < node.total.cpus;
+      members.push_back({node.name, base::to_text(node.node), is_busy});
     }
     return members;
   }

@@ -185,7 +185,10 @@ void Daemon::head_is_away(const Error& error) {
 void Daemon::tell_load() {
   registry::Load load;
   for (const auto& [address, server] : servers_)
-    if (server->is_open()) add_used(server->arena(), load);
+    if (server->is_open()) {
+      add_used(server->arena(), load);
+      load.has_objects = load.has_objects || server->relay().references().exports != 0;
+    }
   member_->member().set_load(std::move(load));
   load_timer_ = network_->loop().call_after(kLoadPause, [this] { tell_load(); });
 }

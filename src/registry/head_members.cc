@@ -91,7 +91,8 @@ void Head::subscribe(NodeId node, ConnectionId connection, const std::string& ch
 void Head::heartbeat(NodeId node, Member& member, const Heartbeat& heartbeat) {
   // Not behind the disk: a member is not to lose its head because a disk is slow, and this tells nothing.
   effects_.send(member.connection, HeartbeatSeen{});
-  const bool is_changed = member.load.used_by_tasks != heartbeat.load.used_by_tasks;
+  const bool is_changed = member.load.used_by_tasks != heartbeat.load.used_by_tasks ||
+                          member.load.has_objects != heartbeat.load.has_objects;
   member.load = heartbeat.load;
   if (member.load.queued.size() > kDemandsMax) member.load.queued.resize(kDemandsMax);
   if (is_changed) has_load(node, member);

@@ -72,7 +72,8 @@ NodeView Head::view_of(NodeId node, const Member& member) const {
                 member.record.resources,
                 member.record.resources,
                 member.record.labels,
-                member.record.reason};
+                member.record.reason,
+                member.load.has_objects};
   view.free -= member.given;
   view.free -= member.load.used_by_tasks;
   return view;

@@ -19,7 +19,7 @@ RAYX_FIELDS(Resume, it.cluster, it.jobs, it.actors, it.watched, it.channels)
 RAYX_FIELDS(Join, it.protocol, it.build, it.node, it.session, it.is_first, it.kind, it.name, it.address, it.pid,
             it.resources, it.labels, it.resume)
 RAYX_FIELDS(Demand, it.job, it.each, it.count)
-RAYX_FIELDS(Load, it.used_by_tasks, it.queued)
+RAYX_FIELDS(Load, it.used_by_tasks, it.queued, it.has_objects)
 RAYX_FIELDS(Heartbeat, it.load, it.view_seen, it.published_seen, it.answered_below)
 RAYX_FIELDS(Watch, it.actor, it.is_on)
 RAYX_FIELDS(Subscribe, it.channel, it.is_on)
@@ -46,7 +46,8 @@ RAYX_FIELDS(Request, it.number, it.answered_below, it.body)
 RAYX_FIELDS(Joined, it.cluster, it.epoch, it.heartbeat_ns, it.silence_ns, it.lease_ns)
 RAYX_FIELDS(Refused, it.why, it.message)
 RAYX_FIELDS(HeartbeatSeen)
-RAYX_FIELDS(NodeView, it.node, it.state, it.kind, it.name, it.address, it.total, it.free, it.labels, it.reason)
+RAYX_FIELDS(NodeView, it.node, it.state, it.kind, it.name, it.address, it.total, it.free, it.labels, it.reason,
+            it.has_objects)
 RAYX_FIELDS(View, it.version, it.is_full, it.is_last, it.nodes)
 RAYX_FIELDS(JobEnded, it.job, it.why)
 RAYX_FIELDS(PlaceActor, it.actor, it.incarnation, it.job, it.is_job_ended, it.resources, it.is_detached, it.is_restart,

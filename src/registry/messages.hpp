@@ -103,6 +103,7 @@ struct Demand {
 struct Load {
   Resources used_by_tasks;  // beside actors, which the head has placed and knows
   std::vector<Demand> queued;
+  bool has_objects = false;  // that other nodes refer to
 };
 struct Heartbeat {
   Load load;
@@ -246,7 +247,8 @@ struct NodeView {
   Resources total;
   Resources free;
   Labels labels;
-  std::string reason;  // of kDraining and kDead
+  std::string reason;        // of kDraining and kDead
+  bool has_objects = false;  // see Load
   bool operator==(const NodeView&) const = default;
 };
 // A full one names all that are not dead, perhaps in several messages; a delta those that have changed since the one before on

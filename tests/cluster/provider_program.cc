@@ -229,6 +229,8 @@ int child(const char* self) {
   return std::system((command + self + " join").c_str());
 }
 
+rayx::ObjectRef<int> put_one() { return rayx::put(1); }
+
 // More tasks than the smallest cluster has room for; then none.
 int grow() {
   rayx::Cluster cluster = rayx::local::setup_cluster(
@@ -241,6 +243,21 @@ int grow() {
   int sum = 0;
   for (const int value : rayx::get(tasks)) sum += value;
   std::cout << sum << " tasks\n" << std::flush;
+  // What lies on a node and is referred to keeps it.
+  std::vector<rayx::ObjectRef<int>> objects;
+  for (const rayx::NodeInfo& node : rayx::nodes()) {
+    if (node.num_cpus < 1) continue;
+    rayx::TaskOptions there;
+    there.labels = {{rayx::kNodeIdLabel, {node.id}}};
+    objects.push_back(rayx::get(rayx::remote<put_one>(there)));
+  }
+  for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+       std::chrono::steady_clock::now() < until && cluster.nodes_ready() == 3;)
+    ::poll(nullptr, 0, 10);
+  int held = 0;
+  for (const int value : rayx::get(objects)) held += value;
+  std::cout << cluster.nodes_ready() << " nodes hold " << held << " objects\n" << std::flush;
+  objects.clear();
   while (cluster.nodes_ready() > 1) ::poll(nullptr, 0, 10);
   std::cout << "shrank to " << cluster.nodes_ready() << ", and works: " << rayx::get(rayx::remote<take_a_while>())
             << '\n';

@@ -123,7 +123,7 @@ TEST(LocalCluster, IsOneForAllProgramsOfAUserIfItIsGlobal) {
 TEST(LocalCluster, GrowsWithItsWorkAndShrinksWithoutIt) {
   const std::string out = run({"grow"});
   EXPECT_THAT(out, AllOf(HasSubstr("starts with 1\n"), HasSubstr("grew to 3\n"), HasSubstr("60 tasks\n"),
-                         HasSubstr("shrank to 1, and works: 1\n")));
+                         HasSubstr("3 nodes hold 3 objects\n"), HasSubstr("shrank to 1, and works: 1\n")));
   EXPECT_THAT(out, HasSubstr("is ended: it had nothing to do"));
 }
 

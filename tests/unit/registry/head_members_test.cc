@@ -287,6 +287,20 @@ TEST_F(ManyMembers, AreNotToldAgainOfAllWhenOnlyLoadsHaveChangedSince) {
   EXPECT_EQ(last<View>(kNodeB)->nodes.size(), 1u);
 }
 
+TEST_F(HeadMembers, ObjectsThatOthersReferToAreSaidOfTheirNode) {
+  join(kNodeA);
+  join(kNodeB);
+  Heartbeat holds;
+  holds.load.has_objects = true;
+  tell(kNodeA, holds);
+  join(kDriver);
+  const std::vector<NodeView> nodes = last<View>(kDriver)->nodes;
+  const auto holder = std::find_if(nodes.begin(), nodes.end(), [](const NodeView& it) { return it.has_objects; });
+  ASSERT_NE(holder, nodes.end());
+  EXPECT_EQ(holder->node, kNodeA);
+  EXPECT_EQ(std::count_if(nodes.begin(), nodes.end(), [](const NodeView& it) { return it.has_objects; }), 1);
+}
+
 TEST_F(ManyMembers, AreToldOfLoadsInOneMessageForAll) {
   for (std::uint64_t node = 1; node <= 20; ++node) join(NodeId{node});
   std::vector<NodeId> all;
