@@ -159,6 +159,8 @@ spark_cut() {
 }
 $quick || step 'Spark, and the network is cut' spark_cut
 
+$quick || step 'Spark, the demos' tools/spark_demo.sh
+
 # Other seeds than those of the tests, so that most of them are new.
 cluster_seeds() {
   RAYX_CLUSTER_SEEDS=50000 RAYX_TEST_TIMEOUT_S=3000 build/release/tests/sim/cluster/cluster_sim --seed=10000 \

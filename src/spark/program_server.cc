@@ -334,7 +334,8 @@ SubmissionRequest make_submission(const NodeLaunch& launch, const LaunchTicket& 
       {"spark.driver.supervise", "false"},
       // The memory is the node's, and its -Xmx comes before these options: of two the last counts.
       {"spark.driver.extraJavaOptions",
-       "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms4m -Xmx32m -Xss256k -XX:MinHeapFreeRatio=5 -XX:MaxHeapFreeRatio=15"},
+       "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms4m -Xmx32m -Xss256k -XX:MinHeapFreeRatio=5 "
+       "-XX:MaxHeapFreeRatio=15"},
   };
   if (launch.gpus > 0) request.spark_properties["spark.driver.resource.gpu.amount"] = std::to_string(launch.gpus);
   return request;

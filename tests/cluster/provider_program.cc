@@ -251,9 +251,7 @@ int grow() {
     there.labels = {{rayx::kNodeIdLabel, {node.id}}};
     objects.push_back(rayx::get(rayx::remote<put_one>(there)));
   }
-  for (const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(5);
-       std::chrono::steady_clock::now() < until && cluster.nodes_ready() == 3;)
-    ::poll(nullptr, 0, 10);
+  for (int i = 0; i < 500 && cluster.nodes_ready() == 3; ++i) ::poll(nullptr, 0, 10);
   int held = 0;
   for (const int value : rayx::get(objects)) held += value;
   std::cout << cluster.nodes_ready() << " nodes hold " << held << " objects\n" << std::flush;
