@@ -1,6 +1,6 @@
 // Results that stay where they were made. A large result is offered by its node (transfers.cc), and named with the offer. As long as
 // only tasks need it that may run on other nodes, it does not come: they are given its name, and the one that runs where it lies reads it
-// there. The task that has made it counts as not done meanwhile, so all that it needs is kept, and it is done again if its node is lost.
+// there. The task that has made it counts as not done meanwhile, so it is done again if its node is lost: worker/client_elsewhere.cc.
 #include "relay/relay.hpp"
 
 namespace rayx::relay {
@@ -78,10 +78,10 @@ bool Relay::may_stay(const Offer& offer, base::TimeNs now) {
   return offer.bytes > store_bytes_ || (!peer.is_store_full && now - offer.since_ns < kStayPatience_ns);
 }
 
-void Relay::set_aside(Offers::iterator offer) {
+void Relay::set_aside(Offers::iterator offer, base::TimeNs now) {
   offer->is_staying = true;
   staying_.splice(staying_.end(), offers_, offer);
-  if (staying_at_ns_ == base::kNever) staying_at_ns_ = clock_.now_ns() + kLookAtStayingPause_ns;
+  if (staying_at_ns_ == base::kNever) staying_at_ns_ = now + kLookAtStayingPause_ns;
 }
 
 // The offer after it.

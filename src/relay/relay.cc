@@ -85,6 +85,7 @@ void Relay::shutdown() noexcept {
       life_->relay = nullptr;
     }
     const Lock lock(mutex_);
+    elsewhere_.clear();
     offers_.clear();
     staying_.clear();
     peers_.clear();

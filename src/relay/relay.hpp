@@ -440,7 +440,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void is_elsewhere_no_longer(Offer& offer);
   std::uint32_t state_of_result(const Offer& offer);
   bool may_stay(const Offer& offer, base::TimeNs now);
-  void set_aside(Offers::iterator offer);
+  void set_aside(Offers::iterator offer, base::TimeNs now);
   Offers::iterator take_up(Offers::iterator staying);
   void look_at_staying(base::TimeNs now);
   void forget_elsewhere_of(std::uint32_t owner);

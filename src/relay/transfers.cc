@@ -183,7 +183,7 @@ void Relay::look_at_offers(base::TimeNs now) {
     if (offer->wanted_since_ns == base::kNever && is_wanted(*offer)) offer->wanted_since_ns = now;
     const auto here = offer++;
     if (may_stay(*here, now)) {
-      set_aside(here);
+      set_aside(here, now);
     } else {
       largest = std::max(largest, here->bytes);
     }
