@@ -4,12 +4,15 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <numeric>
 #include <rayx/rayx.hpp>
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "visitor_library.hpp"
@@ -19,7 +22,9 @@ namespace {
 int square(int x) { return x * x; }
 int from_the_library(int x) { return private_triple(x); }
 long sum(const std::vector<int>& numbers) { return std::accumulate(numbers.begin(), numbers.end(), 0L); }
-int for_ever() {
+// A file says that it has begun.
+int for_ever(const std::string& file) {
+  std::ofstream(file).put('x');
   for (;;) ::pause();
 }
 int die_once(int first_pid_file) {
@@ -112,8 +117,12 @@ int squares(int count) {
 }
 
 int wait_until_killed() {
-  const auto a = rayx::remote<for_ever>(rayx::TaskOptions{.max_retries = 0});
-  const auto b = rayx::remote<for_ever>(rayx::TaskOptions{.max_retries = 0});
+  const std::filesystem::path file =
+      std::filesystem::temp_directory_path() / ("rayx-visitor-" + std::to_string(::getpid()));
+  const auto a = rayx::remote<for_ever>(rayx::TaskOptions{.max_retries = 0}, file.string());
+  const auto b = rayx::remote<for_ever>(rayx::TaskOptions{.max_retries = 0}, file.string());
+  while (!std::filesystem::exists(file)) std::this_thread::yield();
+  std::filesystem::remove(file);
   std::cout << "waiting" << std::endl;  // tidy: allow no-endl: the test reads it while this process waits
   try {
     return rayx::get(a) + rayx::get(b);
