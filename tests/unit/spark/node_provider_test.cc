@@ -141,7 +141,7 @@ TEST_F(NodeProviding, JavaOptionsOfTheUserComeBehindOurs) {
   make({.properties = {{"spark.driver.extraJavaOptions", "-Dtheir=option"}, {"spark.app.name", "theirs"}}});
   ASSERT_TRUE(submit("spark-1"));
   const std::string options = master_.submitted("sparkProperties").at("spark.driver.extraJavaOptions");
-  EXPECT_TRUE(options.starts_with("-XX:+UseSerialGC") && options.ends_with(" -Xss256k -Dtheir=option")) << options;
+  EXPECT_TRUE(options.starts_with("-XX:+UseSerialGC ") && options.ends_with(" -Dtheir=option")) << options;
   EXPECT_EQ(master_.submitted("sparkProperties").at("spark.app.name"), "theirs");
 }
 
