@@ -85,8 +85,10 @@ void broadcast() {
   report("broadcast_1GiB_4", "GiB/s", median(to_all), median(to_one));
 }
 
+constexpr std::size_t kMadeCount = (std::size_t{64} << 20) / sizeof(double);
+
 std::vector<double> make_64_mib() {
-  std::vector<double> values((64u << 20) / sizeof(double), 0.5);
+  std::vector<double> values(kMadeCount, 0.5);
   values.front() = 1.0;
   values.back() = 2.0;
   return values;
@@ -101,7 +103,7 @@ void result_as_argument() {
     constexpr int kLooks = 200;
     const double seconds = seconds_of([&] {
       for (int i = 0; i < kLooks; ++i)
-        check(value_of(rayx::get(rayx::remote<look_at>(made))) == (64u << 20) / sizeof(double), "wrong size");
+        check(value_of(rayx::get(rayx::remote<look_at>(made))) == kMadeCount, "wrong size");
     });
     return seconds / kLooks * 1e6;
   };

@@ -29,7 +29,8 @@ def set_up(settings):
     from ray.util.spark import setup_ray_cluster, shutdown_ray_cluster
 
     spark = (SparkSession.builder.master(settings["RAYX_SPARK_RPC"]).config("spark.executor.memory", "1g")
-             .config("spark.executorEnv.PATH", os.environ["PATH"]).config("spark.driver.host", "127.0.0.1").config("spark.ui.enabled", "false").getOrCreate())
+             .config("spark.executorEnv.PATH", os.environ["PATH"]).config("spark.driver.host", "127.0.0.1")
+             .config("spark.ui.enabled", "false").getOrCreate())
     try:
         begin = time.monotonic()
         setup_ray_cluster(max_worker_nodes=NODES, num_cpus_worker_node=1, num_gpus_worker_node=0, memory_worker_node=300 << 20,

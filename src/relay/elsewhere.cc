@@ -10,20 +10,8 @@ using worker::RefCell;
 namespace {
 
 constexpr base::TimeNs kLookAtStayingPause_ns = 1'000'000'000;
-// Then it may come if there is room: whoever looks at a reference without waiting would never see it.
-constexpr base::TimeNs kStayPatience_ns = 30'000'000'000;
 
 }  // namespace
-
-// ---- Where it was made
-
-std::uint64_t Relay::name_result(Peer& peer, RefCell* cell) {
-  std::uint64_t key = 0;
-  ++export_of(cell, key).named[peer.id];
-  return key;
-}
-
-// ---- Where it belongs
 
 // An offer of the result of the task in `row` has come. Who needs the value, and may run elsewhere, need not wait for more than that.
 void Relay::stays_elsewhere(Offers::iterator offer, const SentRow& row) {
@@ -66,7 +54,6 @@ void Relay::forget_elsewhere_of(std::uint32_t owner) {
     elsewhere_.erase(std::exchange(offer->record, shm::ObjectKey{}).word);
     take_up(offer);
   }
-  has_offers_to_look_at_ = has_offers_to_look_at_ || !over.empty();
 }
 
 // Only tasks need it that may run elsewhere.
@@ -75,7 +62,7 @@ bool Relay::may_stay(const Offer& offer, base::TimeNs now) {
   if ((state_of_result(offer) & detail::kRecordNeeded) == 0) return false;
   const Peer& peer = *peers_.at(offer.peer);
   if (peer.is_retiring) return false;
-  return offer.bytes > store_bytes_ || (!peer.is_store_full && now - offer.since_ns < kStayPatience_ns);
+  return offer.bytes > store_bytes_ || (!peer.is_store_full && now - offer.since_ns < kUnwantedPatience_ns);
 }
 
 void Relay::set_aside(Offers::iterator offer, base::TimeNs now) {
@@ -84,11 +71,10 @@ void Relay::set_aside(Offers::iterator offer, base::TimeNs now) {
   if (staying_at_ns_ == base::kNever) staying_at_ns_ = now + kLookAtStayingPause_ns;
 }
 
-// The offer after it.
+// It is to be looked at, wherever it lies. The offer after it.
 Relay::Offers::iterator Relay::take_up(Offers::iterator offer) {
   const auto next = std::next(offer);
-  if (!std::exchange(offer->is_staying, false)) return next;
-  offers_.splice(offers_.end(), staying_, offer);
+  if (std::exchange(offer->is_staying, false)) offers_.splice(offers_.end(), staying_, offer);
   has_offers_to_look_at_ = true;
   return next;
 }
@@ -104,9 +90,7 @@ void Relay::result_is_looked_for(std::uint64_t tag) {
   const auto proxy = proxies_.find(tag);
   if (proxy == proxies_.end() || proxy->second.result_of == 0) return;
   const auto offer = elsewhere_.find(proxy->second.result_of);
-  if (offer == elsewhere_.end()) return;
-  take_up(offer->second);
-  has_offers_to_look_at_ = true;
+  if (offer != elsewhere_.end()) take_up(offer->second);
 }
 
 // A task that was given names could not get what they name, where it was. Then the values come here, and from here go to where it is tried next.
@@ -120,7 +104,6 @@ void Relay::want_what_was_elsewhere(const SentRow& row) {
         .at(record.record())
         .state.fetch_or(detail::kRecordWanted, std::memory_order_acq_rel);
     take_up(offer->second);
-    has_offers_to_look_at_ = true;
   }
 }
 

@@ -70,12 +70,16 @@ NameEntry Relay::name_for(Peer& peer, const Named& named) {
       return entry;
     }
   }
-  std::uint64_t key = 0;
-  Export& exported = export_of(named.cell, key);
-  ++exported.named[peer.id];
   entry.origin = node_.value;
-  entry.key = key;
+  entry.key = name_export(peer, named.cell);
   return entry;
+}
+
+// As an object of this node, once more; its key.
+std::uint64_t Relay::name_export(Peer& peer, RefCell* cell) {
+  std::uint64_t key = 0;
+  ++export_of(cell, key).named[peer.id];
+  return key;
 }
 
 Export& Relay::export_of(RefCell* cell, std::uint64_t& key) {

@@ -59,6 +59,9 @@ struct RelayConfig {
 // Of the store: so much may be results that others have not sent for. With more the others take them as soon as they have room.
 inline constexpr std::uint64_t kKeptForOthersShare = 2;
 
+// Then a result may come although nobody is known to wait for it: who only looks at a reference would never see it.
+inline constexpr base::TimeNs kUnwantedPatience_ns = 30'000'000'000;
+
 class Loopback;
 
 class Relay final : public worker::Client, public PlaceEvents, private Subscriptions::Sink {
@@ -218,6 +221,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   NameEntry name_for(Peer& peer, const Named& named);
   worker::RefCell* cell_for(Peer* peer, const NameEntry& name);
   Export& export_of(worker::RefCell* cell, std::uint64_t& key);
+  std::uint64_t name_export(Peer& peer, worker::RefCell* cell);
   void give_back_name(std::uint64_t key, PeerId peer, std::uint64_t count);
   void forget_export(std::uint64_t key);
   void ask_for_hold(Proxy& proxy);
@@ -435,7 +439,6 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void forget_transfers_of(Peer& peer);
 
   // elsewhere.cc: results that stay where they were made, as long as only tasks need them that may run there
-  std::uint64_t name_result(Peer& peer, worker::RefCell* cell);
   void stays_elsewhere(Offers::iterator offer, const SentRow& row);
   void is_elsewhere_no_longer(Offer& offer);
   std::uint32_t state_of_result(const Offer& offer);

@@ -144,7 +144,7 @@ void Relay::answer(Peer& peer, const TakenRow& row, bool is_lost) {
   Cargo cargo;
   cargo.what = OfferedFor::kResult;
   cargo.subject = row.number;
-  if (piece.is_stream()) cargo.key = name_result(peer, row.cell);
+  if (piece.is_stream()) cargo.key = name_export(peer, row.cell);
   FrameWriter own;
   FrameWriter& writer = piece.is_stream() ? own : peer.results;
   head.bytes = piece.length();

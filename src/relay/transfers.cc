@@ -31,8 +31,6 @@ constexpr base::TimeNs kLookPauseMax_ns = 8'000'000;
 constexpr base::TimeNs kTaskPatience_ns = 1'000'000'000;  // then another node may have room for its arguments
 constexpr base::TimeNs kUnwantedPause_ns =
     10'000'000;  // first: a task that needs it where it is may be about to be submitted
-constexpr base::TimeNs kUnwantedPatience_ns =
-    30'000'000'000;  // then it may come although nobody is known to wait for it
 
 }  // namespace
 

@@ -290,6 +290,7 @@ class Client : public detail::Backend {
   void hand_in(Entry& e, std::int32_t retries, Entry* unready_actor = nullptr);
   bool may_follow(const Entry& e);
   void take_returned(Entry& e);
+  static std::vector<Index> needs_of(const Entry& e);
   bool listen_to(Index need, bool may_go);
   void listen_to(std::vector<Index>& needs, bool may_go);
   bool build_parts(Entry& e);

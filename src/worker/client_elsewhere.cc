@@ -101,9 +101,7 @@ void Client::take_spent(Entry& e, std::uint32_t word) {
 void Client::begin_again(Entry& e) {
   e.body.function_and_flags = shm::next_attempt(e.body.function_and_flags);
   need_lineage_again(e);
-  std::vector<Index> needs;
-  if (e.extra != nullptr)
-    for (const Dependency& dependency : e.extra->dependencies) needs.push_back(resolve(dependency.ref)->index);
+  std::vector<Index> needs = needs_of(e);
   listen_to(needs, true);
   if (ledger_.again(e.index, needs)) return;
   fail_lost(e.index);

@@ -394,11 +394,16 @@ void Client::take_returned(Entry& e) {
   records_.at(e.index).state.fetch_and(~std::uint32_t{detail::kRecordReturned | detail::kRecordElsewhere},
                                        std::memory_order_acq_rel);
   need_lineage_again(e);
+  std::vector<Index> needs = needs_of(e);
+  listen_to(needs, e.kind == EntryKind::kTask);
+  ledger_.returned(e.index, needs);
+}
+
+std::vector<Index> Client::needs_of(const Entry& e) {
   std::vector<Index> needs;
   if (e.extra != nullptr)
     for (const Dependency& dependency : e.extra->dependencies) needs.push_back(resolve(dependency.ref)->index);
-  listen_to(needs, e.kind == EntryKind::kTask);
-  ledger_.returned(e.index, needs);
+  return needs;
 }
 
 // The ledger hears of the end of `need`; if it is done already, now. False: it need not be waited for by who `may_go` elsewhere.
@@ -443,9 +448,8 @@ void Client::hand_in(Entry& e, std::int32_t retries, Entry* unready_actor) {
     ledger_.submit(e.index, retries);
     return;
   }
-  std::vector<Index> needs;
-  if (unready_actor != nullptr) needs.push_back(unready_actor->index);
-  for (const Dependency& dependency : e.extra->dependencies) needs.push_back(resolve(dependency.ref)->index);
+  std::vector<Index> needs = needs_of(e);
+  if (unready_actor != nullptr) needs.insert(needs.begin(), unready_actor->index);
   listen_to(needs, e.kind == EntryKind::kTask);
   ledger_.submit(e.index, retries, needs);
 }

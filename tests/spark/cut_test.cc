@@ -28,6 +28,10 @@ class SparkCut : public SparkProgramTest {
     const auto status = ip.wait();
     ASSERT_TRUE(status && status->exited_with(0)) << ip.err();
   }
+  static bool have_ended(const std::vector<pid_t>& nodes) {
+    const auto lives = [](pid_t node) { return ::kill(node, 0) == 0; };
+    return kit::eventually([&] { return std::none_of(nodes.begin(), nodes.end(), lives); }, kPatience);
+  }
 };
 
 TEST_F(SparkCut, NodesEndThemselvesAndNothingIsLeftWhenTheNetworkIsBack) {
@@ -39,9 +43,7 @@ TEST_F(SparkCut, NodesEndThemselvesAndNothingIsLeftWhenTheNetworkIsBack) {
   // Nobody is left who would ask them to end, and no closed socket tells them.
   for (const pid_t pid : running->descendants()) ::kill(pid, SIGKILL);
   running->kill(SIGKILL);
-  EXPECT_TRUE(kit::eventually(
-      [&] { return std::none_of(nodes.begin(), nodes.end(), [](pid_t node) { return ::kill(node, 0) == 0; }); },
-      kPatience));
+  EXPECT_TRUE(have_ended(nodes));
   set_link("up");
   EXPECT_TRUE(is_free());
 }
@@ -53,9 +55,7 @@ TEST_F(SparkCut, NodesAreReplacedWhenTheNetworkIsBack) {
   const std::vector<pid_t> nodes = spark().nodes();
   ASSERT_EQ(nodes.size(), 2u);
   set_link("down");
-  EXPECT_TRUE(kit::eventually(
-      [&] { return std::none_of(nodes.begin(), nodes.end(), [](pid_t node) { return ::kill(node, 0) == 0; }); },
-      kPatience));
+  EXPECT_TRUE(have_ended(nodes));
   set_link("up");
   EXPECT_THAT(end_of(*running), testing::HasSubstr("2 nodes, 2 tasks, 2 actors, 2 values\n"));
 }

@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <numeric>
 #include <random>
 #include <rayx/rayx.hpp>
@@ -15,19 +14,21 @@
 #include <vector>
 
 #include "kit/seed.hpp"
-#include "sites.hpp"
+#include "large_values.hpp"
 
 namespace {
 
 using rayx::ObjectRef;
+using rayx::relay::test::count_files;
+using rayx::relay::test::grown;
+using rayx::relay::test::kMiB;
+using rayx::relay::test::make;
+using rayx::relay::test::mesh_of;
+using rayx::relay::test::on;
 using rayx::relay::test::Sites;
+using rayx::relay::test::size_of;
 using testing::HasSubstr;
 
-constexpr std::size_t kMiB = 1u << 20;
-
-std::string make(std::size_t bytes, char letter) { return std::string(bytes, letter); }
-std::size_t size_of(const std::string& text) { return text.size(); }
-std::string grown(const std::string& text) { return text + "+"; }
 std::string joined(const std::string& a, const std::string& b) { return a + b; }
 int place() { return ::getppid(); }  // the fork server of the site
 int place_of(const std::string& text) { return text.empty() ? 0 : ::getppid(); }
@@ -41,10 +42,6 @@ struct Reader {
   std::size_t size_of(const std::string& text) { return text.size(); }
 };
 
-std::size_t count_files(const std::string& folder) {
-  return static_cast<std::size_t>(
-      std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()));
-}
 // Leaves a file for each time that it is called.
 std::string make_counted(std::size_t bytes, const std::string& folder) {
   std::string file = folder + "/XXXXXX";
@@ -68,19 +65,6 @@ class Folder {
   std::string path_ = (std::filesystem::temp_directory_path() / "relay_elsewhere_XXXXXX").string();
 };
 
-rayx::TaskOptions on(std::size_t site) {
-  rayx::TaskOptions options;
-  options.labels = {{"site", {std::to_string(site)}}};
-  return options;
-}
-Sites::Options mesh_of(int others, int cpus = 1) {
-  Sites::Options options;
-  options.others = others;
-  options.cpus = cpus;
-  options.is_mesh = true;
-  for (int site = 1; site <= others; ++site) options.labels.push_back({{"site", std::to_string(site)}});
-  return options;
-}
 // Of a size, but not before the gate is open: until then all that need it are submitted.
 std::string make_behind(std::size_t bytes, char letter, const std::string& gate) {
   while (!std::filesystem::exists(gate)) std::this_thread::yield();

@@ -8,19 +8,18 @@
 #include <thread>
 #include <vector>
 
-#include "sites.hpp"
+#include "large_values.hpp"
 
 namespace {
 
 using rayx::ObjectRef;
+using rayx::relay::test::kMiB;
+using rayx::relay::test::make;
 using rayx::relay::test::Sites;
+using rayx::relay::test::size_of;
+using rayx::relay::test::size_of_both;
 using testing::HasSubstr;
 
-constexpr std::size_t kMiB = 1u << 20;
-
-std::string make(std::size_t bytes, char letter) { return std::string(bytes, letter); }
-std::size_t size_of_both(const std::string& a, const std::string& b) { return a.size() + b.size(); }
-std::size_t size_of(const std::string& text) { return text.size(); }
 int square(int x) { return x * x; }
 
 char letter_of(std::size_t i) { return static_cast<char>('a' + i % 26); }

@@ -6,24 +6,25 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <rayx/rayx.hpp>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "sites.hpp"
+#include "large_values.hpp"
 
 namespace {
 
 using rayx::ObjectRef;
+using rayx::relay::test::count_files;
+using rayx::relay::test::grown;
+using rayx::relay::test::kMiB;
+using rayx::relay::test::mesh_of;
+using rayx::relay::test::on;
 using rayx::relay::test::Sites;
+using rayx::relay::test::size_of;
+using rayx::relay::test::size_of_both;
 
-constexpr std::size_t kMiB = 1u << 20;
-
-std::size_t size_of(const std::string& text) { return text.size(); }
-std::size_t size_of_both(const std::string& a, const std::string& b) { return a.size() + b.size(); }
-std::string grown(const std::string& text) { return text + "+"; }
 char last_of(const std::string& text) { return text.back(); }
 
 class Reader {
@@ -37,26 +38,8 @@ class Reader {
 // Ends when as many of them have begun.
 std::size_t size_beside_others(const std::string& text, const std::string& folder, std::size_t others) {
   std::ofstream(folder + "/" + std::to_string(::getpid())).put('x');
-  const auto begun = [&] {
-    return static_cast<std::size_t>(
-        std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()));
-  };
-  while (begun() < others) std::this_thread::yield();
+  while (count_files(folder) < others) std::this_thread::yield();
   return text.size();
-}
-
-rayx::TaskOptions on(std::size_t site) {
-  rayx::TaskOptions options;
-  options.labels = {{"site", {std::to_string(site)}}};
-  return options;
-}
-Sites::Options mesh_of(int others) {
-  Sites::Options options;
-  options.others = others;
-  options.cpus = 1;
-  options.is_mesh = true;
-  for (int site = 1; site <= others; ++site) options.labels.push_back({{"site", std::to_string(site)}});
-  return options;
 }
 
 // Failed when each task brought its own copy: 800 MiB.

@@ -673,7 +673,7 @@ public final class Launcher {
     final Thread copier = new Thread(this::copyOutput);
     copier.setDaemon(true);
     copier.start();
-    System.gc(); // from here on it waits: what starting took of the host's memory goes back
+    System.gc(); // from here on it waits
     final int code = program.waitFor();
     copier.join(1_000); // a child of the program's may hold its output
     return code;
