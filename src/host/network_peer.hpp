@@ -98,8 +98,10 @@ class NetworkPeer final : public relay::PeerLink, public std::enable_shared_from
       const bool is_last = bytes == left;
       const wire::Sent sent = link_->send_payload(
           front.value.stream, front.sent, front.value.bytes.subspan(front.sent, bytes),
-          [self = shared_from_this(), keep = front.value.keep, last = is_last ? front.last : nullptr,
-           bytes](bool was_sent) { self->chunk_is_out(last.get(), bytes, was_sent); });
+          [self = shared_from_this(), last = is_last ? front.last : nullptr, bytes](bool was_sent) {
+            self->chunk_is_out(last.get(), bytes, was_sent);
+          },
+          front.value.keep);
       if (sent == wire::Sent::kRefused || sent == wire::Sent::kClosed) return;
       front.sent += bytes;
       if (is_last) values_.pop_front();

@@ -18,6 +18,7 @@ void SiteClient::begin(const wire::Endpoint& endpoint, const wire::Token& token,
   wire::LinkConfig config{token, tls, {}, {}};
   config.set_hello(kSiteHello);
   config.options.control_bytes_max = wire::kControlBytesCeiling;
+  config.options.resume_patience = wire::kResumePatience;
   connector_ = std::make_unique<wire::Connector>(
       network_.loop(), endpoint, config, [self = shared_from_this()](Result<std::unique_ptr<wire::Link>> made) {
         if (!made) {
@@ -115,7 +116,7 @@ void SiteClient::send_files() {
         tell(error);
         return link_->close(error.message);
       }
-      const wire::Sent sent = link_->send_payload(file, offset_, *bytes, [bytes](bool) {});
+      const wire::Sent sent = link_->send_payload(file, offset_, *bytes, {}, bytes);
       if (sent == wire::Sent::kClosed) return;
       if (sent == wire::Sent::kRefused) return;  // on_writable comes
       offset_ += bytes->size();

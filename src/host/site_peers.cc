@@ -42,6 +42,7 @@ void SitePeers::ask(base::NodeId node) {
   if (!endpoint) return drop(node, endpoint.error().message);
   wire::LinkConfig config = config_;
   config.hello = encode(PeerHello{node, job_, me_});
+  config.options.resume_patience = wire::kResumePatience;
   other.session = std::make_shared<PeerSession>(loop_, relay_, node,
                                                 [this, node](const std::string& why) { was_closed(node, why); });
   other.session->ask(*endpoint, config);

@@ -1,5 +1,6 @@
 #include "wire/channel.hpp"
 
+#include <cstring>
 #include <utility>
 
 #include "base/check.hpp"
@@ -22,6 +23,7 @@ void Channel::on_readable() {
     case Phase::kOpen: return read_frames();
     case Phase::kLingering: return drain();
     case Phase::kReady:
+    case Phase::kBroken:
     case Phase::kClosed: return;
   }
 }
@@ -36,6 +38,8 @@ void Channel::on_writable() {
 void Channel::read_frames() {
   // A place in the parser's buffer waits for bytes: they come through on_readable.
   if (watch_.waits_for_bytes()) return;
+  if (const int error = watch_.take_error(); error != 0)
+    return broke(std::string("the connection broke while reading: ") + std::strerror(error));
   std::size_t turn_bytes = 0;
   const std::size_t received = watch_.take_received();
   if (received > 0) {
@@ -60,9 +64,10 @@ void Channel::read_frames() {
       case Stream::Status::kDrained:
       case Stream::Status::kWouldBlock: return wait_for_bytes();
       case Stream::Status::kEnded:
+        if (stream_.has_failed()) return broke(stream_.error().message);
         return lost(CloseKind::kLost, parser_.is_inside_frame() ? "the connection ended in the middle of a frame"
                                                                 : "the peer ended the connection without a word");
-      case Stream::Status::kFailed: return lost(CloseKind::kLost, stream_.error().message);
+      case Stream::Status::kFailed: return broke(stream_.error().message);
     }
   }
 }
@@ -74,6 +79,7 @@ bool Channel::took(std::size_t bytes) {
     if (!parser_.fault().empty() && is_alive()) lost(CloseKind::kBroken, parser_.fault());
     return false;
   }
+  if (session_.id != 0) confirm_received();
   return phase_ == Phase::kOpen || phase_ == Phase::kHello;
 }
 
@@ -87,12 +93,21 @@ void Channel::wait_for_bytes() {
 
 bool Channel::on_frame(FrameKind kind, std::span<const std::byte> bytes) {
   switch (kind) {
-    case FrameKind::kHello:
-      peer_hello_.assign(bytes.begin(), bytes.end());
+    case FrameKind::kHello: {
+      const std::optional<SessionHello> session = decode_session_hello(bytes);
+      if (!session) {
+        lost(CloseKind::kBroken, "its hello is no hello of this version");
+        return false;
+      }
+      if (role_ == Role::kServer) session_ = *session;
+      if (session_.id != 0) outbox_.keep_sent();
+      const std::span<const std::byte> hello = bytes.subspan(kSessionHelloBytes);
+      peer_hello_.assign(hello.begin(), hello.end());
       phase_ = Phase::kReady;
       parser_.pause();  // what follows waits for the owner
       settle({});
       return is_alive();
+    }
     case FrameKind::kControl: handler_->on_control(bytes); return is_alive();
     case FrameKind::kPing:
       // One answer at a time: endless pings of a peer that does not read must not fill our memory.
@@ -100,6 +115,8 @@ bool Channel::on_frame(FrameKind kind, std::span<const std::byte> bytes) {
       schedule_flush();
       return true;
     case FrameKind::kPong: return true;
+    case FrameKind::kConfirm: return peer_has(bytes, false);
+    case FrameKind::kResumed: return peer_has(bytes, true);
     case FrameKind::kGoodbye: {
       std::string reason;
       for (const std::byte byte : bytes) {
@@ -120,6 +137,7 @@ std::span<std::byte> Channel::on_chunk_begin(const PayloadChunk& chunk) {
 }
 
 bool Channel::on_chunk_end(const PayloadChunk& chunk) {
+  has_chunk_to_confirm_ = true;  // its sender keeps the memory
   handler_->on_payload_end(chunk);
   return is_alive();
 }
@@ -138,18 +156,26 @@ void Channel::resume_reading() {
     if (!self || self->phase_ != Phase::kOpen || self->reading_is_paused_) return;
     // With a read under way there is no whole frame in the buffer, and the parser may not move what is there.
     if (self->watch_.waits_for_bytes()) return self->parser_.unpause();
-    if (self->parser_.resume(*self)) return self->read_frames();
+    if (self->parser_.resume(*self)) {
+      if (self->session_.id != 0) self->confirm_received();
+      return self->read_frames();
+    }
     if (!self->parser_.fault().empty() && self->is_alive()) self->lost(CloseKind::kBroken, self->parser_.fault());
   });
 }
 
 Sent Channel::send(std::span<const std::byte> control) {
-  if (phase_ != Phase::kOpen) return Sent::kClosed;
+  if (!is_in_use()) return Sent::kClosed;
   RAYX_CHECK(control.size() <= kControlBytesCeiling, "no control frame may have so many bytes", control.size());
   if (outbox_.control_bytes() + control.size() > config_.options.queue_hard_bytes) {
     lost(CloseKind::kOverLimit, "the peer does not read: " + std::to_string(outbox_.control_bytes()) +
                                     " bytes wait for it, and with this message they would be more than the limit of " +
                                     std::to_string(config_.options.queue_hard_bytes));
+    return Sent::kClosed;
+  }
+  if (outbox_.unconfirmed_bytes() > 2 * kUnconfirmedBytesMax) {
+    lost(CloseKind::kOverLimit, "the peer does not confirm what it reads: " +
+                                    std::to_string(outbox_.unconfirmed_bytes()) + " bytes are kept for it");
     return Sent::kClosed;
   }
   outbox_.add_frame(FrameKind::kControl, control);
@@ -160,15 +186,16 @@ Sent Channel::send(std::span<const std::byte> control) {
   return Sent::kPause;
 }
 
-Sent Channel::send_payload(const PayloadChunk& chunk, const std::byte* data, PayloadDone done) {
-  if (phase_ != Phase::kOpen) return Sent::kClosed;
+Sent Channel::send_payload(const PayloadChunk& chunk, const std::byte* data, PayloadDone done,
+                           std::shared_ptr<void> keep) {
+  if (!is_in_use()) return Sent::kClosed;
   RAYX_CHECK(chunk.bytes > 0 && chunk.bytes <= kPayloadBytesMax, "a chunk has at least one byte and a limit",
              chunk.bytes);
-  if (outbox_.chunks() >= kQueuedChunksMax) {
+  if (outbox_.chunks() >= kQueuedChunksMax || outbox_.unconfirmed_bytes() > kUnconfirmedBytesMax) {
     was_told_to_pause_ = true;
     return Sent::kRefused;
   }
-  outbox_.add_chunk(chunk, data, std::move(done));
+  outbox_.add_chunk(chunk, data, std::move(done), std::move(keep));
   schedule_flush();
   if (queued_bytes() <= config_.options.queue_high_bytes && outbox_.chunks() < kQueuedChunksMax) return Sent::kQueued;
   was_told_to_pause_ = true;
@@ -188,11 +215,12 @@ void Channel::schedule_flush() {
 }
 
 void Channel::flush() {
+  if (phase_ == Phase::kBroken) return after_write();
   if (!is_blocked_ && !write_some()) {
     // What the peer said before it went may still be there to read, and says more than "connection reset".
     if (phase_ == Phase::kOpen && !parser_.is_paused()) read_frames();
     if (phase_ == Phase::kLingering) return finish();
-    return lost(CloseKind::kLost, stream_.error().message);
+    return broke(stream_.error().message);
   }
   if (outbox_.control_bytes() == 0) ping_waits_ = pong_waits_ = false;
   after_write();
@@ -200,7 +228,7 @@ void Channel::flush() {
 
 // False if the connection is broken. Calls nobody: `send` may be the caller, and a later flush finds it broken again.
 bool Channel::write_some() {
-  if (phase_ == Phase::kClosed) return true;
+  if (phase_ == Phase::kClosed || phase_ == Phase::kBroken || waits_for_position_) return true;
   std::size_t turn_bytes = 0;
   while (!outbox_.is_empty() && turn_bytes < kTurnBytes) {
     iovec parts[kPartsMax];
@@ -224,12 +252,14 @@ void Channel::after_write() {
   // An owner that is told "done" sends the next chunk: take what is there first.
   std::vector<PayloadDone> finished;
   finished.swap(finished_);
+  std::exchange(released_, {}).clear();
   for (PayloadDone& done : finished) {
     if (done) done(true);
   }
   if (phase_ == Phase::kLingering && outbox_.is_empty() && !stream_.has_output()) return linger();
-  if (phase_ != Phase::kOpen || !was_told_to_pause_) return;
+  if (!is_in_use() || !was_told_to_pause_) return;
   if (queued_bytes() > config_.options.queue_low_bytes || outbox_.chunks() > kQueuedChunksMax / 2) return;
+  if (outbox_.unconfirmed_bytes() > kUnconfirmedBytesMax) return;
   was_told_to_pause_ = false;
   handler_->on_writable();
 }

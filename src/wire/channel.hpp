@@ -1,5 +1,6 @@
 // Channel: what stands behind a Link, from the first byte of the handshake to the last word. Link, Connector and Listener hold it;
-// it lives on alone for at most kGoodbyeTimeout after they let go.
+// it lives on alone for at most kGoodbyeTimeout after they let go. Of a link that may be resumed it is the part that stays: what a new
+// channel has shaken hands about, it takes over.
 #pragma once
 
 #include <array>
@@ -22,7 +23,8 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
   // Of the handshake and both hellos; never called in begin, and not after abandon.
   using Settled = std::function<void(Result<void>)>;
 
-  Channel(Loop& loop, base::UniqueFd socket, Role role, const LinkConfig& config);
+  // `session`: of a client. A server learns it.
+  Channel(Loop& loop, base::UniqueFd socket, Role role, const LinkConfig& config, const SessionHello& session = {});
   ~Channel();
 
   void begin(std::chrono::nanoseconds timeout, Settled settled);
@@ -31,7 +33,7 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
 
   void open(LinkHandler& handler);
   Sent send(std::span<const std::byte> control);
-  Sent send_payload(const PayloadChunk& chunk, const std::byte* data, PayloadDone done);
+  Sent send_payload(const PayloadChunk& chunk, const std::byte* data, PayloadDone done, std::shared_ptr<void> keep);
   std::size_t queued_bytes() const { return outbox_.control_bytes() + outbox_.chunk_bytes(); }
   void drop_chunk(std::uint64_t stream) { parser_.drop_chunk(stream); }
   void pause_reading();
@@ -39,6 +41,13 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
   void close(std::string reason);
   // The holder is gone: nobody is called any more.
   void abandon();
+
+  // Of a client: where it has found its peer.
+  void set_way_back(const Endpoint& endpoint) { way_back_ = endpoint; }
+  const SessionHello& session() const { return session_; }
+  bool may_be_resumed() const { return session_.id != 0 && (phase_ == Phase::kOpen || phase_ == Phase::kBroken); }
+  // The same peer has come again. Not from within a call of either's.
+  void take_over(Channel& other);
 
   const std::vector<std::byte>& peer_hello() const { return peer_hello_; }
   const Endpoint& peer() const { return peer_; }
@@ -51,6 +60,7 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
     kHello,      // both sides' blobs
     kReady,      // the owner has not opened it yet
     kOpen,
+    kBroken,     // it has no connection now, and may get another one
     kLingering,  // last words are on their way
     kClosed,
   };
@@ -69,6 +79,7 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
   std::span<std::byte> on_chunk_begin(const PayloadChunk& chunk) override;
   bool on_chunk_end(const PayloadChunk& chunk) override;
   bool is_alive() const { return phase_ != Phase::kLingering && phase_ != Phase::kClosed; }
+  bool is_in_use() const { return phase_ == Phase::kOpen || phase_ == Phase::kBroken; }
 
   // channel_life.cc: how it begins and ends.
   void read_handshake();
@@ -78,6 +89,7 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
   void end_handshake(Error error);
   void settle(Result<void> result);
   void lost(CloseKind kind, std::string message);
+  void end_lost(CloseKind kind, const std::string& message);
   void report_closed(CloseReason reason);
   void linger();
   void drain();
@@ -86,6 +98,17 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
   void give_back_chunks();
   void beat();
   void schedule_beat();
+  // channel_resume.cc: one connection after the other.
+  void broke(std::string why);
+  void let_go_of_connection();
+  void let_go_of_connection_for(Channel& heir);
+  void come_back();
+  void try_again(const std::string& why);
+  void attempt_ended(Result<std::unique_ptr<Link>> result);
+  bool peer_has(std::span<const std::byte> position, bool is_new);
+  void confirm_received();
+  std::uint64_t received() const { return received_before_ + parser_.position(); }
+
   std::string name() const { return "the link to " + peer_.text(); }
 
   Loop& loop_;
@@ -118,7 +141,21 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
   bool has_said_all_ = false;
   bool pong_waits_ = false;
   bool ping_waits_ = false;
-  Watch watch_;  // last: its end comes first
+
+  SessionHello session_;  // id 0: the link ends with its connection
+  Endpoint way_back_;
+  std::unique_ptr<Connector> reconnector_;
+  std::string broken_why_;
+  base::TimeNs resume_until_ns_ = base::kNever;  // kNever: the connection stands
+  std::chrono::milliseconds resume_pause_{0};
+  int idle_resumes_ = 0;               // since something moved
+  std::uint64_t moved_ = 0;            // both ways, when the connection broke last
+  bool waits_for_position_ = false;    // of a client: what the peer has is not known yet, and nothing is sent
+  std::uint64_t received_before_ = 0;  // on earlier connections
+  std::uint64_t confirmed_ = 0;        // of received(), that the peer was told
+  bool has_chunk_to_confirm_ = false;
+  std::vector<std::shared_ptr<void>> released_;  // by the peer's word; they go outside of calls
+  Watch watch_;                                  // last: its end comes first
 };
 
 }  // namespace rayx::wire

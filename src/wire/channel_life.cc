@@ -21,14 +21,15 @@ bool wants_tls(TlsPolicy policy, int socket) {
 
 }  // namespace
 
-Channel::Channel(Loop& loop, base::UniqueFd socket, Role role, const LinkConfig& config)
+Channel::Channel(Loop& loop, base::UniqueFd socket, Role role, const LinkConfig& config, const SessionHello& session)
     : loop_(loop),
       stream_(std::move(socket)),
       config_(config),
       role_(role),
       peer_(Address::peer_of(stream_.socket()).endpoint()),
       handshake_(role, config.token, wants_tls(config.tls, stream_.socket())),
-      parser_(config.options.control_bytes_max) {
+      parser_(config.options.control_bytes_max),
+      session_(session) {
   RAYX_CHECK(config.hello.size() <= kHelloBytesMax, "a hello may not have so many bytes", config.hello.size());
   // Small messages are put together by us; the kernel shall not wait for more of them.
   const int yes = 1;
@@ -135,7 +136,10 @@ void Channel::drive_tls() {
 
 void Channel::begin_hello() {
   phase_ = Phase::kHello;
-  outbox_.add_frame(FrameKind::kHello, config_.hello);
+  const auto session = encode_session_hello(session_);
+  std::vector<std::byte> hello(session.begin(), session.end());
+  hello.insert(hello.end(), config_.hello.begin(), config_.hello.end());
+  outbox_.add_first(FrameKind::kHello, hello);
   schedule_flush();
   read_frames();
 }
@@ -205,6 +209,10 @@ void Channel::lost(CloseKind kind, std::string message) {
     return end_handshake(
         {kind == CloseKind::kBroken ? ErrorCode::kMalformed : ErrorCode::kSystemError, std::move(message)});
   }
+  end_lost(kind, message);
+}
+
+void Channel::end_lost(CloseKind kind, const std::string& message) {
   // A peer that broke the rules is told; to the others there is nothing to say, or nobody.
   if (kind == CloseKind::kBroken) {
     outbox_.add_frame(FrameKind::kGoodbye,
@@ -230,9 +238,10 @@ void Channel::report_closed(CloseReason reason) {
 }
 
 void Channel::close(std::string reason) {
-  if (phase_ != Phase::kOpen && phase_ != Phase::kReady) return;
+  if (!is_in_use() && phase_ != Phase::kReady) return;
   give_back_chunks();
   report_closed({CloseKind::kByUs, name() + " is closed by this process: " + reason});
+  if (phase_ == Phase::kBroken) return finish();
   outbox_.add_frame(FrameKind::kGoodbye,
                     bytes_of(reason).first(std::min<std::size_t>(reason.size(), kGoodbyeBytesMax)));
   stay_for_last_words();
@@ -284,14 +293,14 @@ void Channel::finish() {
   loop_.cancel(std::exchange(heartbeat_, 0));
   watch_.end();
   stream_.close();
+  reconnector_.reset();
   give_back_chunks();
-  std::vector<PayloadDone> none;
-  outbox_.clear(none);
 }
 
+// Of one that is closed also what the peer has not confirmed.
 void Channel::give_back_chunks() {
   std::vector<PayloadDone> dropped;
-  outbox_.drop_chunks(dropped);
+  phase_ == Phase::kClosed ? outbox_.clear(dropped) : outbox_.drop_chunks(dropped);
   if (dropped.empty() && finished_.empty()) return;
   // After this call: an owner does not expect its callbacks inside of its own.
   loop_.post([dropped = std::move(dropped), finished = std::exchange(finished_, {})] {

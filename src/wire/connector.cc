@@ -1,17 +1,36 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include "wire/channel.hpp"
+#include "wire/crypto.hpp"
 #include "wire/link.hpp"
+#include "wire/words.hpp"
 
 namespace rayx::wire {
+namespace {
+
+SessionHello new_session(const LinkOptions& options) {
+  SessionHello session;
+  if (options.resume_patience.count() <= 0) return session;
+  std::array<std::byte, sizeof(session.id)> id;
+  do {
+    fill_random(id);
+    session.id = load<std::uint64_t>(id.data());
+  } while (session.id == 0);
+  session.patience_ms = static_cast<std::uint32_t>(std::min(options.resume_patience, kResumePatienceMax).count());
+  return session;
+}
+
+}  // namespace
 
 struct Connector::State : std::enable_shared_from_this<State> {
-  State(Loop& on, const Endpoint& to, const LinkConfig& with) : loop(on), endpoint(to), config(with) {}
+  State(Loop& on, const Endpoint& to, const LinkConfig& with, const SessionHello& as)
+      : loop(on), endpoint(to), config(with), session(as) {}
   ~State() { end(); }
 
   void begin(std::chrono::milliseconds timeout);
@@ -24,12 +43,14 @@ struct Connector::State : std::enable_shared_from_this<State> {
   Loop& loop;
   const Endpoint endpoint;
   const LinkConfig config;
+  const SessionHello session;
   std::function<void(Result<std::unique_ptr<Link>>)> answer;
   base::TimeNs deadline_ns = 0;
   std::unique_ptr<Resolution> resolution;
   std::vector<Address> addresses;
   std::size_t next = 0;
   std::string failures;
+  std::size_t refusals = 0;
   TimerId timer = 0;
   base::UniqueFd socket;
   std::unique_ptr<Watch> watch;
@@ -38,9 +59,15 @@ struct Connector::State : std::enable_shared_from_this<State> {
 
 Connector::Connector(Loop& loop, const Endpoint& endpoint, const LinkConfig& config,
                      std::function<void(Result<std::unique_ptr<Link>>)> answer, std::chrono::milliseconds timeout)
-    : state_(std::make_shared<State>(loop, endpoint, config)) {
+    : Connector(loop, endpoint, config, new_session(config.options), std::move(answer), timeout) {}
+Connector::Connector(Loop& loop, const Endpoint& endpoint, const LinkConfig& config, const SessionHello& session,
+                     std::function<void(Result<std::unique_ptr<Link>>)> answer, std::chrono::milliseconds timeout)
+    : state_(std::make_shared<State>(loop, endpoint, config, session)) {
   state_->answer = std::move(answer);
   state_->begin(timeout);
+}
+bool Connector::was_refused() const {
+  return !state_->addresses.empty() && state_->refusals == state_->addresses.size();
 }
 Connector::~Connector() {
   state_->answer = nullptr;
@@ -80,6 +107,7 @@ void Connector::State::try_next() {
   socket = base::UniqueFd(::socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return attempt_failed(std::strerror(errno));
   if (::connect(socket.get(), address.get(), address.bytes()) != 0 && errno != EINPROGRESS) {
+    if (errno == ECONNREFUSED) ++refusals;
     return attempt_failed(std::strerror(errno));
   }
   watch = std::make_unique<Watch>();
@@ -104,6 +132,7 @@ void Connector::State::connected() {
   int error = 0;
   socklen_t bytes = sizeof(error);
   ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &bytes);
+  if (error == ECONNREFUSED) ++refusals;
   if (error != 0) return attempt_failed(std::strerror(error));
   // A port of this machine's own range that nobody listens on can be met by its own connection.
   if (Address::local_of(socket.get()).endpoint() == Address::peer_of(socket.get()).endpoint()) {
@@ -111,7 +140,8 @@ void Connector::State::connected() {
   }
   loop.cancel(std::exchange(timer, 0));
   watch.reset();
-  channel = std::make_shared<Channel>(loop, std::move(socket), Role::kClient, config);
+  channel = std::make_shared<Channel>(loop, std::move(socket), Role::kClient, config, session);
+  channel->set_way_back(endpoint);
   const base::TimeNs left_ns = std::max<base::TimeNs>(deadline_ns - loop.now_ns(), 0);
   channel->begin(std::chrono::nanoseconds(left_ns), [weak = weak_from_this()](Result<void> result) {
     const auto state = weak.lock();

@@ -13,16 +13,18 @@ namespace {
 
 std::uint32_t limit_of(FrameKind kind, std::uint32_t control_bytes_max) {
   switch (kind) {
-    case FrameKind::kHello: return kHelloBytesMax;
+    case FrameKind::kHello: return kSessionHelloBytes + kHelloBytesMax;
     case FrameKind::kControl: return control_bytes_max;
     case FrameKind::kPayload: return kPayloadBytesMax;
     case FrameKind::kPing:
     case FrameKind::kPong: return 0;
     case FrameKind::kGoodbye: return kGoodbyeBytesMax;
+    case FrameKind::kConfirm:
+    case FrameKind::kResumed: return kPositionBytes;
   }
   return 0;
 }
-bool is_known(FrameKind kind) { return kind >= FrameKind::kHello && kind <= FrameKind::kGoodbye; }
+bool is_known(FrameKind kind) { return kind >= FrameKind::kHello && kind <= FrameKind::kResumed; }
 
 std::string hex(unsigned value) {
   char text[16];
@@ -33,7 +35,7 @@ std::string hex(unsigned value) {
 }  // namespace
 
 void write_frame_header(std::byte* out, FrameKind kind, std::uint32_t bytes) {
-  store<std::uint32_t>(out, static_cast<std::uint8_t>(kind));  // flags and the reserved word are zero in version 1
+  store<std::uint32_t>(out, static_cast<std::uint8_t>(kind));  // flags and the reserved word are zero
   store<std::uint32_t>(out + 4, bytes);
 }
 
@@ -41,6 +43,24 @@ void write_chunk_header(std::byte* out, const PayloadChunk& chunk) {
   write_frame_header(out, FrameKind::kPayload, chunk.bytes);
   store<std::uint64_t>(out + 8, chunk.stream);
   store<std::uint64_t>(out + 16, chunk.offset);
+}
+
+std::array<std::byte, kSessionHelloBytes> encode_session_hello(const SessionHello& hello) {
+  std::array<std::byte, kSessionHelloBytes> bytes;
+  store<std::uint64_t>(bytes.data(), hello.id);
+  store<std::uint64_t>(bytes.data() + 8, hello.position);
+  store<std::uint32_t>(bytes.data() + 16, hello.patience_ms);
+  store<std::uint32_t>(bytes.data() + 20, hello.is_again ? 1 : 0);
+  return bytes;
+}
+
+std::optional<SessionHello> decode_session_hello(std::span<const std::byte> bytes) {
+  if (bytes.size() < kSessionHelloBytes) return std::nullopt;
+  const auto is_again = load<std::uint32_t>(bytes.data() + 20);
+  const SessionHello hello{load<std::uint64_t>(bytes.data()), load<std::uint64_t>(bytes.data() + 8),
+                           load<std::uint32_t>(bytes.data() + 16), is_again == 1};
+  if (is_again > 1 || (hello.id == 0 && is_again != 0)) return std::nullopt;
+  return hello;
 }
 
 FrameParser::FrameParser(std::uint32_t control_bytes_max)
@@ -51,7 +71,7 @@ FrameParser::FrameParser(std::uint32_t control_bytes_max)
 std::array<std::span<std::byte>, 2> FrameParser::space() {
   if (has_stopped_) return {};
   std::span<std::byte> body;
-  if (body_ == Body::kChunk || body_ == Body::kLarge) {
+  if ((body_ == Body::kChunk || body_ == Body::kLarge) && body_done_ < body_bytes_) {
     // All bytes of the buffer went to the body; it goes on behind the body, at the position that the stream then has.
     body = {target_ + body_done_, body_bytes_ - body_done_};
     begin_ = end_ = body_bytes_ % 8;
@@ -79,27 +99,31 @@ bool FrameParser::resume(FrameSink& sink) {
   return commit(0, sink);
 }
 
+// A frame is told when the zeros behind it are there, too: then what was told is what was received.
 bool FrameParser::parse(FrameSink& sink) {
   for (;;) {
     if (is_paused_) return true;
     if (body_ != Body::kNone) {
       take_body_from_buffer();
       if (body_done_ < body_bytes_) return true;
-      if (!body_is_complete(sink)) return false;
-    }
-    if (padding_ > 0) {
       const std::size_t here = std::min(padding_, available());
-      for (std::size_t i = 0; i < here; ++i) {
-        if (buffer_[begin_ + i] != std::byte{0}) return fail("the bytes between two frames are not zero");
-      }
+      if (!are_zeros(begin_, here)) return false;
       begin_ += here;
       padding_ -= here;
       if (padding_ > 0) return true;
+      if (!body_is_complete(sink)) return false;
+      continue;
     }
     bool needs_more = false;
     if (!take_header(sink, needs_more)) return false;
     if (needs_more) return true;
   }
+}
+
+bool FrameParser::are_zeros(std::size_t begin, std::size_t bytes) {
+  for (std::size_t i = begin; i < begin + bytes; ++i)
+    if (buffer_[i] != std::byte{0}) return fail("the bytes between two frames are not zero");
+  return true;
 }
 
 bool FrameParser::take_header(FrameSink& sink, bool& needs_more) {
@@ -111,7 +135,7 @@ bool FrameParser::take_header(FrameSink& sink, bool& needs_more) {
   const auto reserved = load<std::uint16_t>(header + 2);
   const auto bytes = load<std::uint32_t>(header + 4);
   if (!is_known(kind)) return fail("a frame has the unknown kind " + hex(static_cast<unsigned>(kind)));
-  if (flags != 0 || reserved != 0) return fail("a frame has flags that version 1 does not know: " + hex(flags));
+  if (flags != 0 || reserved != 0) return fail("a frame has flags that this version does not know: " + hex(flags));
   if ((kind == FrameKind::kHello) != is_first_) {
     // A goodbye may come in place of the first frame: the peer's owner did not want us.
     if (!(is_first_ && kind == FrameKind::kGoodbye)) {
@@ -129,21 +153,25 @@ bool FrameParser::take_header(FrameSink& sink, bool& needs_more) {
     return begin_chunk(sink);
   }
   kind_ = kind;
-  if (kFrameHeaderBytes + bytes > kReceiveBytes) {
+  const std::size_t padding = padding_after(bytes);
+  const std::size_t total = kFrameHeaderBytes + bytes + padding;
+  if (total > kReceiveBytes) {
     large_.reset(new std::byte[bytes]);
     begin_ += kFrameHeaderBytes;
     body_ = Body::kLarge;
     target_ = large_.get();
     body_bytes_ = bytes;
     body_done_ = 0;
+    padding_ = padding;
     is_first_ = false;
     return true;
   }
-  needs_more = available() < kFrameHeaderBytes + bytes;
-  if (needs_more) return make_room(kFrameHeaderBytes + bytes), true;
+  needs_more = available() < total;
+  if (needs_more) return make_room(total), true;
+  if (!are_zeros(begin_ + total - padding, padding)) return false;
   is_first_ = false;
-  begin_ += kFrameHeaderBytes + bytes;
-  padding_ = padding_after(bytes);
+  begin_ += total;
+  count(kind, kFrameHeaderBytes, bytes);
   return sink.on_frame(kind, {header + kFrameHeaderBytes, bytes});
 }
 
@@ -158,6 +186,7 @@ bool FrameParser::begin_chunk(FrameSink& sink) {
   target_ = target.data();
   body_bytes_ = chunk_.bytes;
   body_done_ = 0;
+  padding_ = padding_after(chunk_.bytes);
   return true;
 }
 
@@ -171,18 +200,24 @@ void FrameParser::take_body_from_buffer() {
 
 bool FrameParser::body_is_complete(FrameSink& sink) {
   const Body body = std::exchange(body_, Body::kNone);
-  padding_ = padding_after(body_bytes_);
+  body == Body::kLarge ? count(kind_, kFrameHeaderBytes, body_bytes_)
+                       : count(FrameKind::kPayload, kChunkHeaderBytes, body_bytes_);
   if (body == Body::kDrained) return true;
   if (body == Body::kChunk) return sink.on_chunk_end(chunk_);
   const std::unique_ptr<std::byte[]> bytes = std::move(large_);
   return sink.on_frame(kind_, {bytes.get(), body_bytes_});
 }
 
+void FrameParser::count(FrameKind kind, std::size_t header_bytes, std::size_t bytes) {
+  if (kind != FrameKind::kHello && kind != FrameKind::kResumed)
+    position_ += header_bytes + bytes + padding_after(bytes);
+}
+
 void FrameParser::drop_chunk(std::uint64_t stream) {
   if (body_ != Body::kChunk || chunk_.stream != stream) return;
   body_ = Body::kDrained;
   // From here the bytes come through the buffer, at the position that the stream has now.
-  if (begin_ == end_) begin_ = end_ = body_done_ % 8;
+  if (body_done_ < body_bytes_ && begin_ == end_) begin_ = end_ = body_done_ % 8;
 }
 
 bool FrameParser::fail(std::string fault) {

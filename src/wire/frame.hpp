@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -20,7 +21,22 @@ enum class FrameKind : std::uint8_t {
   kPing = 0xa4,     // nothing was heard for an interval: answer
   kPong = 0xa5,
   kGoodbye = 0xa6,  // the last frame: why the sender closes, as text
+  kConfirm = 0xa7,  // u64: all before this position of yours is here
+  kResumed = 0xa8,  // u64: the same, as the server's first frame of a connection that takes the place of another one
 };
+inline constexpr std::size_t kPositionBytes = 8;
+
+// What a link is that may have more than one connection, one after the other. In front of the owner's bytes in each hello.
+struct SessionHello {
+  std::uint64_t id = 0;           // drawn by the client; 0: its end is the link's
+  std::uint64_t position = 0;     // is_again: all before it is here
+  std::uint32_t patience_ms = 0;  // for how long the client tries to come back
+  bool is_again = false;          // it has had a connection before
+};
+inline constexpr std::size_t kSessionHelloBytes = 24;
+std::array<std::byte, kSessionHelloBytes> encode_session_hello(const SessionHello& hello);
+// Nothing: no rayx sends that.
+std::optional<SessionHello> decode_session_hello(std::span<const std::byte> bytes);
 
 struct PayloadChunk {
   std::uint64_t stream = 0;  // the owners' number for one transfer
@@ -68,13 +84,16 @@ class FrameParser {
   // stream as others.
   void drop_chunk(std::uint64_t stream);
 
-  bool is_inside_frame() const { return body_ != Body::kNone || padding_ > 0 || begin_ != end_; }
+  // Of the stream: all before it has been told, and is no hello and no kResumed. Between two frames.
+  std::uint64_t position() const { return position_; }
+  bool is_inside_frame() const { return body_ != Body::kNone || begin_ != end_; }
   const std::string& fault() const { return fault_; }  // empty unless the peer broke the rules
 
  private:
   enum class Body { kNone, kChunk, kDrained, kLarge };
 
   bool parse(FrameSink& sink);
+  bool are_zeros(std::size_t begin, std::size_t bytes);
   bool take_header(FrameSink& sink, bool& needs_more);
   bool begin_chunk(FrameSink& sink);
   bool body_is_complete(FrameSink& sink);
@@ -83,7 +102,10 @@ class FrameParser {
   std::size_t available() const { return end_ - begin_; }
   void make_room(std::size_t bytes);
 
-  const std::uint32_t control_bytes_max_;
+  void count(FrameKind kind, std::size_t header_bytes, std::size_t bytes);
+
+  std::uint32_t control_bytes_max_;
+  std::uint64_t position_ = 0;
   std::unique_ptr<std::byte[]> buffer_;  // index and position in the stream are equal modulo 8
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
@@ -95,7 +117,7 @@ class FrameParser {
   std::size_t body_done_ = 0;
   std::unique_ptr<std::byte[]> large_;
   PayloadChunk chunk_;
-  std::size_t padding_ = 0;  // bytes still to skip
+  std::size_t padding_ = 0;  // of the body: zeros still to skip
   bool is_first_ = true;
   bool has_stopped_ = false;
   bool is_paused_ = false;

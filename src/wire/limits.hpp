@@ -7,8 +7,8 @@
 
 namespace rayx::wire {
 
-inline constexpr std::uint16_t kProtocolVersion = 1;        // what this build speaks
-inline constexpr std::uint16_t kOldestProtocolVersion = 1;  // and the oldest that it still understands
+inline constexpr std::uint16_t kProtocolVersion = 2;        // what this build speaks
+inline constexpr std::uint16_t kOldestProtocolVersion = 2;  // and the oldest that it still understands
 
 // Frames.
 inline constexpr std::uint32_t kHelloBytesMax = 4 * 1024;                // the owner's blob that opens a link
@@ -35,6 +35,18 @@ inline constexpr std::chrono::milliseconds kConnectTimeout{10'000};    // name, 
 inline constexpr std::chrono::milliseconds kGoodbyeTimeout{1'000};     // for the last words of a link that closes
 inline constexpr std::chrono::milliseconds kHeartbeatInterval{1'000};  // silence after which a link asks
 inline constexpr std::chrono::milliseconds kHeartbeatTimeout{2'800};   // silence of a dead peer; noticed within 3 s
+
+// A link that survives its connection.
+inline constexpr std::chrono::milliseconds kResumePatience{2'000};      // so long the client tries to come back
+inline constexpr std::chrono::milliseconds kResumeGrace{1'000};         // and so much longer the server waits for it
+inline constexpr std::chrono::milliseconds kResumePatienceMax{30'000};  // that a client may ask of a server
+inline constexpr std::chrono::milliseconds kResumePauseMin{20};         // between two attempts
+inline constexpr std::chrono::milliseconds kResumePauseMax{500};
+inline constexpr int kIdleResumesMax = 20;  // connections one after the other on which nothing moved
+inline constexpr std::size_t kConfirmBytes =
+    64 * 1024;  // control frames that the peer keeps at most for want of a word
+// Sent and not confirmed: above it the peer breaks the rules, and no further chunk begins.
+inline constexpr std::size_t kUnconfirmedBytesMax = 256 * 1024 * 1024;
 
 // Strangers at a listener.
 inline constexpr std::size_t kHandshakesMax = 128;          // unfinished ones; the next one ends the oldest

@@ -39,6 +39,9 @@ struct LinkOptions {
   std::size_t queue_hard_bytes = kQueueHardBytes;
   std::chrono::milliseconds heartbeat_interval = kHeartbeatInterval;  // 0: a silent peer is not looked for
   std::chrono::milliseconds heartbeat_timeout = kHeartbeatTimeout;
+  // Of the end that connects: so long it tries to replace a connection that broke; the owners notice nothing of one that was. 0: the end of
+  // the connection is the link's.
+  std::chrono::milliseconds resume_patience{0};
 };
 
 // What an end brings to a handshake.
@@ -57,7 +60,7 @@ struct LinkConfig {
 enum class CloseKind : std::uint8_t {
   kByUs,       // close() was called
   kByPeer,     // the peer's owner closed; the message has its reason
-  kLost,       // the connection broke, or ended without a word, as when a process dies
+  kLost,       // the connection broke and could not be replaced, or ended without a word, as when a process dies
   kSilent,     // nothing was heard for the heartbeat's time-out
   kBroken,     // the peer sent what no rayx sends
   kOverLimit,  // the peer does not read, and what waits for it has reached the hard limit
@@ -80,7 +83,7 @@ class LinkHandler {
   // A whole control frame, 8-byte aligned; valid during the call.
   virtual void on_control(std::span<const std::byte> bytes) = 0;
   // Where this chunk's bytes go: exactly chunk.bytes, left alone until on_payload_end, on_closed, drop_chunk or the link's end.
-  // Anything else, as {}, refuses the chunk: its bytes are read and forgotten.
+  // Anything else, as {}, refuses the chunk: its bytes are read and forgotten. A chunk in which the connection broke is begun again.
   virtual std::span<std::byte> on_payload(const PayloadChunk& chunk) = 0;
   virtual void on_payload_end(const PayloadChunk& chunk) = 0;
   virtual void on_writable() {}
@@ -106,9 +109,11 @@ class Link {
 
   // Copies the bytes: 20 ns for a small frame. Frames arrive in order. More than the peer allows breaks the link at the peer.
   Sent send(std::span<const std::byte> control);
-  // Lends the bytes until `done`, which comes once, never from within this call, also when the link ends. Chunks arrive in order;
-  // control frames overtake those that have not begun. At most kPayloadBytesMax and not empty.
-  Sent send_payload(std::uint64_t stream, std::uint64_t offset, std::span<const std::byte> bytes, PayloadDone done);
+  // Lends the bytes until `keep` has gone, which is when the peer has them if the link may be resumed. `done` comes once, never
+  // from within this call, when they have left or the link ends. Chunks arrive in order; control frames overtake those that have not
+  // begun. At most kPayloadBytesMax and not empty.
+  Sent send_payload(std::uint64_t stream, std::uint64_t offset, std::span<const std::byte> bytes, PayloadDone done,
+                    std::shared_ptr<void> keep = {});
   std::size_t queued_bytes() const;  // of both sorts
 
   // The span that on_payload gave for the chunk of this stream that is being read is not written any more: its memory may go.
@@ -122,6 +127,7 @@ class Link {
   void close(std::string reason);
 
  private:
+  friend class Channel;
   std::shared_ptr<Channel> channel_;
 };
 
@@ -138,7 +144,12 @@ class Connector {
   Connector& operator=(const Connector&) = delete;
 
  private:
+  friend class Channel;
   struct State;
+  // For the same link once more.
+  Connector(Loop& loop, const Endpoint& endpoint, const LinkConfig& config, const SessionHello& session,
+            std::function<void(Result<std::unique_ptr<Link>>)> answer, std::chrono::milliseconds timeout);
+  bool was_refused() const;  // by each address: nobody listens there
   std::shared_ptr<State> state_;
 };
 

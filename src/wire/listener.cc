@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <unordered_map>
 #include <utility>
 
 #include "wire/channel.hpp"
@@ -27,6 +28,8 @@ struct Listener::State : std::enable_shared_from_this<State> {
   void pause(std::chrono::nanoseconds for_ns);
   void start(base::UniqueFd socket);
   void settled(std::uint64_t id, Result<void> result);
+  void resume(const std::shared_ptr<Channel>& channel);
+  void remember(const std::shared_ptr<Channel>& channel);
   void refused(RefusedWhy why, const Endpoint& peer, std::string message);
   void report(RefusedWhy why);
 
@@ -47,7 +50,9 @@ struct Listener::State : std::enable_shared_from_this<State> {
   Endpoint endpoint;
   std::map<std::uint64_t, std::shared_ptr<Channel>> unfinished;  // the first is the oldest
   std::uint64_t last_id = 0;
-  double allowance = 0;  // handshakes that may start now
+  std::unordered_map<std::uint64_t, std::weak_ptr<Channel>> sessions;  // of links that may be resumed
+  std::size_t sessions_looked_through = 0;                             // so many were left the last time
+  double allowance = 0;                                                // handshakes that may start now
   base::TimeNs allowance_ns = 0;
   TimerId pause_timer = 0;
   std::array<Tally, kRefusedWhys> tallies;
@@ -169,12 +174,32 @@ void Listener::State::settled(std::uint64_t id, Result<void> result) {
   const std::shared_ptr<Channel> channel = std::move(found->second);
   unfinished.erase(found);
   if (result) {
+    if (channel->session().is_again) return resume(channel);
+    if (channel->session().id != 0) remember(channel);
     on_link(std::make_unique<Link>(channel));
   } else {
     refused(RefusedWhy::kHandshake, channel->peer(),
             "a connection from " + channel->peer().text() + " to " + endpoint.text() +
                 " was not let in: " + result.error().message);
   }
+}
+
+void Listener::State::remember(const std::shared_ptr<Channel>& channel) {
+  constexpr std::size_t kFew = 64;
+  if (sessions.size() >= kFew + 2 * sessions_looked_through) {
+    std::erase_if(sessions, [](const auto& session) { return session.second.expired(); });
+    sessions_looked_through = sessions.size();
+  }
+  sessions[channel->session().id] = channel;
+}
+
+void Listener::State::resume(const std::shared_ptr<Channel>& channel) {
+  const auto found = sessions.find(channel->session().id);
+  const std::shared_ptr<Channel> link = found == sessions.end() ? nullptr : found->second.lock();
+  if (link == nullptr || !link->may_be_resumed())
+    return channel->close("the link is not known here any more: this process was started anew, or had given it up");
+  // Not in this call, which comes from the new one's parser.
+  loop.post([link, channel] { link->may_be_resumed() ? link->take_over(*channel) : channel->abandon(); });
 }
 
 void Listener::State::refused(RefusedWhy why, const Endpoint& peer, std::string message) {

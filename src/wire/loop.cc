@@ -230,6 +230,7 @@ void Watch::want_bytes(std::span<std::byte> place) {
                        state->waits_for_read = false;
                        waits_for_bytes_ = false;
                        received_ = error ? 0 : bytes;
+                       error_ = error && error != asio::error::eof ? error.value() : 0;
                        state->core.turn([&] { state->on_readable(); });
                      });
 }
@@ -256,6 +257,8 @@ void Watch::end() {
     std::get<State::Plain>(*state_->descriptor).release();
   }
   waits_for_bytes_ = false;
+  received_ = 0;
+  error_ = 0;
   // The callbacks may hold what owns this watch; a call that is under way still needs its own.
   state_.reset();
 }

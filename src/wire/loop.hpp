@@ -75,6 +75,8 @@ class Watch {
   std::size_t take_received() {
     return std::exchange(received_, 0);
   }  // of want_bytes; 0 where the socket has to be asked
+  // errno of want_bytes, which the socket does not tell twice; 0: none, or an end of the stream.
+  int take_error() { return std::exchange(error_, 0); }
   bool waits_for_bytes() const { return waits_for_bytes_; }
   void end();  // no call comes after this one, also from within a call
 
@@ -84,6 +86,7 @@ class Watch {
   bool begin_as(Loop& loop, int fd, std::function<void()> on_readable, std::function<void()> on_writable);
   std::shared_ptr<State> state_;
   std::size_t received_ = 0;
+  int error_ = 0;
   bool waits_for_bytes_ = false;
 };
 

@@ -151,20 +151,20 @@ Stream::Moved Stream::write_tls(const iovec* parts, std::size_t count) {
     while (!part.empty()) {
       std::size_t bytes = 0;
       const TlsSession::Step step = tls_->write(part, bytes);
-      if (step == TlsSession::Step::kFailed) return {fail(tls_->error())};
+      if (step == TlsSession::Step::kFailed) return {fail(tls_->error()), total};
       total += bytes;
       part = part.subspan(bytes);
       if (bytes > 0) continue;
       // The output is full: out with it, and on if it went.
       const Status flushed = flush();
-      if (flushed == Status::kFailed) return {flushed};
+      if (flushed == Status::kFailed) return {flushed, total};  // some of them may have left
       if (flushed == Status::kWouldBlock && tls_->output().size() > 128 * 1024) {
         return {total > 0 ? Status::kDrained : Status::kWouldBlock, total};
       }
     }
   }
   const Status flushed = flush();
-  if (flushed == Status::kFailed) return {flushed};
+  if (flushed == Status::kFailed) return {flushed, total};
   return {flushed == Status::kWouldBlock ? Status::kDrained : Status::kMoved, total};
 }
 

@@ -55,6 +55,8 @@ class Stream {
   void stop_writing();  // the peer reads an end of file behind what was written
   void close() { socket_.reset(); }
   const Error& error() const { return error_; }
+  // Once: a socket tells what broke it to one call only, and the others see an end.
+  bool has_failed() const { return !error_.message.empty(); }
 
  private:
   Moved receive(iovec* parts, std::size_t count, std::size_t wanted);

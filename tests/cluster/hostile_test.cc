@@ -226,7 +226,7 @@ TEST_F(Hostile, AMemberThatBreaksTheRulesIsClosedInWords) {
     SCOPED_TRACE(one.name);
     start();  // anew, for one such line is written in ten seconds
     RawSocket peer = kit::become_member(address_, token());
-    peer.send(kit::frame(FrameKind::kHello, one.hello));
+    peer.send(kit::hello(one.hello));
     peer.send(one.then);
     EXPECT_THAT(text_of(peer.read_to_the_end()), HasSubstr(one.words));
     expect_refused_with("was closed: ");
@@ -238,7 +238,7 @@ TEST_F(Hostile, AMemberThatBreaksTheRulesIsClosedInWords) {
 TEST_F(Hostile, AMemberThatFallsSilentInTheMiddleOfAFrameHoldsNobodyUp) {
   start();
   RawSocket peer = kit::become_member(address_, token());
-  peer.send(kit::frame(FrameKind::kHello, bytes_of("rayx site 1")));
+  peer.send(kit::hello(bytes_of("rayx site 1")));
   Bytes half = kit::frame(FrameKind::kControl, Bytes(100'000));
   half.resize(half.size() / 2);
   peer.send(half);

@@ -44,4 +44,12 @@ inline std::vector<std::byte> frame(wire::FrameKind kind, std::span<const std::b
   return whole;
 }
 
+// The first frame of a link that ends with its connection.
+inline std::vector<std::byte> hello(std::span<const std::byte> bytes) {
+  const auto session = wire::encode_session_hello({});
+  std::vector<std::byte> whole(session.begin(), session.end());
+  whole.insert(whole.end(), bytes.begin(), bytes.end());
+  return frame(wire::FrameKind::kHello, whole);
+}
+
 }  // namespace rayx::kit

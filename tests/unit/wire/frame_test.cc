@@ -231,7 +231,7 @@ TEST(Frames, WhatBreaksTheRulesIsAFaultWithAReason) {
   dirty.back() = std::byte{1};
   const Case cases[] = {
       {raw({0, 0, 0, 0, 0, 0, 0, 0}), "unknown kind 0x00"},
-      {raw({0xa7, 0, 0, 0, 0, 0, 0, 0}), "unknown kind 0xa7"},
+      {raw({0xa9, 0, 0, 0, 0, 0, 0, 0}), "unknown kind 0xa9"},
       {raw({0xa2, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}), "4294967295 bytes"},
       {raw({0xa3, 0, 0, 0, 1, 0, 0x10, 0}), "1048577 bytes"},
       {raw({0xa4, 0, 0, 0, 1, 0, 0, 0}), "may have 0"},
@@ -240,7 +240,8 @@ TEST(Frames, WhatBreaksTheRulesIsAFaultWithAReason) {
       {raw({0xa2, 0, 1, 0, 0, 0, 0, 0}), "flags"},
       {hello, "second hello"},
       {frame(FrameKind::kControl, {}), "no hello", false},
-      {raw({0xa1, 0, 0, 0, 1, 0x10, 0, 0}), "may have 4096", false},
+      {raw({0xa1, 0, 0, 0, 0x19, 0x10, 0, 0}), "may have 4120", false},
+      {raw({0xa7, 0, 0, 0, 9, 0, 0, 0}), "may have 8"},
       {wide_chunk, "2^64"},
       {no_chunk, "no bytes"},
       {dirty, "not zero"},
@@ -255,6 +256,89 @@ TEST(Frames, WhatBreaksTheRulesIsAFaultWithAReason) {
     EXPECT_THAT(parser.fault(), HasSubstr(one.words));
     EXPECT_FALSE(parser.commit(0, recorder));
     EXPECT_EQ(parser.space()[1].size(), 0u);
+  }
+}
+
+// The model of a link with several connections: what is between two positions is lost at random, and goes out again.
+TEST(Frames, WhatIsKeptGoesOutAgainOnANewConnectionAndArrivesOnce) {
+  std::mt19937_64 random(kit::seed());
+  const auto below = [&](std::uint64_t limit) { return random() % limit; };
+  for (int round = 0; round < 60; ++round) {
+    Outbox outbox;
+    outbox.keep_sent();
+    auto parser = std::make_unique<FrameParser>(kControlBytesMax);
+    Recorder recorder;
+    std::vector<Bytes> control;
+    std::map<std::uint64_t, Bytes> streams;
+    std::vector<std::weak_ptr<Bytes>> lent;
+    std::uint64_t received_before = 0;
+    std::size_t told = 0;
+    const auto hello = [&] {
+      const Bytes bytes(below(40));
+      outbox.add_first(FrameKind::kHello, bytes);
+    };
+    const auto position = [&] { return received_before + parser->position(); };
+    const auto send_some = [&] {
+      iovec parts[16];
+      std::size_t left = below(4) == 0 ? 1 + below(40) : 1 + below(300'000);
+      const std::size_t count = outbox.gather(parts, 3 + below(14), 1 + below(200'000));
+      Bytes wire;
+      for (std::size_t i = 0; i < count && left > 0; ++i) {
+        const std::size_t here = std::min(left, parts[i].iov_len);
+        const auto* const data = static_cast<const std::byte*>(parts[i].iov_base);
+        wire.insert(wire.end(), data, data + here);
+        left -= here;
+      }
+      std::vector<PayloadDone> finished;
+      outbox.consume(wire.size(), finished);
+      for (const PayloadDone& done : finished) done(true);
+      // Of what was sent some arrives; after the first byte that does not, nothing does.
+      if (below(12) != 0) {
+        ASSERT_TRUE(feed(*parser, recorder, wire, 1 + below(400'000))) << parser->fault();
+        return;
+      }
+      ASSERT_TRUE(feed(*parser, recorder, std::span(wire).first(below(wire.size() + 1)), 1 + below(400'000)));
+      received_before = position();
+      std::vector<std::shared_ptr<void>> released;
+      ASSERT_TRUE(outbox.rewind(received_before, released));
+      parser = std::make_unique<FrameParser>(kControlBytesMax);
+      hello();
+    };
+    hello();
+    for (int step = 0; step < 80; ++step) {
+      if (below(3) != 0) {
+        control.push_back(random_bytes(random, below(8) == 0 ? below(200'000) : below(100)));
+        outbox.add_frame(FrameKind::kControl, control.back());
+      } else {
+        const std::uint64_t stream = below(3);
+        const auto bytes = std::make_shared<Bytes>(random_bytes(random, 1 + (below(2) ? below(50) : below(200'000))));
+        lent.push_back(bytes);
+        Bytes& all = streams[stream];
+        outbox.add_chunk(
+            {stream, all.size(), static_cast<std::uint32_t>(bytes->size())}, bytes->data(),
+            [&](bool was_sent) { told += was_sent; }, bytes);
+        append(all, *bytes);
+      }
+      if (below(2) == 0) send_some();
+      if (below(5) == 0) {
+        std::vector<std::shared_ptr<void>> released;
+        ASSERT_TRUE(outbox.confirm(position(), released));
+        EXPECT_FALSE(outbox.confirm(position() + outbox.unconfirmed_bytes() + 8, released)) << "it was not sent";
+      }
+      if (HasFatalFailure()) return;
+    }
+    while (!outbox.is_empty() && !HasFatalFailure()) send_some();
+    EXPECT_EQ(told, lent.size()) << "each chunk is done once";
+    std::vector<std::shared_ptr<void>> released;
+    ASSERT_TRUE(outbox.confirm(position(), released));
+    released.clear();
+    EXPECT_EQ(outbox.unconfirmed_bytes(), 0u);
+    for (const auto& bytes : lent) EXPECT_TRUE(bytes.expired());
+    std::vector<Bytes> arrived;
+    for (const auto& [kind, bytes] : recorder.frames)
+      if (kind == FrameKind::kControl) arrived.push_back(bytes);
+    EXPECT_EQ(arrived, control);
+    EXPECT_EQ(recorder.streams, streams);
   }
 }
 

@@ -130,7 +130,7 @@ TEST(Heartbeat, WhatASlowLinkHasYetToCarryIsNoSilence) {
   kit::RawSocket slow = kit::become_member(server.endpoint.text(), token);
   const int few_bytes = 16 * 1024;
   ASSERT_EQ(::setsockopt(slow.fd(), SOL_SOCKET, SO_RCVBUF, &few_bytes, sizeof(few_bytes)), 0);
-  slow.send(kit::frame(FrameKind::kHello, {}));
+  slow.send(kit::hello({}));
   ASSERT_TRUE(server.links.wait([](int count) { return count == 1; }));
   constexpr std::size_t kBytes = 400'000;
   const test::Bytes bytes(kBytes);

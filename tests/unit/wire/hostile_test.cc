@@ -140,9 +140,9 @@ TEST(Member, ThatBreaksTheRulesIsClosedWithTheReason) {
     const Token token = Token::make_random();
     Server server(test::with(token));
     RawSocket raw = kit::become_member(server.endpoint.text(), token);
-    EXPECT_TRUE(raw.send(raw_bytes({0xa1, 0, 0, 0, 0, 0, 0, 0})));
+    EXPECT_TRUE(raw.send(kit::hello({})));
     ASSERT_TRUE(server.links.wait([](int count) { return count == 1; }));
-    EXPECT_EQ(raw.read(8), raw_bytes({0xa1, 0, 0, 0, 0, 0, 0, 0}));
+    EXPECT_EQ(raw.read(kit::hello({}).size()), kit::hello({}));
     EXPECT_TRUE(raw.send(one.bytes));
     ASSERT_TRUE(server.handler.wait_closed());
     EXPECT_EQ(server.handler.reason().kind, CloseKind::kBroken);
@@ -154,13 +154,60 @@ TEST(Member, ThatBreaksTheRulesIsClosedWithTheReason) {
   }
 }
 
+// It may say nothing of a session that it has not, or that does not fit what was sent.
+TEST(Member, ThatLiesAboutItsSessionIsClosedWithTheReason) {
+  const auto bytes_of_session = [](const SessionHello& session) {
+    const auto bytes = encode_session_hello(session);
+    return kit::frame(FrameKind::kHello, bytes);
+  };
+  const auto position = [](std::uint64_t value) {
+    Bytes bytes(kPositionBytes);
+    std::memcpy(bytes.data(), &value, sizeof(value));
+    return bytes;
+  };
+  const Bytes first = bytes_of_session({.id = 7, .position = 0, .patience_ms = 100, .is_again = false});
+  const Bytes again = bytes_of_session({.id = 7, .position = 0, .patience_ms = 100, .is_again = true});
+  enum class Says : std::uint8_t { kListener, kPeer, kBoth };
+  struct Case {
+    Bytes hello;
+    Bytes then;
+    const char* words;
+    Says who;
+  };
+  const Case cases[] = {
+      {kit::frame(FrameKind::kHello, Bytes(kSessionHelloBytes - 1)), {}, "no hello of this version", Says::kListener},
+      {kit::frame(FrameKind::kHello, Bytes(kSessionHelloBytes, std::byte{7})), {}, "no hello", Says::kListener},
+      {again, {}, "is not known here", Says::kPeer},
+      {first, kit::frame(FrameKind::kConfirm, position(1)), "has what was not sent", Says::kBoth},
+      {first, kit::frame(FrameKind::kResumed, position(0)), "has what was not sent", Says::kBoth},
+      {first, kit::frame(FrameKind::kConfirm, {}), "has what was not sent", Says::kBoth},
+      {kit::hello({}), kit::frame(FrameKind::kConfirm, position(0)), "has what was not sent", Says::kBoth},
+  };
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.words);
+    const Token token = Token::make_random();
+    Server server(test::with(token));
+    RawSocket raw = kit::become_member(server.endpoint.text(), token);
+    EXPECT_TRUE(raw.send(one.hello));
+    EXPECT_TRUE(raw.send(one.then));
+    const std::string told = test::to_text(raw.read_to_the_end());
+    if (one.who == Says::kListener) {
+      EXPECT_THAT(server.wait_refusal(), HasSubstr(one.words));
+    } else {
+      EXPECT_THAT(told, HasSubstr(one.words));
+    }
+    if (one.who != Says::kBoth) continue;
+    ASSERT_TRUE(server.handler.wait_closed());
+    EXPECT_EQ(server.handler.reason().kind, CloseKind::kBroken);
+    EXPECT_THAT(server.handler.reason().message, HasSubstr(one.words));
+  }
+}
+
 TEST(Member, ThatEndsInTheMiddleOfAFrameIsSaidSo) {
   const Token token = Token::make_random();
   Server server(test::with(token));
   RawSocket raw = kit::become_member(server.endpoint.text(), token);
-  const Bytes hello = {std::byte{0xa1}, {}, {}, {}, {}, {}, {}, {}};
-  EXPECT_TRUE(raw.send(hello));
-  EXPECT_TRUE(raw.send(std::span(hello).subspan(0, 0)));
+  EXPECT_TRUE(raw.send(kit::hello({})));
   ASSERT_TRUE(server.links.wait([](int count) { return count == 1; }));
   const Bytes half = {std::byte{0xa2}, {}, {}};
   EXPECT_TRUE(raw.send(half));
@@ -174,8 +221,7 @@ TEST(Member, ThatPingsWithoutEndAndDoesNotReadTakesNoMemory) {
   const Token token = Token::make_random();
   Server server(test::with(token));
   RawSocket raw = kit::become_member(server.endpoint.text(), token);
-  const Bytes hello = {std::byte{0xa1}, {}, {}, {}, {}, {}, {}, {}};
-  EXPECT_TRUE(raw.send(hello));
+  EXPECT_TRUE(raw.send(kit::hello({})));
   ASSERT_TRUE(server.links.wait([](int count) { return count == 1; }));
   Bytes pings;
   for (int i = 0; i < 100'000; ++i) {
