@@ -90,7 +90,7 @@ Result<void> Node::open() {
     return error;
   }
   try {
-    thread_ = std::thread([this] { run(); });
+    thread_ = base::Thread([this] { run(); });
   } catch (const std::system_error& error) {
     fork_server_.reset();
     return Error{ErrorCode::kSystemError, std::string("rayx: init: no thread could be started for the node (") +

@@ -13,13 +13,13 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include <rayx/result.hpp>
 
 #include "base/clock.hpp"
+#include "base/thread.hpp"
 #include "node/memory_desk.hpp"
 #include "node/relay_news.hpp"
 #include "node/worker_process.hpp"
@@ -184,7 +184,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   bool is_short_of_processes_ = false;  // said so on stderr
   bool server_is_ready_ = false;
   std::string start_error_;
-  std::thread thread_;
+  base::Thread thread_;
   std::atomic<bool> stopping_{false};
   const pid_t pid_ = ::getpid();
 };

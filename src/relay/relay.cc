@@ -68,7 +68,7 @@ Relay::Relay(const RelayConfig& config)
   free_entries_at_end();  // a node outlives many jobs
   puller_.join(shm::kServiceLane);
   ensure_service();  // from here on no death is buried without this process's word
-  thread_ = std::thread([this] { pull(); });
+  thread_ = base::Thread([this] { pull(); });
 }
 
 Relay::~Relay() { shutdown(); }

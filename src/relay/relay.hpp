@@ -19,7 +19,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -27,6 +26,7 @@
 
 #include "base/clock.hpp"
 #include "base/cluster_ids.hpp"
+#include "base/thread.hpp"
 #include "node/relay_news.hpp"
 #include "relay/actors.hpp"
 #include "relay/frames.hpp"
@@ -560,7 +560,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   std::vector<node::RelayNews> news_;
   std::atomic<bool> has_news_{false};
   std::atomic<bool> is_ending_{false};
-  std::thread thread_;
+  base::Thread thread_;
 };
 
 }  // namespace rayx::relay

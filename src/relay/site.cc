@@ -1,6 +1,5 @@
 #include "relay/site.hpp"
 
-#include <random>
 #include <utility>
 
 #include "process/spawn_self.hpp"
@@ -33,7 +32,7 @@ Result<std::unique_ptr<Site>> Site::start(SiteConfig config) {
   config.node.worker_config =
       worker_config(config.node.cpus, config.is_alone, config.submit_timeout, config.pending_max);
   config.node.has_relay = true;
-  config.node.first_generation = std::random_device()() & 0xfff;
+  config.node.first_generation = static_cast<std::uint32_t>(process::random_word() & 0xfff);
   // The first class is asked for by a client, and there is none before the relay is made.
   config.node.tell_relay = [self](node::RelayNews news) { self->relay_->hear(std::move(news)); };
   config.node.has_places = config.places != nullptr;

@@ -41,8 +41,13 @@ class Backoff {
   void reset() noexcept { turns_ = 0; }
   bool is_pausing() const noexcept { return turns_ < pauses_max_; }
 
+#ifdef RAYX_SIMULATED  // nobody else goes on while one pauses
+  static constexpr std::uint32_t kPausesMax = 0;
+  static constexpr std::uint32_t kYieldsMax = 1;
+#else
   static constexpr std::uint32_t kPausesMax = 40;   // about 1 us at 25 ns a pause
   static constexpr std::uint32_t kYieldsMax = 200;  // about 100 us at 0.5 us a yield
+#endif
 
  private:
   std::uint32_t pauses_max_;

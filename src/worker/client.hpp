@@ -16,7 +16,6 @@
 #include <mutex>
 #include <optional>
 #include <span>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -25,6 +24,7 @@
 #include <rayx/detail/remote_failure.hpp>
 
 #include "actor/call_order.hpp"
+#include "base/thread.hpp"
 #include "owner/ledger.hpp"
 #include "shm/arena.hpp"
 #include "shm/control.hpp"
@@ -136,7 +136,7 @@ class Client : public detail::Backend {
   void serve_as_executor(shm::Executor* executor, TaskRunner* runner) {
     executor_ = executor;
     runner_ = runner;
-    executor_thread_ = std::this_thread::get_id();
+    executor_thread_ = base::this_thread_id();
   }
   const shm::Arena& arena() const noexcept { return *arena_; }
   // In a child that the user's program has forked: what is shared is the parent's.
@@ -159,6 +159,13 @@ class Client : public detail::Backend {
   bool needs_attention() const noexcept;
   // The end of a worker without work, unless it owns what others use, or what is still to be done. True: nothing more is begun.
   bool leave_if_unused();
+  // What of its books is in use. For tests.
+  struct Books {
+    std::size_t owned = 0;
+    std::size_t borrowed = 0;
+    std::size_t adoptions = 0;  // references in results that their owners have not taken over
+  };
+  Books books();
 
   NodeAsker::Answer open_actor_lane(std::uint64_t cpu_units, shm::ActorWish wish, std::string_view name,
                                     const std::string& where, detail::Failure& failure);
@@ -194,7 +201,7 @@ class Client : public detail::Backend {
   Record& record_of(const Entry& e) const noexcept { return *e.cell.record.load(std::memory_order_relaxed); }
   // The runtime was shut down while this thread came here: what lies in the arena is gone. Under the lock.
   bool is_over() const noexcept { return stopping_.load(std::memory_order_relaxed); }
-  bool in_executor() const noexcept { return executor_ != nullptr && std::this_thread::get_id() == executor_thread_; }
+  bool in_executor() const noexcept { return executor_ != nullptr && base::this_thread_id() == executor_thread_; }
 
   LaneUse* service_lane(detail::Failure& failure);
   std::shared_ptr<LaneUse> open_lane(std::uint32_t lane, std::uint32_t cells, detail::Failure& failure);
@@ -419,11 +426,11 @@ class Client : public detail::Backend {
 
   shm::Executor* executor_ = nullptr;
   TaskRunner* runner_ = nullptr;
-  std::thread::id executor_thread_;
+  base::ThreadId executor_thread_{};
 
   std::mutex service_mutex_;  // start and end of the service thread
   std::atomic<bool> has_service_{false};
-  std::thread service_;
+  base::Thread service_;
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint32_t> attendees_{0};
   std::atomic<std::uint32_t> epoch_{0};  // raised when something was completed, for wait_many

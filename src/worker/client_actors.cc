@@ -36,7 +36,7 @@ constexpr actor::Caller kConstructor = 0;  // a thread with the same number woul
 // A task that a worker runs while another one waits, or after it, must not stand behind that one's calls: one of them may wait for
 // it.
 actor::Caller Client::this_caller() const {
-  return in_executor() ? runner_->caller() : std::hash<std::thread::id>()(std::this_thread::get_id());
+  return in_executor() ? runner_->caller() : std::hash<base::ThreadId>()(base::this_thread_id());
 }
 
 // A lane for an actor that this process makes, or that the cluster has given to this node. A failure: there was no memory to ask.

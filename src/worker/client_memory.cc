@@ -190,6 +190,12 @@ bool Client::leave_if_unused() {
   return true;
 }
 
+Client::Books Client::books() {
+  Lock lock(mutex_);
+  return {std::size_t{record_slabs_} * shm::kRecordsPerSlab - free_owned_.size(), borrowed_by_key_.size(),
+          pending_adoptions_.size()};
+}
+
 void Client::give_back_slabs() {
   if (slabs_.slabs() <= kSlabsKeptEmpty) return;
   slabs_.collect_all();

@@ -46,7 +46,7 @@ void Client::ensure_service() {
   if (control_.slot(me_).deaths_handled.load(std::memory_order_relaxed) == UINT64_MAX) control_.begin_owning(me_);
   control_.slot(me_).attendance.begin();
   try {
-    service_ = std::thread([this] { serve(); });
+    service_ = base::Thread([this] { serve(); });
   } catch (const std::system_error&) {
     // No memory for a thread, or a limit. Threads that wait look themselves (see nap_ns), and the next call tries again.
     control_.slot(me_).attendance.end();

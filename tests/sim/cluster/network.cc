@@ -109,6 +109,16 @@ void Network::close(EndpointId from, ConnectionId id) {
   end_way(id, found->second, 1 - side, !is_healed_ && chance_.one_in(3));
 }
 
+void Network::give_up(EndpointId endpoint) {
+  for (auto& [id, connection] : connections_) {
+    for (int side = 0; side < 2; ++side) {
+      if (connection.ends[side].endpoint != endpoint || !connection.ends[1 - side].is_open) continue;
+      connection.ways[1 - side].is_over = false;
+      add(id, connection, 1 - side, nullptr);
+    }
+  }
+}
+
 bool Network::break_one() {
   std::vector<ConnectionId> open;
   for (const auto& [id, connection] : connections_)

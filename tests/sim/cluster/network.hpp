@@ -79,6 +79,8 @@ class Network {
     push(from, connection, std::make_unique<PacketOf<Message>>(std::move(message)));
   }
   void close(EndpointId from, ConnectionId connection);
+  // Who is connected to an endpoint that went silently gives it up.
+  void give_up(EndpointId endpoint);
 
   // Faults.
   void set_delays(TimeNs usual, int one_in_is_late) {
