@@ -66,7 +66,8 @@ struct Machine::Fiber {
 
 Machine* Machine::current_ = nullptr;
 
-Machine::Machine(std::uint64_t, Events& events, Chance& chance) : events_(events), chance_(chance), is_logging_(std::getenv("RAYX_SIM_LOG") != nullptr) {
+Machine::Machine(std::uint64_t, Events& events, Chance& chance)
+    : events_(events), chance_(chance), is_logging_(std::getenv("RAYX_SIM_LOG") != nullptr) {
   RAYX_CHECK(current_ == nullptr, "two machines at one time", 0);
   current_ = this;
 }
@@ -98,7 +99,8 @@ FiberId Machine::start(Process& process, std::function<void()> body) {
   fiber.process = &process;
   fiber.body = std::move(body);
   if (stacks_.empty()) {
-    fiber.stack = ::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    fiber.stack =
+        ::mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     RAYX_CHECK(fiber.stack != MAP_FAILED, "no memory for a stack", kStackBytes);
   } else {
     fiber.stack = stacks_.back();
@@ -200,19 +202,20 @@ void Machine::set_frozen(HostId host, bool is_frozen) {
   frozen_.erase(found);
   for (const Deferred& each : deferred) {
     const auto fiber = fibers_.find(each.fiber);
-    if (fiber != fibers_.end() && fiber->second->ticket == each.ticket) resume_later(*fiber->second, latency(), each.why);
+    if (fiber != fibers_.end() && fiber->second->ticket == each.ticket)
+      resume_later(*fiber->second, latency(), each.why);
   }
 }
 
 FiberId Machine::running() const noexcept { return running_ == nullptr ? 0 : running_->id; }
 Process& Machine::process() const noexcept { return *running_->process; }
 
-void Machine::sleep(TimeNs time) {
+void Machine::rest(TimeNs time) {
   resume_later(*running_, time, Why::kTimedOut);
   give_way();
 }
 
-void Machine::yield() { sleep(100 + static_cast<TimeNs>(chance_.below(2'000))); }
+void Machine::yield() { rest(100 + static_cast<TimeNs>(chance_.below(2'000))); }
 
 bool Machine::wait(const void* key, TimeNs timeout) {
   Fiber& fiber = *running_;
@@ -280,7 +283,7 @@ void Machine::at_kill_point() {
   if (running_ == nullptr) return;
   if (held_up_one_in != 0 && chance_.one_in(held_up_one_in)) {
     ++held_up;
-    sleep(chance_.one_in(4) ? chance_.between(0, 2 * kMillisecond) : chance_.between(50, 20'000));
+    rest(chance_.one_in(4) ? chance_.between(0, 2 * kMillisecond) : chance_.between(50, 20'000));
   }
   if (killed_one_in != 0 && running_->process->is_worker && chance_.one_in(killed_one_in)) kill(*running_->process);
 }

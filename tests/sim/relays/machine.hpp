@@ -29,8 +29,8 @@ struct Process {
   std::uint32_t id = 0;
   HostId host = 0;
   bool is_dead = false;
-  bool is_worker = false;               // it may be killed at any moment
-  detail::Backend* backend = nullptr;   // current_backend() of its threads
+  bool is_worker = false;              // it may be killed at any moment
+  detail::Backend* backend = nullptr;  // current_backend() of its threads
   std::set<FiberId> fibers;
 };
 
@@ -54,7 +54,7 @@ class Machine {
   bool is_in_fiber() const noexcept { return running_ != nullptr; }
   FiberId running() const noexcept;
   Process& process() const noexcept;
-  void sleep(TimeNs time);
+  void rest(TimeNs time);
   void yield();
   // Until somebody wakes `key`. False: the time is over.
   bool wait(const void* key, TimeNs timeout);

@@ -93,11 +93,12 @@ void Processes::has_ended(const Process& process, bool is_killed) {
   if (on_death) on_death(process);
   servers_.at(owner).workers.at(slot).process = nullptr;
   const pid_t pid = servers_.at(owner).workers.at(slot).pid;
-  machine_.events().after(machine_.chance().between(5'000, kMillisecond), [this, owner = owner, slot = slot, pid, is_killed] {
-    const auto server = servers_.find(owner);
-    if (server == servers_.end() || server->second.workers.erase(slot) == 0) return;
-    tell(server->second, {Event::Kind::kExit, slot, pid, is_killed});
-  });
+  machine_.events().after(machine_.chance().between(5'000, kMillisecond),
+                          [this, owner = owner, slot = slot, pid, is_killed] {
+                            const auto server = servers_.find(owner);
+                            if (server == servers_.end() || server->second.workers.erase(slot) == 0) return;
+                            tell(server->second, {Event::Kind::kExit, slot, pid, is_killed});
+                          });
 }
 
 bool Processes::kill_one(HostId host) {

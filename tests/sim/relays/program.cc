@@ -24,7 +24,7 @@ struct Thing {
 
 void begin(const Step& step) {
   g_scene->story.begins(step);
-  if (step.work_ns != 0) g_scene->machine.sleep(step.work_ns);
+  if (step.work_ns != 0) g_scene->machine.rest(step.work_ns);
 }
 
 int add(Step step, int a, int b) {
@@ -96,13 +96,14 @@ class Program {
     ObjectRef<int> ref;
     int expected = 0;
     int task = 0;
-    int losses = 0;
+    int losses = 0;         // when the first of what it needs was made
+    bool is_alone = false;  // it needs no other result: only the loss of its own attempts explains an error
   };
 
   void one_step();
   void check(const Asked& asked);
   template <class T>
-  bool get_into(const ObjectRef<T>& ref, T& value, int task, int losses);
+  bool get_into(const ObjectRef<T>& ref, T& value, int task, int losses, bool is_alone = false);
   std::size_t payload();
   std::vector<ObjectRef<Thing>> some(std::vector<int>& ids, std::size_t max, int& losses);
   Step step(int& retries);
@@ -131,14 +132,15 @@ Step Program::step(int& retries) {
   retries = kRetries[pick(std::size(kRetries))];
   ++world_.counts.tasks;
   Chance& chance = world_.chance;
-  return world_.story.submit(retries, chance.one_in(3) ? chance.between(0, 5 * kMillisecond) : chance.between(0, 50'000));
+  return world_.story.submit(retries,
+                             chance.one_in(3) ? chance.between(0, 5 * kMillisecond) : chance.between(0, 50'000));
 }
 
 void Program::run() {
   const std::size_t steps = 40 + pick(60);
   for (std::size_t i = 0; i < steps; ++i) {
     one_step();
-    if (pick(3) == 0) world_.machine.sleep(world_.chance.between(0, 3 * kMillisecond));
+    if (pick(3) == 0) world_.machine.rest(world_.chance.between(0, 3 * kMillisecond));
   }
   for (const Asked& asked : asked_) check(asked);
   asked_.clear();
@@ -158,7 +160,7 @@ std::vector<ObjectRef<Thing>> Program::some(std::vector<int>& ids, std::size_t m
 
 // False: it was lost, and may have been.
 template <class T>
-bool Program::get_into(const ObjectRef<T>& ref, T& value, int task, int losses) {
+bool Program::get_into(const ObjectRef<T>& ref, T& value, int task, int losses, bool is_alone) {
   try {
     value = get(ref);
     return true;
@@ -173,7 +175,7 @@ bool Program::get_into(const ObjectRef<T>& ref, T& value, int task, int losses) 
                          error.code() == ErrorCode::kWorkerDied;
     ++world_.counts.lost_results;
     // What is looked at beside the task may be lost by one loss; the task itself by as many as its retries allow.
-    const bool may_be = task != 0 && losses < 0 ? story.may_be_lost(task) : story.has_lost_since(losses);
+    const bool may_be = is_alone ? story.may_be_lost(task) : story.has_lost_since(losses);
     if (!is_loss || !may_be)
       story.fail("thread " + std::to_string(number_) + " gets an error that nothing explains: " + error.what());
     return false;
@@ -182,7 +184,7 @@ bool Program::get_into(const ObjectRef<T>& ref, T& value, int task, int losses) 
 
 void Program::check(const Asked& asked) {
   int value = 0;
-  if (!get_into(asked.ref, value, asked.task, asked.losses)) return;
+  if (!get_into(asked.ref, value, asked.task, asked.losses, asked.is_alone)) return;
   if (value != asked.expected)
     world_.story.fail("a result is " + std::to_string(value) + " and should be " + std::to_string(asked.expected));
 }
@@ -199,9 +201,9 @@ void Program::one_step() {
     if (!asked_.empty() && pick(2) == 0) {
       const Asked& need = asked_[pick(asked_.size())];
       asked_.push_back({remote<add>(TaskOptions{.max_retries = retries}, mine, need.ref, a), need.expected + a, mine.id,
-                        need.losses < 0 ? losses : std::min(losses, need.losses)});
+                        std::min(losses, need.losses), false});
     } else {
-      asked_.push_back({remote<add>(TaskOptions{.max_retries = retries}, mine, a, 1), a + 1, mine.id, -1});
+      asked_.push_back({remote<add>(TaskOptions{.max_retries = retries}, mine, a, 1), a + 1, mine.id, losses, true});
     }
   } else if (what < 32) {
     const Step mine = step(retries);
@@ -211,7 +213,8 @@ void Program::one_step() {
     const int sum = (a + 1) * static_cast<int>(parts.size());
     // A task whose attempt is lost makes its parts once more, under the same numbers.
     story.shares(parts);
-    asked_.push_back({remote<add_all>(TaskOptions{.max_retries = retries}, mine, parts, a), sum, mine.id, losses});
+    asked_.push_back(
+        {remote<add_all>(TaskOptions{.max_retries = retries}, mine, parts, a), sum, mine.id, losses, false});
   } else if (pool_.size() < 3 || what < 55) {
     const int id = ++last_id_;
     const std::vector<ObjectRef<Thing>> children = some(ids, 4, losses);
@@ -263,7 +266,7 @@ void Program::one_step() {
     const int expected = end + static_cast<int>(known_.at(end).payload);
     asked_.push_back({what % 2 == 0 ? remote<follow_value>(options, mine, held.ref, path)
                                     : remote<follow>(options, mine, held.ref, path),
-                      expected, mine.id, losses});
+                      expected, mine.id, losses, false});
   } else if (what < 84) {
     const Held held = pool_[pick(pool_.size())];
     Thing thing;

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <iostream>
 
-#include "base/planted_bug.hpp"
+#include "in_child.hpp"
 #include "kit/seed.hpp"
 #include "world.hpp"
 
@@ -21,22 +21,22 @@ std::uint64_t seeds() {
 }
 
 TEST(RelaySim, FindsNothingInAThousandSeeds) {
-  base::g_planted_bug = 0;
-  RelayCounts sum;
-  std::uint64_t events = 0;
-  std::uint64_t events_min = UINT64_MAX;
-  for (std::uint64_t seed = first_seed(); seed < first_seed() + seeds(); ++seed) {
-    const RelayOutcome outcome = World(seed).run();
-    ASSERT_EQ(outcome.problem, "") << "seed " << seed << " after " << outcome.events << " events";
-    events += outcome.events;
-    events_min = std::min(events_min, outcome.events);
-    sum.add(outcome.counts);
-  }
-  std::cout << events << " events, at least " << events_min << " of a seed\n" << sum.text() << '\n';
+  const SeedsResult result = run_seeds(first_seed(), seeds(), 0);
+  ASSERT_EQ(result.outcome.problem, "") << "seed " << result.seed << " after " << result.outcome.events
+                                        << " events; RAYX_SIM_LOG=1 with --gtest_filter=*ASeedAlone tells more";
+  std::cout << result.events << " events, at least " << result.events_min << " of a seed\n"
+            << result.outcome.counts.text() << '\n';
+}
+
+// One seed in this process, for a debugger.
+TEST(RelaySim, RunsASeedAlone) {
+  const RelayOutcome outcome = World(first_seed()).run();
+  EXPECT_EQ(outcome.problem, "") << outcome.events << " events";
+  std::cout << outcome.events << " events, trace " << std::hex << outcome.trace << std::dec << '\n'
+            << outcome.counts.text() << '\n';
 }
 
 TEST(RelaySim, RepeatsASeedExactly) {
-  base::g_planted_bug = 0;
   for (std::uint64_t seed = 1; seed < 10; ++seed) {
     const RelayOutcome once = World(seed).run();
     const RelayOutcome again = World(seed).run();

@@ -158,7 +158,17 @@ bool SiteHost::is_linked_to(base::NodeId node) const {
 }
 
 void SiteHost::connect(SiteHost& other) {
-  if (connecting_[other.node_id()]++ == 0) network_.connect(me_, other.endpoint(), other.host());
+  if (connecting_.contains(other.node_id())) return;
+  const std::uint64_t attempt = ++attempts_;
+  connecting_[other.node_id()] = attempt;
+  network_.connect(me_, other.endpoint(), other.host());
+  // Where the hosts are cut off from each other nothing comes back.
+  machine_.events().after(100 * kMillisecond, [this, &other, attempt] {
+    const auto found = connecting_.find(other.node_id());
+    if (is_off_ || found == connecting_.end() || found->second != attempt) return;
+    connecting_.erase(found);
+    post([this, &other] { hosts_.link_closed(*this, other.node_id()); });
+  });
 }
 
 void SiteHost::open_link(ConnectionId connection, const std::string& name, base::NodeId node) {
@@ -175,7 +185,7 @@ void SiteHost::open_link(ConnectionId connection, const std::string& name, base:
 void SiteHost::on_accepted(ConnectionId connection) { open_link(connection, "a site that has connected", {}); }
 void SiteHost::on_connected(std::uint64_t token, ConnectionId connection) {
   SiteHost* const other = hosts_.find(static_cast<HostId>(token));
-  connecting_.erase(other->node_id());
+  if (connecting_.erase(other->node_id()) == 0) return network_.close(me_, connection);  // it was given up
   if (closed_early_.erase(connection) != 0) return post([this, other] { hosts_.link_closed(*this, other->node_id()); });
   open_link(connection, "site " + std::to_string(token), other->node_id());
   // What the other side has said at once may be here before.
@@ -184,7 +194,7 @@ void SiteHost::on_connected(std::uint64_t token, ConnectionId connection) {
 }
 void SiteHost::on_connect_failed(std::uint64_t token) {
   SiteHost* const other = hosts_.find(static_cast<HostId>(token));
-  connecting_.erase(other->node_id());
+  if (connecting_.erase(other->node_id()) == 0) return;
   post([this, other] { hosts_.link_closed(*this, other->node_id()); });
 }
 
@@ -197,6 +207,7 @@ void SiteHost::on_closed(ConnectionId connection) {
   }
   const Open open = found->second;
   links_.erase(found);
+  hosts_.link_breaks();
   post([this, open] {
     open.link->close();
     machine_.log("site %u removes peer %u", host_, open.link->peer);
@@ -218,8 +229,8 @@ void SiteHost::on_message(ConnectionId connection, RelayMessage message) {
       std::memcpy(place.data(), shared->bytes.data(), shared->bytes.size());
       return relay().value_arrived(link->peer, shared->stream, shared->bytes.size());
     }
-    machine_.log("site %u has frame %d of %zu bytes from peer %u", host_, static_cast<int>(relay::kind_of(shared->bytes)),
-                 shared->bytes.size(), link->peer);
+    machine_.log("site %u has frame %d of %zu bytes from peer %u", host_,
+                 static_cast<int>(relay::kind_of(shared->bytes)), shared->bytes.size(), link->peer);
     const Result<void> done = relay().receive(link->peer, shared->bytes);
     RAYX_CHECK(bool(done), "a relay cannot read what another one has sent", host_);
   });
@@ -247,7 +258,7 @@ class SiteHost::DriverMemory final : public worker::MemorySource {
     for (;;) {
       Result<worker::LeasedMemory> leased = lease();
       if (leased || !may_wait || host_.machine_.now() >= until) return leased;
-      host_.machine_.sleep(5 * kMillisecond);
+      host_.machine_.rest(5 * kMillisecond);
     }
   }
   SiteHost& host_;

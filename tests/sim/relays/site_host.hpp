@@ -76,6 +76,7 @@ class SiteHosts {
   virtual ~SiteHosts() = default;
   virtual SiteHost* find(HostId host) = 0;
   virtual relay::Places* places_of(SiteHost& site) = 0;
+  virtual void link_breaks() = 0;  // a site is about to hear of it
   virtual void link_closed(SiteHost& site, base::NodeId other) = 0;
   virtual void linked(SiteHost& site, base::NodeId other) = 0;
 };
@@ -142,7 +143,8 @@ class SiteHost final : public EndpointOf<RelayMessage> {
     base::NodeId node;  // if it is known
   };
   std::map<ConnectionId, Open> links_;
-  std::map<base::NodeId, int> connecting_;
+  std::map<base::NodeId, std::uint64_t> connecting_;  // the attempt
+  std::uint64_t attempts_ = 0;
   std::map<ConnectionId, std::vector<RelayMessage>> early_;
   std::set<ConnectionId> closed_early_;
   std::unique_ptr<DriverMemory> driver_memory_;

@@ -58,7 +58,6 @@ relay::Places* World::places_of(SiteHost&) { return nullptr; }
 
 // Who was linked is linked again after a while, as a new peer.
 void World::link_closed(SiteHost& site, base::NodeId other) {
-  story_.loss();
   if (site.host() != 0) return;
   for (const auto& it : sites_) {
     if (it->node_id() != other || it->is_off()) continue;
@@ -80,7 +79,8 @@ SiteHost& World::add_site(int cpus) {
   options.cpus = cpus;
   options.patience_ns = chance_.one_in(2) ? 0 : relay::kPatience_ns;
   options.congested_bytes = chance_.one_in(3) ? 100 + chance_.below(20'000) : 8u << 20;
-  sites_.push_back(std::make_unique<SiteHost>(machine_, network_, *this, host, base::NodeId{chance_.bits() | 1}, options));
+  sites_.push_back(
+      std::make_unique<SiteHost>(machine_, network_, *this, host, base::NodeId{chance_.bits() | 1}, options));
   SiteHost& site = *sites_.back();
   site.start([this, &site] {
     if (site.host() == 0) {
@@ -90,7 +90,7 @@ SiteHost& World::add_site(int cpus) {
       for (std::size_t i = 0; i < programs; ++i) {
         ++programs_running_;
         machine_.start(site.process(), [this, i] {
-          while (sites_[0]->relay().total_units() < units_at_first_) machine_.sleep(kMillisecond / 4);
+          while (sites_[0]->relay().total_units() < units_at_first_) machine_.rest(kMillisecond / 4);
           run_program(static_cast<int>(i));
           --programs_running_;
         });
@@ -135,9 +135,8 @@ void World::inject(Fault fault) {
       story_.loss();
       site.power_off();
       // Its peers hear of it later: the head says so, or their keep-alive.
-      events_.after(chance_.between(kMillisecond, 50 * kMillisecond), [this, endpoint = site.endpoint()] {
-        network_.give_up(endpoint);
-      });
+      events_.after(chance_.between(kMillisecond, 50 * kMillisecond),
+                    [this, endpoint = site.endpoint()] { network_.give_up(endpoint); });
       events_.after(chance_.between(0, 40 * kMillisecond), [this] {
         ++counts_.nodes_joined;
         add_site(1 + static_cast<int>(chance_.below(3)));
@@ -214,7 +213,8 @@ RelayOutcome World::run() {
   // The programs end, whatever happens.
   const TimeNs end = events_.now() + 300 * kSecond;
   run_until(events_.now() + 2 * kMillisecond);
-  while (story_.problem().empty() && events_.now() < end && programs_running_ != 0) run_until(events_.now() + 10 * kMillisecond);
+  while (story_.problem().empty() && events_.now() < end && programs_running_ != 0)
+    run_until(events_.now() + 10 * kMillisecond);
   if (story_.problem().empty() && programs_running_ != 0) story_.fail("a wait does not end");
   // And nothing is left.
   bool is_over = false;
@@ -224,7 +224,7 @@ RelayOutcome World::run() {
     // What a dead worker held, and what it owned, can keep each other until the job ends: docs/design/worker.md.
     while (processes_.killed == 0 && !is_quiet(why)) {
       if (events_.now() > patience) return story_.fail("something is left at the end: " + why);
-      machine_.sleep(50 * kMillisecond);
+      machine_.rest(50 * kMillisecond);
     }
     is_over = true;
   });
@@ -232,7 +232,8 @@ RelayOutcome World::run() {
     run_until(events_.now() + 50 * kMillisecond);
     if (events_.now() > patience + kSecond && story_.problem().empty()) story_.fail("somebody keeps a lock");
   }
-  if (!story_.problem().empty() && std::getenv("RAYX_SIM_STACKS") != nullptr) std::fputs(machine_.describe().c_str(), stderr);
+  if (!story_.problem().empty() && std::getenv("RAYX_SIM_STACKS") != nullptr)
+    std::fputs(machine_.describe().c_str(), stderr);
   counts_.executions += story_.executions;
   counts_.again += story_.again;
   counts_.workers_killed += static_cast<std::uint64_t>(processes_.killed);

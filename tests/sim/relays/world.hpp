@@ -29,13 +29,13 @@ class World final : public SiteHosts {
   ~World() override;
   RelayOutcome run();
 
-
  private:
   static constexpr HostId kObserver = 1'000;
   enum class Fault : std::uint8_t { kKillWorker, kBreakLink, kPowerOff, kFreeze, kCut, kFailStarts, kNumber };
 
   SiteHost* find(HostId host) override;
   relay::Places* places_of(SiteHost& site) override;
+  void link_breaks() override { story_.loss(); }
   void link_closed(SiteHost& site, base::NodeId other) override;
   void linked(SiteHost&, base::NodeId) override {}
 
