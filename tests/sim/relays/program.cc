@@ -177,7 +177,8 @@ bool Program::get_into(const ObjectRef<T>& ref, T& value, int task, int losses, 
     // What is looked at beside the task may be lost by one loss; the task itself by as many as its retries allow.
     const bool may_be = is_alone ? story.may_be_lost(task) : story.has_lost_since(losses);
     if (!is_loss || !may_be)
-      story.fail("thread " + std::to_string(number_) + " gets an error that nothing explains: " + error.what());
+      story.fail("thread " + std::to_string(number_) + " gets an error that nothing explains (code " +
+                 std::to_string(static_cast<int>(error.code())) + "): " + error.what());
     return false;
   }
 }

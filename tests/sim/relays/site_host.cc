@@ -149,12 +149,8 @@ void SiteHost::power_off() {
   if (me_ != 0) network_.detach(me_, true);
   machine_.kill_host(host_);
   workers.clear();
-  for (auto& [connection, open] : links_) open.link->close();
+  for (auto& [connection, link] : links_) link->close();
   links_.clear();
-}
-
-bool SiteHost::is_linked_to(base::NodeId node) const {
-  return std::any_of(links_.begin(), links_.end(), [&](const auto& it) { return it.second.node == node; });
 }
 
 void SiteHost::connect(SiteHost& other) {
@@ -167,18 +163,16 @@ void SiteHost::connect(SiteHost& other) {
     const auto found = connecting_.find(other.node_id());
     if (is_off_ || found == connecting_.end() || found->second != attempt) return;
     connecting_.erase(found);
-    post([this, &other] { hosts_.link_closed(*this, other.node_id()); });
+    hosts_.link_failed(*this, other);
   });
 }
 
 void SiteHost::open_link(ConnectionId connection, const std::string& name, base::NodeId node) {
-  Open& open = links_[connection];
-  open.link = std::make_shared<SimLink>(*this, connection, options_.congested_bytes);
-  open.node = node;
-  post([this, link = open.link, name, node] {
+  std::shared_ptr<SimLink>& opened = links_[connection];
+  opened = std::make_shared<SimLink>(*this, connection, options_.congested_bytes);
+  post([this, link = opened, name, node] {
     link->peer = relay().add_peer(name, link, node);
     machine_.log("site %u has peer %u: %s", host_, link->peer, name.c_str());
-    if (node) hosts_.linked(*this, node);
   });
 }
 
@@ -186,7 +180,8 @@ void SiteHost::on_accepted(ConnectionId connection) { open_link(connection, "a s
 void SiteHost::on_connected(std::uint64_t token, ConnectionId connection) {
   SiteHost* const other = hosts_.find(static_cast<HostId>(token));
   if (connecting_.erase(other->node_id()) == 0) return network_.close(me_, connection);  // it was given up
-  if (closed_early_.erase(connection) != 0) return post([this, other] { hosts_.link_closed(*this, other->node_id()); });
+  if (closed_early_.erase(connection) != 0) return hosts_.link_failed(*this, *other);
+  hosts_.link_opened(*this, *other, connection);
   open_link(connection, "site " + std::to_string(token), other->node_id());
   // What the other side has said at once may be here before.
   for (RelayMessage& message : std::exchange(early_[connection], {})) on_message(connection, std::move(message));
@@ -195,7 +190,7 @@ void SiteHost::on_connected(std::uint64_t token, ConnectionId connection) {
 void SiteHost::on_connect_failed(std::uint64_t token) {
   SiteHost* const other = hosts_.find(static_cast<HostId>(token));
   if (connecting_.erase(other->node_id()) == 0) return;
-  post([this, other] { hosts_.link_closed(*this, other->node_id()); });
+  hosts_.link_failed(*this, *other);
 }
 
 void SiteHost::on_closed(ConnectionId connection) {
@@ -205,14 +200,13 @@ void SiteHost::on_closed(ConnectionId connection) {
     closed_early_.insert(connection);
     return;
   }
-  const Open open = found->second;
+  const std::shared_ptr<SimLink> link = found->second;
   links_.erase(found);
-  hosts_.link_breaks();
-  post([this, open] {
-    open.link->close();
-    machine_.log("site %u removes peer %u", host_, open.link->peer);
-    relay().remove_peer(open.link->peer, "the link is closed");
-    hosts_.link_closed(*this, open.node);
+  hosts_.link_breaks(connection);
+  post([this, link] {
+    link->close();
+    machine_.log("site %u removes peer %u", host_, link->peer);
+    relay().remove_peer(link->peer, "the link is closed");
   });
 }
 
@@ -220,7 +214,7 @@ void SiteHost::on_message(ConnectionId connection, RelayMessage message) {
   const auto found = links_.find(connection);
   if (found == links_.end()) return early_[connection].push_back(std::move(message));
   const auto shared = std::make_shared<RelayMessage>(std::move(message));
-  post([this, link = found->second.link, shared] {
+  post([this, link = found->second, shared] {
     shared->flight.reset();
     if (shared->stream != 0) {
       const std::span<std::byte> place =

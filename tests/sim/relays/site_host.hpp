@@ -76,9 +76,10 @@ class SiteHosts {
   virtual ~SiteHosts() = default;
   virtual SiteHost* find(HostId host) = 0;
   virtual relay::Places* places_of(SiteHost& site) = 0;
-  virtual void link_breaks() = 0;  // a site is about to hear of it
-  virtual void link_closed(SiteHost& site, base::NodeId other) = 0;
-  virtual void linked(SiteHost& site, base::NodeId other) = 0;
+  // The first of the two sites hears of it; before the other one may hear of it, or of its end.
+  virtual void link_opened(SiteHost& from, SiteHost& to, ConnectionId connection) = 0;
+  virtual void link_failed(SiteHost& from, SiteHost& to) = 0;
+  virtual void link_breaks(ConnectionId connection) = 0;  // a site is about to hear of it
 };
 
 class SiteHost final : public EndpointOf<RelayMessage> {
@@ -91,7 +92,6 @@ class SiteHost final : public EndpointOf<RelayMessage> {
   // The host loses its power.
   void power_off();
   void connect(SiteHost& other);
-  bool is_linked_to(base::NodeId node) const;
   std::size_t links() const { return links_.size(); }
   // By the site's network thread.
   void post(std::function<void()> what);
@@ -138,11 +138,7 @@ class SiteHost final : public EndpointOf<RelayMessage> {
   bool is_off_ = false;
   std::unique_ptr<relay::Site> site_;
   std::deque<std::function<void()>> inbox_;
-  struct Open {
-    std::shared_ptr<SimLink> link;
-    base::NodeId node;  // if it is known
-  };
-  std::map<ConnectionId, Open> links_;
+  std::map<ConnectionId, std::shared_ptr<SimLink>> links_;
   std::map<base::NodeId, std::uint64_t> connecting_;  // the attempt
   std::uint64_t attempts_ = 0;
   std::map<ConnectionId, std::vector<RelayMessage>> early_;

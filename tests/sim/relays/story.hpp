@@ -20,6 +20,7 @@ namespace rayx::sim {
   X(links_broken)            \
   X(nodes_lost)              \
   X(nodes_joined)            \
+  X(heads_killed)            \
   X(hosts_frozen)            \
   X(hosts_cut)               \
   X(messages_lost)           \

@@ -45,6 +45,7 @@ World::World(std::uint64_t seed)
   if (has_kills && !faults_.empty() && chance_.one_in(2)) machine_.killed_one_in = 2'000 + chance_.below(5'000);
   fault_pause_ = chance_.between(2 * kMillisecond, 60 * kMillisecond);
   scene_.has_large_values = chance_.one_in(3);
+  is_mesh_ = !chance_.one_in(3);
 }
 
 // What is left of the machines stays where it is: nobody joins a thread that is a fiber of the past.
@@ -54,22 +55,111 @@ World::~World() {
 }
 
 SiteHost* World::find(HostId host) { return host < sites_.size() ? sites_[host].get() : nullptr; }
-relay::Places* World::places_of(SiteHost&) { return nullptr; }
 
-// Who was linked is linked again after a while, as a new peer.
-void World::link_closed(SiteHost& site, base::NodeId other) {
-  if (site.host() != 0) return;
-  for (const auto& it : sites_) {
-    if (it->node_id() != other || it->is_off()) continue;
-    link_to_driver(*it, chance_.between(0, 30 * kMillisecond));
+relay::Places* World::places_of(SiteHost& site) {
+  if (!is_mesh_) return nullptr;
+  std::unique_ptr<SitePlaces>& places = places_[site.host()];
+  places = std::make_unique<SitePlaces>(
+      site, events_, network_, job_, [this, &site](base::NodeId node) { want_link(site, node); },
+      [this, &site] { events_.after(0, [this, &site] { replace(site); }); });
+  return places.get();
+}
+
+bool World::is_ready() {
+  // A node may be lost before the program begins.
+  const std::uint64_t units = events_.now() < 2 * kSecond ? units_at_first_ : 1;
+  return sites_[0]->relay().total_units() >= units && (!is_mesh_ || places_.at(0)->is_ready());
+}
+
+// ---- Links
+
+void World::tell_failed(HostId host, base::NodeId node) {
+  SiteHost& site = *sites_[host];
+  story_.loss();
+  if (is_mesh_ && site.is_there()) site.post([&site, node] { site.relay().peer_failed(node, "it cannot be reached"); });
+}
+
+void World::want_link(SiteHost& from, base::NodeId node) {
+  const auto found = std::find_if(sites_.begin(), sites_.end(), [&](const auto& it) { return it->node_id() == node; });
+  if (found == sites_.end() || (*found)->is_off() || !(*found)->is_there()) {
+    events_.after(chance_.between(kMillisecond, 20 * kMillisecond),
+                  [this, host = from.host(), node] { tell_failed(host, node); });
+    return;
+  }
+  Pair& pair = pairs_[pair_of(from.host(), (*found)->host())];
+  if (pair.link != 0) return;
+  pair.wanted_by.insert(from.host());
+  if (!std::exchange(pair.is_connecting, true)) from.connect(**found);
+}
+
+void World::link_opened(SiteHost& from, SiteHost& to, ConnectionId connection) {
+  pairs_[pair_of(from.host(), to.host())] = {false, connection, {}};
+}
+
+void World::link_failed(SiteHost& from, SiteHost& to) {
+  Pair& pair = pairs_[pair_of(from.host(), to.host())];
+  pair.is_connecting = false;
+  for (const HostId host : std::exchange(pair.wanted_by, {}))
+    tell_failed(host, (host == from.host() ? to : from).node_id());
+  if (from.host() == 0) link_to_driver(to, chance_.between(kMillisecond, 30 * kMillisecond));
+  if (to.host() == 0) link_to_driver(from, chance_.between(kMillisecond, 30 * kMillisecond));
+}
+
+void World::link_breaks(ConnectionId connection) {
+  story_.loss();
+  for (auto& [hosts, pair] : pairs_) {
+    if (pair.link != connection) continue;
+    pair.link = 0;
+    if (hosts.first == 0) link_to_driver(*sites_[hosts.second], chance_.between(0, 30 * kMillisecond));
   }
 }
 
+// The driver's host keeps a link to each node, as a new peer after each break.
 void World::link_to_driver(SiteHost& site, TimeNs delay) {
   events_.after(delay, [this, &site] {
-    if (site.is_off() || sites_[0]->is_linked_to(site.node_id())) return;
+    if (site.is_off()) return;
     if (!sites_[0]->is_there()) return link_to_driver(site, kMillisecond);
-    sites_[0]->connect(site);
+    Pair& pair = pairs_[pair_of(0, site.host())];
+    if (pair.link == 0 && !std::exchange(pair.is_connecting, true)) sites_[0]->connect(site);
+  });
+}
+
+// ---- Hosts
+
+void World::power_off(SiteHost& site) {
+  if (site.is_off()) return;
+  ++counts_.nodes_lost;
+  story_.loss();
+  site.power_off();
+  if (const auto places = places_.find(site.host()); places != places_.end()) places->second->end();
+  for (auto& [hosts, pair] : pairs_) {
+    if (hosts.first != site.host() && hosts.second != site.host()) continue;
+    for (const HostId host : std::exchange(pair.wanted_by, {}))
+      if (host != site.host()) tell_failed(host, site.node_id());
+  }
+  // Its peers hear of it later: by the silence.
+  events_.after(chance_.one_in(4) ? chance_.between(0, 4 * kSecond) : chance_.between(kMillisecond, 50 * kMillisecond),
+                [this, endpoint = site.endpoint()] { network_.give_up(endpoint); });
+}
+
+// A node is lost, and another one joins.
+void World::replace(SiteHost& site) {
+  if (site.is_off()) return;
+  power_off(site);
+  events_.after(chance_.between(0, 40 * kMillisecond), [this] {
+    ++counts_.nodes_joined;
+    add_site(1 + static_cast<int>(chance_.below(3)));
+  });
+}
+
+void World::freeze(SiteHost& site, TimeNs time) {
+  ++counts_.hosts_frozen;
+  network_.set_frozen(site.host(), true);
+  machine_.set_frozen(site.host(), true);
+  events_.after(time, [this, &site] {
+    network_.set_frozen(site.host(), false);
+    machine_.set_frozen(site.host(), false);
+    if (const auto places = places_.find(site.host()); places != places_.end()) places->second->thaw();
   });
 }
 
@@ -83,6 +173,7 @@ SiteHost& World::add_site(int cpus) {
       std::make_unique<SiteHost>(machine_, network_, *this, host, base::NodeId{chance_.bits() | 1}, options));
   SiteHost& site = *sites_.back();
   site.start([this, &site] {
+    if (const auto places = places_.find(site.host()); places != places_.end()) places->second->begin();
     if (site.host() == 0) {
       site.relay().expect_peers(true);
       site.make_driver();
@@ -90,7 +181,7 @@ SiteHost& World::add_site(int cpus) {
       for (std::size_t i = 0; i < programs; ++i) {
         ++programs_running_;
         machine_.start(site.process(), [this, i] {
-          while (sites_[0]->relay().total_units() < units_at_first_) machine_.rest(kMillisecond / 4);
+          while (!is_ready()) machine_.rest(kMillisecond / 4);
           run_program(static_cast<int>(i));
           --programs_running_;
         });
@@ -130,27 +221,14 @@ void World::inject(Fault fault) {
       if (network_.break_one()) ++counts_.links_broken;
       return;
     case Fault::kPowerOff:
-      if (!chance_.one_in(6) || sites_.size() > 6) return;
-      ++counts_.nodes_lost;
-      story_.loss();
-      site.power_off();
-      // Its peers hear of it later: the head says so, or their keep-alive.
-      events_.after(chance_.between(kMillisecond, 50 * kMillisecond),
-                    [this, endpoint = site.endpoint()] { network_.give_up(endpoint); });
-      events_.after(chance_.between(0, 40 * kMillisecond), [this] {
-        ++counts_.nodes_joined;
-        add_site(1 + static_cast<int>(chance_.below(3)));
-      });
+      if (chance_.one_in(6) && sites_.size() < 7) replace(site);
       return;
     case Fault::kFreeze:
-      ++counts_.hosts_frozen;
-      network_.set_frozen(site.host(), true);
-      machine_.set_frozen(site.host(), true);
-      events_.after(chance_.between(0, 40 * kMillisecond), [this, host = site.host()] {
-        network_.set_frozen(host, false);
-        machine_.set_frozen(host, false);
-      });
-      return;
+      return freeze(site, chance_.one_in(15) ? chance_.between(0, 5 * kSecond) : chance_.between(0, 40 * kMillisecond));
+    case Fault::kKillHead:
+      if (!is_mesh_ || !chance_.one_in(4)) return;
+      ++counts_.heads_killed;
+      return head_.kill();
     case Fault::kCut: {
       ++counts_.hosts_cut;
       const HostId other = sites[chance_.below(sites.size())]->host();
@@ -198,6 +276,7 @@ bool World::is_quiet(std::string& why) {
 }
 
 RelayOutcome World::run() {
+  if (is_mesh_) head_.start();
   add_site(0);
   const std::size_t others = 1 + chance_.below(3);
   for (std::size_t i = 0; i < others; ++i) {
