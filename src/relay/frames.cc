@@ -149,6 +149,7 @@ bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::vector<N
       case FrameKind::kAskCapacity:
         is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_ask_capacity);
         break;
+      case FrameKind::kRecall: is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_recall); break;
       case FrameKind::kFetch: is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_fetch); break;
       case FrameKind::kFetchFrom:
         is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_fetch_from);

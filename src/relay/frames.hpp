@@ -45,6 +45,7 @@ enum class FrameKind : std::uint32_t {
   kFetchFrom = 24,  // LentHead: the answer to kFetch: that node has a copy, or is getting it
   kFetchCopy = 25,  // LentHead: the value of another node's object, when it is there
   kCopied = 26,     // CopiedHead, value: the answer to that
+  kRecall = 27,     // RecallHead: CPUs elsewhere are idle. Those that have not begun come back
   kCreation = 21,   // CreationHead, arguments, parts; never sent alone: a head carries it to who starts the actor
 };
 
@@ -178,7 +179,7 @@ struct ResultHead {
   std::uint64_t bytes;
 };
 
-enum class ReturnReason : std::uint32_t { kStoreFull = 1, kClosing = 2, kRefused = 3, kTooLarge = 4 };
+enum class ReturnReason : std::uint32_t { kStoreFull = 1, kClosing = 2, kRefused = 3, kTooLarge = 4, kRecalled = 5 };
 
 struct ReturnHead {
   TaskNumber number;
@@ -193,6 +194,10 @@ struct CapacityHead {
   std::uint64_t node;               // NodeId of the sender; never 0. The first frame on a link says it
   std::uint64_t idle_units;         // that nobody uses there, or tasks of the receiver
   std::uint64_t lent_units;         // of workers that wait inside a task: others may run meanwhile
+};
+struct RecallHead {
+  std::uint64_t cpu_units;  // of the class
+  std::uint64_t tasks;      // at most
 };
 struct AskHead {
   std::uint64_t reserved;
@@ -355,6 +360,7 @@ class FrameHandler {
   virtual void on_give_up(TaskNumber) {}
   virtual void on_capacity(const CapacityHead&) {}
   virtual void on_ask_capacity(const AskHead&) {}
+  virtual void on_recall(const RecallHead&) {}
   virtual void on_fetch(const FetchHead&) {}
   virtual void on_fetch_from(const LentHead&) {}
   virtual void on_fetch_copy(const LentHead&) {}

@@ -54,6 +54,7 @@ struct Peer {
   std::map<std::uint32_t, sched::Window> windows;  // by lane
   // What has come back and says nothing about a task's length: the store there is full.
   base::TimeNs closed_until_ns = 0;
+  base::TimeNs recalls_at_ns = 0;      // it is asked for no task before
   bool is_retiring = false;            // it gets no task any more
   bool is_store_full = false;          // see OfferHead
   std::set<std::uint32_t> handed_out;  // rows of tasks that are there

@@ -27,6 +27,7 @@ class Relay::Incoming final : public FrameHandler {
   }
   void on_returned(const ReturnHead& task) override { relay_.on_returned(peer_, task); }
   void on_ask_capacity(const AskHead&) override { relay_.say_capacity(peer_); }
+  void on_recall(const RecallHead& asked) override { relay_.on_recall(asked); }
   // On kGiveUp: what has begun goes on, and its result is dropped where it arrives.
   void on_capacity(const CapacityHead& capacity) override { relay_.on_capacity(peer_, capacity); }
   void on_fetch(const FetchHead& object) override { relay_.on_fetch(peer_, object); }

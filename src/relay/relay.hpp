@@ -42,6 +42,9 @@ namespace rayx::relay {
 // So long a task waits for a worker of its own node before another node may do it: within it a worker is started, or comes back.
 inline constexpr base::TimeNs kPatience_ns = 3'000'000;
 
+// Between two looks whether tasks at other nodes are to be asked back, while more are there than can run.
+inline constexpr base::TimeNs kRecallPause_ns = 5'000'000;
+
 struct RelayConfig {
   worker::ClientConfig client;
   std::shared_ptr<const shm::Arena> arena;  // the client's: what is being sent is read after the relay's end
@@ -356,6 +359,11 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void set_slots(Peer& peer);
   void look_whether_worthwhile(Peer& peer, std::uint32_t lane, base::TimeNs now);
 
+  // recall.cc: tasks that lie at another node while CPUs elsewhere are idle
+  void look_for_recall(base::TimeNs now);
+  std::uint64_t room_elsewhere(const LaneServed& lane, base::TimeNs now);
+  void on_recall(const RecallHead& asked);
+
   // spread.cc: one value for many nodes
   void serve(Peer& peer, std::uint64_t key, bool is_direct);
   void on_fetch_from(Peer& peer, const LentHead& where);
@@ -505,6 +513,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   std::map<base::NodeId, OtherNode> others_;
   base::NodeId last_way_;                       // to which one was asked for last
   base::TimeNs overflow_at_ns_ = base::kNever;  // when it is to be looked for again
+  base::TimeNs recall_at_ns_ = base::kNever;    // when tasks may be asked back
   base::TimeNs ask_at_ns_ = 0;                  // when the others may be asked what they have idle
   base::TimeNs ask_pause_ns_ = 0;
   bool has_lent_news_ = false;       // what workers have lent has changed, and the peers are to hear of it

@@ -107,7 +107,8 @@ bool Relay::sleep_until_work(shm::ProcessSlot& slot) {
     }
     for (const auto& [id, peer] : peers_)
       if (peer->closed_until_ns > now) sleep_ns = std::min(sleep_ns, peer->closed_until_ns - now);
-    const base::TimeNs again_ns = std::min({fetch_again_ns_, watch_again_ns_, overflow_at_ns_, large_values_at_ns()});
+    const base::TimeNs again_ns =
+        std::min({fetch_again_ns_, watch_again_ns_, overflow_at_ns_, recall_at_ns_, large_values_at_ns()});
     if (again_ns != base::kNever) sleep_ns = std::min(sleep_ns, std::max<base::TimeNs>(again_ns - now, 0));
   }
   stays_awake = stays_awake || has_sent_.load(std::memory_order_seq_cst) || has_news_.load(std::memory_order_seq_cst) ||
@@ -177,6 +178,7 @@ bool Relay::take_turn() {
       any = true;
     }
   }
+  if (now >= recall_at_ns_) look_for_recall(now);
   if (any) flush_all_peers();
   return any;
 }
@@ -204,7 +206,9 @@ void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, 
              {number_of(row), task.body.function_and_flags >> 16, static_cast<std::uint32_t>(lane.cpu_units), 0, 0},
              peer);
   peer.handed_out.insert(index);
-  peer.windows[lane.lane].sent(now);
+  sched::Window& window = peer.windows[lane.lane];
+  window.sent(now);
+  if (window.surplus() != 0) recall_at_ns_ = std::min(recall_at_ns_, now + kRecallPause_ns);
   if (peer.tasks.bytes() >= kFrameBytes) flush(peer);
 }
 
@@ -373,7 +377,10 @@ void Relay::tell_lost(const SentRow& row, std::span<const std::byte> error) {
 void Relay::on_returned(Peer& peer, const ReturnHead& task) {
   SentRow* const row = find_sent(task.number, peer.id);
   if (row == nullptr) return;
-  if (!row->actor) peer.windows[row->lane].forgotten();
+  if (!row->actor) {
+    sched::Window& window = peer.windows[row->lane];
+    task.reason == ReturnReason::kRecalled ? window.recalled() : window.forgotten();
+  }
   if (task.reason == ReturnReason::kTooLarge) {
     detail::RemoteFailure error;
     error.code = ErrorCode::kStoreFull;

@@ -45,6 +45,13 @@ class Window {
     }
     begin_turn(now_ns);
   }
+  // One was asked back, for others have nothing to do: its tasks are longer than those before it.
+  void recalled() {
+    forgotten();
+    size_ = std::max(size_ / 2, std::max(slots_, 1u));
+  }
+  // Beyond what can be running there.
+  std::uint32_t surplus() const { return outstanding_ > slots_ ? outstanding_ - slots_ : 0; }
   void forgotten() {
     if (outstanding_ > 0) --outstanding_;
   }

@@ -47,6 +47,7 @@ struct Seen final : FrameHandler {
     lines.push_back("capacity " + std::to_string(capacity.cpu_units) + " idle " + std::to_string(capacity.idle_units));
   }
   void on_ask_capacity(const AskHead&) override { lines.push_back("ask capacity"); }
+  void on_recall(const RecallHead& asked) override { lines.push_back("recall " + std::to_string(asked.tasks)); }
   void on_fetch(const FetchHead& object) override { lines.push_back("fetch " + std::to_string(object.key)); }
   void on_fetched(const FetchedHead& object, const WireValue& value) override {
     lines.push_back("fetched " + std::to_string(object.key) + ' ' + text(value) + names(value));
@@ -84,7 +85,7 @@ std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::st
       FrameKind::kTasks,     FrameKind::kResults,    FrameKind::kReturned, FrameKind::kLost,        FrameKind::kGiveUp,
       FrameKind::kCapacity,  FrameKind::kOffer,      FrameKind::kFetch,    FrameKind::kFetched,     FrameKind::kRelease,
       FrameKind::kAskHold,   FrameKind::kHoldAnswer, FrameKind::kLentBack, FrameKind::kAskCapacity, FrameKind::kAdmit,
-      FrameKind::kFetchFrom, FrameKind::kFetchCopy,  FrameKind::kCopied};
+      FrameKind::kFetchFrom, FrameKind::kFetchCopy,  FrameKind::kCopied,   FrameKind::kRecall};
   const FrameKind kind = kKinds[random() % std::size(kKinds)];
   const std::uint64_t count = kind == FrameKind::kCapacity ? 1 : 1 + random() % 5;
   for (std::uint64_t i = 0; i < count; ++i) {
@@ -130,6 +131,10 @@ std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::st
       case FrameKind::kAskCapacity:
         writer.add(kind, AskHead{});
         expected.push_back("ask capacity");
+        break;
+      case FrameKind::kRecall:
+        writer.add(kind, RecallHead{10'000, number});
+        expected.push_back("recall " + std::to_string(number));
         break;
       case FrameKind::kOffer: {
         const auto values = static_cast<std::uint32_t>(1 + random() % 3);

@@ -1,68 +1,24 @@
 // Tasks that tasks make, on a cluster whose nodes have CPUs: what one node does not get to is done by others.
-#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <rayx/rayx.hpp>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "base/clock.hpp"
-#include "base/unique_fd.hpp"
+#include "meeting.hpp"
 #include "sites.hpp"
 
 namespace {
 
 using rayx::ObjectRef;
 using rayx::TaskOptions;
+using rayx::relay::test::Counters;
+using rayx::relay::test::meet;
+using rayx::relay::test::Meeting;
 using rayx::relay::test::Sites;
-
-// How many are at the same place at the same time, counted in memory that all sites of this machine map.
-class Meeting {
- public:
-  Meeting() : fd_(::memfd_create("meeting", MFD_CLOEXEC)) {
-    if (!fd_ || ::ftruncate(fd_.get(), kBytes) != 0) throw std::runtime_error("no memory for a meeting");
-    path_ = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd_.get());
-  }
-  const std::string& path() const { return path_; }
-  static constexpr std::size_t kBytes = 4096;
-
- private:
-  rayx::base::UniqueFd fd_;
-  std::string path_;
-};
-
-class Counters {
- public:
-  explicit Counters(const std::string& path) {
-    const rayx::base::UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
-    memory_ = ::mmap(nullptr, Meeting::kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
-    if (memory_ == MAP_FAILED) throw std::runtime_error("the meeting cannot be mapped");
-  }
-  ~Counters() { ::munmap(memory_, Meeting::kBytes); }
-  std::atomic<int>& at(int i) { return static_cast<std::atomic<int>*>(memory_)[i]; }
-
- private:
-  void* memory_;
-};
-
-// Comes back when so many are here, and says where it was: the fork server of its site. It keeps its CPU meanwhile.
-int meet(const std::string& meeting, int count) {
-  constexpr rayx::base::TimeNs kLongest_ns = 30'000'000'000;
-  const rayx::base::SteadyClock clock;
-  Counters counters(meeting);
-  counters.at(0).fetch_add(1);
-  for (const rayx::base::TimeNs begin = clock.now_ns(); counters.at(0).load() < count;) {
-    if (clock.now_ns() - begin > kLongest_ns) throw std::runtime_error("the others did not come");
-    std::this_thread::yield();
-  }
-  return ::getppid();
-}
 
 std::vector<int> meet_all(const std::string& meeting, int count, double cpus) {
   std::vector<ObjectRef<int>> there;
