@@ -44,6 +44,13 @@ void try_handshake(Role role, bool tls, std::span<const std::byte> data) {
   if (handshake.state() == Handshake::State::kDone) stop("a proof without the token was accepted");
 }
 
+void try_session(std::span<const std::byte> data) {
+  const auto hello = decode_session_hello(data);
+  if (!hello) return;
+  const auto again = encode_session_hello(*hello);
+  if (!std::equal(again.begin(), again.end(), data.begin())) stop("one session has two forms");
+}
+
 // All that a parser tells, as bytes.
 struct Log final : FrameSink {
   bool on_frame(FrameKind kind, std::span<const std::byte> bytes) override {
@@ -146,6 +153,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
     case 5: try_token(text); break;
     default:  // what a member can say after its hello, and anything at all
       if (bytes[0] % 10 == 6) {
+        try_session(data);
         try_frames(data, 1 + bytes[1]);
       } else {
         Bytes stream(kFrameHeaderBytes);
