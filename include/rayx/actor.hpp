@@ -115,9 +115,10 @@ ActorHandle<T> actor(const Args&... args) {
   }
 }
 
-// The living actor that was made with that ActorOptions::name, by any process of the program. Asks the cluster's head once (well
+// The living actor that was made with that ActorOptions::name by any process of the program; or else the detached one that any program
+// of the cluster has made with it. Asks the cluster's head once (well
 // below a millisecond in one process, a network round trip in a cluster). NotFound: there is none at present. A T that is not the
-// actor's class: each call ends with InvalidArgument. The handle counts as others do, but for one thing: it does not keep the
+// actor's class, or another build of it: each call ends with InvalidArgument. The handle counts as others do, but for one thing: it does not keep the
 // actor alive. That ends with the last handle that descends from the one that actor<T>() returned. Any thread, also inside a task.
 template <class T>
 ActorHandle<T> get_actor(const std::string& name) {

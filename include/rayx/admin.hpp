@@ -91,7 +91,8 @@ struct ClusterStatus {
     std::string node;  // where it is; empty: nowhere
     std::string job;
     std::uint32_t restarts = 0;
-    bool is_feasible = true;  // some node could hold it if it were empty
+    bool is_feasible = true;   // some node could hold it if it were empty
+    bool is_detached = false;  // it outlives its job
   };
   std::string cluster;               // 16 hex digits
   std::uint64_t starts_of_head = 0;  // with this state

@@ -135,7 +135,7 @@ ClusterStatus cluster_status(const std::string& head_address, const std::string&
   for (const host::ClusterReport::Actor& actor : report.actors)
     status.actors.push_back({base::to_text(actor.actor), registry::to_text(actor.phase), actor.name,
                              actor.node ? base::to_text(actor.node) : "", base::to_text(actor.job), actor.restarts,
-                             actor.is_feasible});
+                             actor.is_feasible, actor.is_detached});
   return status;
 }
 

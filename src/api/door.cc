@@ -206,6 +206,8 @@ void check_options(const ActorOptions& options) {
            std::to_string(shm::kActorNameBytesMax));
   if (options.get_if_exists && options.name.empty())
     refuse("get_if_exists is set and name is empty: there is nothing to look for");
+  if (options.detached && options.name.empty())
+    refuse("detached is set and name is empty: when this program has ended nobody could find the actor, or end it");
   for (const auto& [value, field] :
        {std::pair(options.max_restarts, "max_restarts"), std::pair(options.max_task_retries, "max_task_retries")})
     if (value < -1)

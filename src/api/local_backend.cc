@@ -382,6 +382,10 @@ RefCell* LocalBackend::create_actor(const TaskCall& call, const ActorOptions* op
     const std::lock_guard lock(names_mutex_);
     names_[node->actor->name] = export_ref(&node->cell);
   }
+  if (options != nullptr && options->detached && node->actor->died_of.empty()) {
+    node->actor->is_kept = true;  // until kill() or the end
+    count_up(&node->cell);
+  }
   return &node->cell;
 }
 
@@ -507,11 +511,17 @@ void LocalBackend::show_own_calls(LocalActor& actor) noexcept {
 bool LocalBackend::kill_actor(RefCell* cell, Failure&) {
   LocalActor* const actor = LocalNode::of(cell)->actor.get();
   RAYX_CHECK(actor != nullptr, "the reference is not an actor's");
-  const std::lock_guard lock(actor->mutex);
-  if (!actor->died_of.empty()) return true;
-  actor->died_of = "rayx: actor " + actor->class_name +
-                   " died: rayx::kill() ended it. Its calls are not tried again; make a new one with rayx::actor<T>()";
-  if (actor->running == 0) end_actor(*actor);
+  bool was_kept = false;
+  {
+    const std::lock_guard lock(actor->mutex);
+    if (!actor->died_of.empty()) return true;
+    was_kept = std::exchange(actor->is_kept, false);
+    actor->died_of =
+        "rayx: actor " + actor->class_name +
+        " died: rayx::kill() ended it. Its calls are not tried again; make a new one with rayx::actor<T>()";
+    if (actor->running == 0) end_actor(*actor);
+  }
+  if (was_kept) drop_ref(cell);
   return true;
 }
 

@@ -24,6 +24,7 @@ struct LocalActor {
   std::string_view type;              // FunctionInfo::class_name
   std::string died_of;                // empty: alive
   int running = 0;                    // calls on the stack, which keep the instance
+  bool is_kept = false;               // it is detached: one count of the node until kill()
   std::vector<LocalNode*> own_calls;  // that it has made of itself; one count each, until the outermost call has ended
 };
 

@@ -37,6 +37,19 @@ std::string to_text(NodeId id) { return to_hex(id.value, 16); }
 std::string to_text(JobId id) { return to_hex(id.value, 8); }
 std::string to_text(ActorId id) { return to_hex(id.value, 16); }
 
+NodeId alias_of(const SiteId& site) {
+  // Equal for all that compute it; that two sites of a cluster get the same is as likely as that two nodes do.
+  const auto mix = [](std::uint64_t value) {  // splitmix64
+    value += 0x9e3779b97f4a7c15;
+    value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9;
+    value = (value ^ value >> 27) * 0x94d049bb133111eb;
+    return value ^ value >> 31;
+  };
+  const std::uint64_t program = std::uint64_t{site.job.value} << 1 | (site.is_detached ? 1 : 0);
+  const std::uint64_t alias = mix(site.node.value ^ mix(program));
+  return {alias == 0 ? 1 : alias};
+}
+
 std::optional<NodeId> parse_node_id(std::string_view text) {
   const auto value = from_hex(text, 16);
   return value ? std::optional(NodeId{*value}) : std::nullopt;

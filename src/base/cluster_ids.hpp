@@ -25,6 +25,19 @@ struct JobId {
   auto operator<=>(const JobId&) const = default;
 };
 
+// The processes of one job on one node, with their relay. Those of a job's detached actors are others than those of its program,
+// which they outlive.
+struct SiteId {
+  NodeId node;
+  JobId job;
+  bool is_detached = false;
+  auto operator<=>(const SiteId&) const = default;
+  // Whether the two are one program: its functions and objects have the same names in both.
+  bool is_one_with(const SiteId& other) const { return job == other.job && !is_detached && !other.is_detached; }
+};
+// By which the sites of other programs know it: many of one node may meet in one place, and its NodeId is that of all of them.
+NodeId alias_of(const SiteId& site);
+
 // 64 random bits, drawn by who creates the actor, so that a request that is repeated names the same actor. Never 0.
 struct ActorId {
   std::uint64_t value = 0;

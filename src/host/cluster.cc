@@ -144,8 +144,16 @@ void Cluster::start_job() {
     has_job_ = true;
     about_->open.job = job->job;
     about_->open.driver = node_id_;
+    const base::SiteId me{node_id_, job->job};
+    mine_->relay().belongs_to(me);
     mine_->relay().expect_peers(true);
-    places_.open(job->job, mine_->relay());
+    others_ = std::make_unique<SitePeers>(network_->loop(), mine_->relay(),
+                                          wire::LinkConfig{token_, wire::TlsPolicy::kOffLoopback, {}, {}}, me,
+                                          [this](registry::NodeId id) -> const registry::NodeView* {
+                                            const auto node = nodes_.find(id);
+                                            return node == nodes_.end() ? nullptr : &node->second.view;
+                                          });
+    places_.open(me, mine_->relay(), text_for_head(about_->open));
     for (const auto& [id, node] : nodes_) open_site(id);
     look_whether_begun();
     tell_load();
@@ -244,6 +252,7 @@ void Cluster::drop_node(registry::NodeId id, const std::string& why) {
     mine_->relay().node_changed(view);
   }
   nodes_.erase(found);
+  if (others_ != nullptr) others_->node_is_gone(id, why);
   if (mine_ != nullptr) mine_->relay().peer_failed(id, why);
   if (nodes_.empty() && beginning_->is_told && !is_ending_ && member_->member().is_joined())
     warn("the cluster has no node at present: tasks wait for one");
@@ -255,8 +264,10 @@ void Cluster::drop_all(const std::string& why) {
 }
 
 // A driver has links to all nodes, or is about to have them.
-void Cluster::need_peer(base::JobId, base::NodeId node) {
-  if (!nodes_.contains(node) && mine_ != nullptr) mine_->relay().peer_failed(node, "the cluster has no such node");
+void Cluster::need_peer(const base::SiteId& from, const base::SiteId& to) {
+  if (mine_ == nullptr) return;
+  if (!from.is_one_with(to)) return others_->need(to);
+  if (!nodes_.contains(to.node)) mine_->relay().peer_failed(to.node, "the cluster has no such node");
 }
 
 void Cluster::actor_changed(const registry::ActorState& state) {
@@ -322,6 +333,7 @@ void Cluster::leave() {
     for (auto& [id, node] : nodes_)
       if (node.client != nullptr) node.client->end();
     nodes_.clear();
+    others_.reset();
     places_.close();
     mine_ = nullptr;
     if (member_ == nullptr || !member_->member().is_joined()) return farewell->set_value();

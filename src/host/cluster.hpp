@@ -14,6 +14,7 @@
 #include "head/member_link.hpp"
 #include "host/network.hpp"
 #include "host/site_client.hpp"
+#include "host/site_peers.hpp"
 #include "host/site_places.hpp"
 #include "relay/site.hpp"
 
@@ -87,7 +88,7 @@ class Cluster final : private head::MemberHandler, private SitePlaces::Host {
   void is_joined() override;
 
   head::MemberLink* member() override { return member_.get(); }
-  void need_peer(base::JobId job, base::NodeId node) override;
+  void need_peer(const base::SiteId& from, const base::SiteId& to) override;
   void actor_was_ended(base::ActorId, registry::Incarnation) override {}
   bool reads(const std::string& channel) override { return mine_ != nullptr && places_.reads(channel); }
 
@@ -100,6 +101,7 @@ class Cluster final : private head::MemberHandler, private SitePlaces::Host {
   const wire::Token token_;
   std::unique_ptr<head::MemberLink> member_;
   std::map<registry::NodeId, Node> nodes_;
+  std::unique_ptr<SitePeers> others_;  // sites of other programs, as long as there is a job
   std::shared_ptr<Beginning> beginning_;
   std::function<void()> has_left_;
   wire::TimerId load_timer_ = 0;

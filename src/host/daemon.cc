@@ -121,12 +121,18 @@ void Daemon::on_link(std::unique_ptr<wire::Link> link) {
     return server->open();
   }
   if (const std::optional<PeerHello> peer = decode_peer_hello(hello)) {
-    if (member_ == nullptr || peer->to != member_->member().identity().node)
+    if (member_ == nullptr || peer->to.node != member_->member().identity().node)
       return link->close("another node has this address now");
-    SiteServer* const server = server_of(peer->job);
+    HostedSite* const server = site_of(peer->to.job, peer->to.is_detached);
     if (server == nullptr || !server->is_open())
       return link->close("the job has no site on this node yet, or any more");
     return server->peers().answer(peer->from, std::move(link));
+  }
+  if (text == kFilesHello && config_.is_node) {
+    const auto server = std::make_shared<FilesServer>(network_->loop(), *cache_, std::move(link),
+                                                      [this](FilesServer* ended) { files_servers_.erase(ended); });
+    files_servers_.emplace(server.get(), server);
+    return server->open();
   }
   if (text == head::kMemberHello || text == kStatusHello) {
     if (head_server_ == nullptr)
@@ -156,14 +162,14 @@ ClusterReport Daemon::report() {
   return network_->call([this] { return make_report(head_server_->state()); });
 }
 
-void Daemon::forget(SiteServer* server) {
+void Daemon::forget(HostedSite* server) {
   servers_.erase(server);
   look_whether_drained();
 }
 
 void Daemon::end_all_jobs(const std::string& why) {
   while (!servers_.empty()) {
-    const std::shared_ptr<SiteServer> server = servers_.begin()->second;
+    const std::shared_ptr<HostedSite> server = servers_.begin()->second;
     server->end(why);
   }
 }
@@ -175,6 +181,7 @@ Daemon::~Daemon() {
     is_leaving_ = true;
     network_->loop().cancel(load_timer_);
     end_all_jobs("the node ends");
+    for (const auto& [key, server] : std::exchange(files_servers_, {})) server->end();
     member_.reset();
     head_server_.reset();
   });

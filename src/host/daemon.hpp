@@ -16,6 +16,7 @@
 #include "head/member_link.hpp"
 #include "host/job.hpp"
 #include "host/network.hpp"
+#include "host/program_files.hpp"
 #include "host/site_places.hpp"
 #include "host/status.hpp"
 #include "wire/listener.hpp"
@@ -38,6 +39,8 @@ struct DaemonConfig {
   std::function<void(const std::string& why)> is_over;  // it is to end: drained, or without a head. The loop's thread
 };
 
+class HostedSite;
+class DetachedSite;
 class SiteServer;
 
 base::NodeId random_node_id();
@@ -66,6 +69,8 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
   static constexpr std::chrono::seconds kJoinTimeout{10};
 
  private:
+  friend class HostedSite;
+  friend class DetachedSite;
   friend class SiteServer;
   struct Joining;
 
@@ -90,16 +95,21 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
   // An actor that is to live here.
   struct Placed {
     registry::JobId job;
+    bool is_detached = false;
     std::unique_ptr<registry::PlaceActor> waits;  // for the site of its job; nothing: the site has it
     wire::TimerId timer = 0;
   };
   void program_is_late(Placement placement, bool may_be_sent);
-  void site_is_open(SiteServer& server);
-  void actors_are_lost(base::JobId job, const std::string& why);
+  void begin_detached(const registry::PlaceActor& place);
+  void waiting_actors_fail(const base::SiteId& site, const std::string& why);
+  void look_whether_needed(base::JobId job);
+  void site_is_open(HostedSite& server);
+  void actors_are_lost(const base::SiteId& site, const std::string& why);
   void report_ended(Placement placement, registry::EndCause cause, const std::string& why);
   const registry::NodeView* find_node(base::NodeId node) const;
+  const registry::NodeView* node_after(base::NodeId node) const;  // another one, in their order
   head::MemberLink* member() override { return member_.get(); }
-  void need_peer(base::JobId job, base::NodeId node) override;
+  void need_peer(const base::SiteId& from, const base::SiteId& to) override;
   void actor_was_ended(base::ActorId actor, registry::Incarnation incarnation) override;
   bool reads(const std::string& channel) override;
   void start_actor(const registry::PlaceActor& place) override;
@@ -111,14 +121,15 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
   void leave();
   void over(const std::string& why);
   void admit(base::JobId job, std::function<void(Result<void>)> answer);
-  void forget(SiteServer* server);
-  SiteServer* server_of(base::JobId job);
+  void forget(HostedSite* server);
+  HostedSite* site_of(base::JobId job, bool is_detached);
+  HostedSite* server_of(base::JobId job) { return site_of(job, false); }
   void tell_readers(const std::string& channel, const std::function<void(relay::PlaceEvents&)>& tell);
   void look_whether_drained();
   void tell_load();
   void node_changed(const registry::NodeView& node) override;
   void job_ended(registry::JobId job, const std::string& why) override;
-  void job_over(registry::JobId) override {}
+  void job_over(registry::JobId job) override;
   void subscribed(const std::string& channel, bool is_refused) override;
   void published(const registry::Published& message) override;
   void missed(const std::string& channel, std::optional<std::uint64_t> count) override;
@@ -140,7 +151,8 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
   std::unique_ptr<wire::Listener> listener_;
   std::unique_ptr<head::HeadServer> head_server_;
   std::unique_ptr<head::MemberLink> member_;
-  std::map<SiteServer*, std::shared_ptr<SiteServer>> servers_;
+  std::map<HostedSite*, std::shared_ptr<HostedSite>> servers_;
+  std::map<FilesServer*, std::shared_ptr<FilesServer>> files_servers_;
   std::map<Placement, Placed> placed_;
   wire::TimerId load_timer_ = 0;
   base::TimeNs refusal_at_ns_ = -1;  // of the last line; -1: none yet

@@ -1,9 +1,11 @@
 // Actors of the jobs on this node, and the links of their sites to other nodes.
+#include <algorithm>
 #include <chrono>
 #include <utility>
 #include <vector>
 
 #include "host/daemon.hpp"
+#include "host/detached_site.hpp"
 #include "host/site_server.hpp"
 
 namespace rayx::host {
@@ -20,6 +22,14 @@ const registry::NodeView* Daemon::find_node(base::NodeId node) const {
   return found == member_->member().nodes().end() ? nullptr : &found->second;
 }
 
+const registry::NodeView* Daemon::node_after(base::NodeId node) const {
+  const auto& nodes = member_->member().nodes();
+  for (auto at = nodes.upper_bound(node); at != nodes.end(); ++at)
+    if (at->second.kind == registry::MemberKind::kNode && at->first != member_->member().identity().node)
+      return &at->second;
+  return nullptr;
+}
+
 void Daemon::node_changed(const registry::NodeView& node) {
   for (const auto& [key, server] : servers_) {
     if (!server->is_open()) continue;
@@ -28,21 +38,57 @@ void Daemon::node_changed(const registry::NodeView& node) {
   }
 }
 
-void Daemon::need_peer(base::JobId job, base::NodeId node) {
-  SiteServer* const server = server_of(job);
-  if (server != nullptr && server->is_open()) server->peers().need(node);
+void Daemon::need_peer(const base::SiteId& from, const base::SiteId& to) {
+  HostedSite* const server = site_of(from.job, from.is_detached);
+  if (server != nullptr && server->is_open()) server->peers().need(to);
 }
 
 void Daemon::start_actor(const registry::PlaceActor& place) {
   const Placement placement{place.actor, place.incarnation};
   Placed& placed = placed_[placement];
   placed.job = place.job.job;
-  SiteServer* const server = server_of(place.job.job);
+  placed.is_detached = place.is_detached;
+  HostedSite* const server = site_of(placed.job, placed.is_detached);
+  if (place.is_detached) look_whether_needed(placed.job);
   if (server != nullptr && server->is_open()) return server->relay().start_actor(place);
+  if (place.is_detached) {
+    placed.waits = std::make_unique<registry::PlaceActor>(place);
+    if (server == nullptr) begin_detached(place);
+    return;
+  }
   log("an actor waits for the program of job " + base::to_text(place.job.job) +
       ", which is not on this node at present");
   placed.waits = std::make_unique<registry::PlaceActor>(place);
   placed.timer = network_->loop().call_after(kDriverPatience, [this, placement] { program_is_late(placement, true); });
+}
+
+// Its job's driver may be gone; the node has the program, or had better have it.
+void Daemon::begin_detached(const registry::PlaceActor& place) {
+  Result<OpenSite> open = read_text_of_head(place.site);
+  if (!open) return waiting_actors_fail({{}, place.job.job, true}, open.error().message);
+  open->node = member_->member().identity().node;
+  open->driver = {};
+  open->job = place.job.job;
+  const auto site = std::make_shared<DetachedSite>(*this);
+  servers_.emplace(site.get(), site);
+  site->begin(std::move(*open));
+}
+
+void Daemon::waiting_actors_fail(const base::SiteId& site, const std::string& why) {
+  std::vector<Placement> waiting;
+  for (const auto& [placement, placed] : placed_)
+    if (placed.job == site.job && placed.is_detached == site.is_detached && placed.waits != nullptr)
+      waiting.push_back(placement);
+  for (const Placement& placement : waiting) report_ended(placement, registry::EndCause::kNoProcess, why);
+}
+
+// The site of a job's detached actors, after one has come or gone.
+void Daemon::look_whether_needed(base::JobId job) {
+  HostedSite* const site = site_of(job, true);
+  if (site == nullptr) return;
+  const bool is_needed = std::any_of(placed_.begin(), placed_.end(),
+                                     [job](const auto& it) { return it.second.is_detached && it.second.job == job; });
+  static_cast<DetachedSite*>(site)->is_needed(is_needed);
 }
 
 void Daemon::program_is_late(Placement placement, bool may_be_sent) {
@@ -57,10 +103,10 @@ void Daemon::program_is_late(Placement placement, bool may_be_sent) {
   }
 }
 
-void Daemon::site_is_open(SiteServer& server) {
+void Daemon::site_is_open(HostedSite& server) {
   for (const auto& [id, node] : member_->member().nodes()) server.relay().node_changed(node);
   for (auto& [placement, placed] : placed_) {
-    if (placed.job != server.job() || placed.waits == nullptr) continue;
+    if (placed.job != server.job() || placed.is_detached != server.is_detached() || placed.waits == nullptr) continue;
     network_->loop().cancel(std::exchange(placed.timer, 0));
     const auto place = std::exchange(placed.waits, nullptr);
     server.relay().start_actor(*place);
@@ -71,27 +117,34 @@ void Daemon::end_actor(registry::ActorId actor, registry::Incarnation incarnatio
   const auto found = placed_.find({actor, incarnation});
   if (found == placed_.end()) return;
   if (found->second.waits != nullptr) return report_ended(found->first, cause, "it had not begun");
-  SiteServer* const server = server_of(found->second.job);
+  HostedSite* const server = site_of(found->second.job, found->second.is_detached);
   if (server != nullptr && server->is_open()) server->relay().end_actor(actor, incarnation, cause);
 }
 
 void Daemon::report_ended(Placement placement, registry::EndCause cause, const std::string& why) {
   const auto found = placed_.find(placement);
-  network_->loop().cancel(found->second.timer);
+  const Placed gone = std::move(found->second);
+  network_->loop().cancel(gone.timer);
   placed_.erase(found);
+  if (gone.is_detached) look_whether_needed(gone.job);
   member_->member().actor_ended(placement.first, placement.second, cause, why);
 }
 
 // The relay says the rest itself.
 void Daemon::actor_was_ended(base::ActorId actor, registry::Incarnation incarnation) {
-  placed_.erase({actor, incarnation});
+  const auto found = placed_.find({actor, incarnation});
+  if (found == placed_.end()) return;
+  const Placed gone = std::move(found->second);
+  placed_.erase(found);
+  if (gone.is_detached) look_whether_needed(gone.job);
 }
 
 // The site has ended, and what it would have said of them is not heard any more.
-void Daemon::actors_are_lost(base::JobId job, const std::string& why) {
+void Daemon::actors_are_lost(const base::SiteId& site, const std::string& why) {
   std::vector<Placement> lost;
   for (const auto& [placement, placed] : placed_)
-    if (placed.job == job && placed.waits == nullptr) lost.push_back(placement);
+    if (placed.job == site.job && placed.is_detached == site.is_detached && placed.waits == nullptr)
+      lost.push_back(placement);
   for (const Placement& placement : lost)
     report_ended(placement, registry::EndCause::kCrashed, "its site has ended: " + why);
 }

@@ -101,9 +101,10 @@ void Daemon::admit(base::JobId job, std::function<void(Result<void>)> answer) {
   });
 }
 
-SiteServer* Daemon::server_of(base::JobId job) {
-  const auto found =
-      std::find_if(servers_.begin(), servers_.end(), [job](const auto& server) { return server.second->job() == job; });
+HostedSite* Daemon::site_of(base::JobId job, bool is_detached) {
+  const auto found = std::find_if(servers_.begin(), servers_.end(), [&](const auto& server) {
+    return server.second->job() == job && server.second->is_detached() == is_detached;
+  });
   return found == servers_.end() ? nullptr : found->second.get();
 }
 
@@ -129,7 +130,11 @@ void Daemon::missed(const std::string& channel, std::optional<std::uint64_t> cou
 }
 
 void Daemon::job_ended(registry::JobId job, const std::string& why) {
-  if (SiteServer* const server = server_of(job)) server->end(why);
+  if (HostedSite* const server = server_of(job)) server->end(why);
+}
+
+void Daemon::job_over(registry::JobId job) {
+  if (HostedSite* const server = site_of(job, true)) server->end("none is left");
 }
 
 // ---- The end

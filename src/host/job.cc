@@ -25,6 +25,7 @@ void Job::stage(std::function<void(Result<Missing>)> answer) {
         if (!writer) return std::move(writer).error();
         self->writers_.emplace(static_cast<std::uint32_t>(file), std::move(*writer));
         missing.files.push_back(static_cast<std::uint32_t>(file));
+        missing.digests.push_back(self->staging_->manifest().files[file].digest);
         missing.bytes += self->staging_->manifest().files[file].bytes;
       }
       return missing;
@@ -72,7 +73,7 @@ Result<void> Job::make_pipes() {
 Result<void> Job::start_site() {
   Result<void> files = finish_files();
   if (!files) return files;
-  Result<void> pipes = make_pipes();
+  Result<void> pipes = is_detached_ ? Result<void>() : make_pipes();
   if (!pipes) return pipes;
   Result<bundle::Layout> layout = std::move(*staging_).lay_out();
   staging_.reset();
@@ -84,11 +85,13 @@ Result<void> Job::start_site() {
   config.node.max_workers = resources_.max_workers;
   config.node.modules = about_.modules;
   config.node.program = {layout_->executable(), {about_.name}, layout_->library_path()};
-  config.node.out_fd = out_[1].get();
-  config.node.err_fd = err_[1].get();
+  if (!is_detached_) {
+    config.node.out_fd = out_[1].get();
+    config.node.err_fd = err_[1].get();
+  }
   config.submit_timeout = std::chrono::nanoseconds(about_.submit_timeout_ns);
   config.pending_max = about_.pending_max;
-  config.node_id = about_.node;
+  config.site = {about_.node, about_.job, is_detached_};
   config.name = resources_.name;
   config.labels = resources_.labels;
   config.places = &places_;

@@ -29,14 +29,17 @@ struct NodeResources {
 // What of a program is not on this node.
 struct Missing {
   std::vector<std::uint32_t> files;  // places in the manifest
+  std::vector<bundle::Digest> digests;
   std::uint64_t bytes = 0;
 };
 
 class Job : public std::enable_shared_from_this<Job> {
  public:
-  Job(OpenSite about, NodeResources resources, bundle::Cache& cache, Network& network, Workbench& bench,
-      SitePlaces::Host& host)
+  // Detached: of the job's detached actors. What they print goes where this process prints.
+  Job(OpenSite about, bool is_detached, NodeResources resources, bundle::Cache& cache, Network& network,
+      Workbench& bench, SitePlaces::Host& host)
       : about_(std::move(about)),
+        is_detached_(is_detached),
         resources_(std::move(resources)),
         cache_(cache),
         network_(network),
@@ -71,6 +74,7 @@ class Job : public std::enable_shared_from_this<Job> {
   Result<void> start_site();
 
   const OpenSite about_;
+  const bool is_detached_;
   const NodeResources resources_;
   bundle::Cache& cache_;
   Network& network_;

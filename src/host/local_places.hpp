@@ -44,6 +44,7 @@ class LocalPlaces final : public relay::Places, private registry::HeadEffects, p
   void subscribe(std::string channel) override;
   void unsubscribe(std::string channel) override;
   void need_peer(registry::NodeId node) override;
+  void need_site(const base::SiteId& site) override { need_peer(base::alias_of(site)); }
 
  private:
   void post(std::function<void()> event);

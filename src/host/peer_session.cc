@@ -7,12 +7,22 @@
 namespace rayx::host {
 namespace {
 
-constexpr std::string_view kPeerHello = "rayx peer 1";
+constexpr std::string_view kPeerHello = "rayx peer 2";
+
+constexpr std::uint64_t kDetached = std::uint64_t{1} << 32;  // beside the job's number
+
+std::uint64_t program_of(const base::SiteId& site) { return site.job.value | (site.is_detached ? kDetached : 0); }
+std::optional<base::SiteId> site_of(std::uint64_t node, std::uint64_t program) {
+  const base::JobId job{static_cast<std::uint32_t>(program)};
+  if (node == 0 || !job || program >= 2 * kDetached) return std::nullopt;
+  return base::SiteId{{node}, job, (program & kDetached) != 0};
+}
 
 }  // namespace
 
 std::vector<std::byte> encode(const PeerHello& hello) {
-  const std::uint64_t numbers[] = {hello.to.value, hello.job.value, hello.from.value};
+  const std::uint64_t numbers[] = {hello.to.node.value, program_of(hello.to), hello.from.node.value,
+                                   program_of(hello.from)};
   std::vector<std::byte> bytes(kPeerHello.size() + sizeof(numbers));
   std::memcpy(bytes.data(), kPeerHello.data(), kPeerHello.size());
   std::memcpy(bytes.data() + kPeerHello.size(), numbers, sizeof(numbers));
@@ -20,12 +30,14 @@ std::vector<std::byte> encode(const PeerHello& hello) {
 }
 
 std::optional<PeerHello> decode_peer_hello(std::span<const std::byte> bytes) {
-  std::uint64_t numbers[3];
+  std::uint64_t numbers[4];
   if (bytes.size() != kPeerHello.size() + sizeof(numbers)) return std::nullopt;
   if (std::memcmp(bytes.data(), kPeerHello.data(), kPeerHello.size()) != 0) return std::nullopt;
   std::memcpy(numbers, bytes.data() + kPeerHello.size(), sizeof(numbers));
-  if (numbers[0] == 0 || numbers[1] == 0 || numbers[1] > UINT32_MAX || numbers[2] == 0) return std::nullopt;
-  return PeerHello{{numbers[0]}, {static_cast<std::uint32_t>(numbers[1])}, {numbers[2]}};
+  const std::optional<base::SiteId> to = site_of(numbers[0], numbers[1]);
+  const std::optional<base::SiteId> from = site_of(numbers[2], numbers[3]);
+  if (!to || !from || *to == *from) return std::nullopt;
+  return PeerHello{*to, *from};
 }
 
 void PeerSession::ask(const wire::Endpoint& endpoint, const wire::LinkConfig& config) {
@@ -47,7 +59,7 @@ void PeerSession::answer(std::unique_ptr<wire::Link> link) {
 
 void PeerSession::open() {
   peer_ = std::make_shared<NetworkPeer>(loop_, *link_);
-  peer_id_ = relay_.add_peer("the node " + name_, peer_, other_);
+  peer_id_ = relay_.add_peer("the node " + name_, peer_, other_, known_as_);
 }
 
 void PeerSession::on_control(std::span<const std::byte> bytes) {

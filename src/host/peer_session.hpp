@@ -1,6 +1,6 @@
-// A link between two nodes' sites of one job, seen from either end: what their relays say to each other. Loop's thread.
+// A link between two sites, of one job or of two, seen from either end: what their relays say to each other. Loop's thread.
 //
-// Who asks says in its hello which node and job it means, and who it is itself. Who answers closes, if it has no site of the job (any
+// Who asks says in its hello which site it means, and which it is itself. Who answers closes, if it has no such site (any
 // more, or yet), or the relays speak at once: its first frame tells the asker that it is let in.
 #pragma once
 
@@ -19,9 +19,8 @@
 namespace rayx::host {
 
 struct PeerHello {
-  base::NodeId to;
-  base::JobId job;
-  base::NodeId from;
+  base::SiteId to;
+  base::SiteId from;
 };
 std::vector<std::byte> encode(const PeerHello& hello);
 // Nothing: the link is for something else.
@@ -30,8 +29,10 @@ std::optional<PeerHello> decode_peer_hello(std::span<const std::byte> bytes);
 class PeerSession final : public wire::LinkHandler, public std::enable_shared_from_this<PeerSession> {
  public:
   // `ended`: once, not from within a call and not after end(): the link is closed, however far it had come.
-  PeerSession(wire::Loop& loop, relay::Relay& relay, base::NodeId other, std::function<void(const std::string&)> ended)
-      : loop_(loop), relay_(relay), other_(other), ended_(std::move(ended)) {}
+  // `other`, `known_as`: see Relay::add_peer.
+  PeerSession(wire::Loop& loop, relay::Relay& relay, base::NodeId other, base::NodeId known_as,
+              std::function<void(const std::string&)> ended)
+      : loop_(loop), relay_(relay), other_(other), known_as_(known_as), ended_(std::move(ended)) {}
 
   void ask(const wire::Endpoint& endpoint, const wire::LinkConfig& config);  // with a PeerHello
   void answer(std::unique_ptr<wire::Link> link);
@@ -55,6 +56,7 @@ class PeerSession final : public wire::LinkHandler, public std::enable_shared_fr
   wire::Loop& loop_;
   relay::Relay& relay_;
   const base::NodeId other_;
+  const base::NodeId known_as_;
   std::function<void(const std::string&)> ended_;
   std::string name_;
   std::unique_ptr<wire::Connector> connector_;

@@ -114,4 +114,16 @@ Result<SiteMessage> decode_site_message(std::span<const std::byte> bytes) {
           (reader.problem().empty() ? std::string("something follows its end") : std::string(reader.problem()))};
 }
 
+std::string text_for_head(const OpenSite& open) {
+  const std::vector<std::byte> bytes = encode(open);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+Result<OpenSite> read_text_of_head(const std::string& text) {
+  Result<SiteMessage> message = decode_site_message(std::as_bytes(std::span(text)));
+  if (!message) return std::move(message).error();
+  if (auto* const open = std::get_if<OpenSite>(&*message)) return std::move(*open);
+  return Error{ErrorCode::kMalformed, "rayx: what the head says of a detached actor's program is something else"};
+}
+
 }  // namespace rayx::host

@@ -45,6 +45,10 @@ std::vector<std::byte> encode(const SiteMessage& message);
 // Any bytes.
 Result<SiteMessage> decode_site_message(std::span<const std::byte> bytes);
 
+// What the head keeps of a job's program for its detached actors, so that a node can begin a site for them by itself.
+std::string text_for_head(const OpenSite& open);
+Result<OpenSite> read_text_of_head(const std::string& text);
+
 // What a link is for: the hello of who connects.
 inline constexpr const char* kSiteHello = "rayx site 1";
 

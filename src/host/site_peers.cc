@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "wire/endpoint.hpp"
 
@@ -16,78 +17,82 @@ constexpr std::chrono::milliseconds kPauseMax{1'000};
 }  // namespace
 
 SitePeers::~SitePeers() {
-  for (auto& [node, other] : others_) {
+  for (auto& [site, other] : others_) {
     loop_.cancel(other.timer);
     if (other.session != nullptr) other.session->end("the site of the job ends");
   }
 }
 
-void SitePeers::need(base::NodeId node) {
-  const auto [other, is_new] = others_.try_emplace(node);
+void SitePeers::need(const base::SiteId& site) {
+  const auto [other, is_new] = others_.try_emplace(site);
   if (!is_new) {
     const auto& session = other->second.session;
     if (session != nullptr && session->has_been_open() && !session->is_open()) other->second.is_needed_again = true;
     return;
   }
   other->second.until_ns = loop_.now_ns() + std::chrono::nanoseconds(kPeerPatience).count();
-  ask(node);
+  ask(site);
 }
 
-void SitePeers::ask(base::NodeId node) {
-  Other& other = others_.at(node);
+void SitePeers::ask(const base::SiteId& site) {
+  Other& other = others_.at(site);
   other.timer = 0;
-  const registry::NodeView* const view = find_(node);
-  if (view == nullptr) return drop(node, "the cluster has no such node");
+  const registry::NodeView* const view = find_(site.node);
+  if (view == nullptr) return drop(site, "the cluster has no such node");
   const Result<wire::Endpoint> endpoint = wire::Endpoint::parse(view->address);
-  if (!endpoint) return drop(node, endpoint.error().message);
+  if (!endpoint) return drop(site, endpoint.error().message);
   wire::LinkConfig config = config_;
-  config.hello = encode(PeerHello{node, job_, me_});
+  config.hello = encode(PeerHello{site, me_});
   config.options.resume_patience = wire::kResumePatience;
-  other.session = std::make_shared<PeerSession>(loop_, relay_, node,
-                                                [this, node](const std::string& why) { was_closed(node, why); });
+  other.session = std::make_shared<PeerSession>(loop_, relay_, name_of(site), my_name_for(site),
+                                                [this, site](const std::string& why) { was_closed(site, why); });
   other.session->ask(*endpoint, config);
 }
 
 // Two that ask each other at the same time: the question of the one with the lower number counts.
-void SitePeers::answer(base::NodeId from, std::unique_ptr<wire::Link> link) {
+void SitePeers::answer(const base::SiteId& from, std::unique_ptr<wire::Link> link) {
   Other& other = others_[from];
   if (other.session != nullptr) {
-    if (other.session->is_open() || from.value > me_.value) return link->close("there is another link already");
+    if (other.session->is_open() || from > me_) return link->close("there is another link already");
     other.session->end("the other node asks itself");
   }
   loop_.cancel(std::exchange(other.timer, 0));
-  other.session = std::make_shared<PeerSession>(loop_, relay_, from,
+  other.session = std::make_shared<PeerSession>(loop_, relay_, name_of(from), my_name_for(from),
                                                 [this, from](const std::string& why) { was_closed(from, why); });
   other.session->answer(std::move(link));
 }
 
-void SitePeers::was_closed(base::NodeId node, const std::string& why) {
-  Other& other = others_.at(node);
-  const bool is_hopeless = other.until_ns == 0 || loop_.now_ns() >= other.until_ns || find_(node) == nullptr;
+void SitePeers::was_closed(const base::SiteId& site, const std::string& why) {
+  Other& other = others_.at(site);
+  const bool is_hopeless = other.until_ns == 0 || loop_.now_ns() >= other.until_ns || find_(site.node) == nullptr;
   if (other.session->has_been_open()) {
     const bool is_needed_again = other.is_needed_again;
-    drop(node, why);
-    if (is_needed_again) need(node);
+    drop(site, why);
+    if (is_needed_again) need(site);
     return;
   }
   other.session.reset();
-  if (is_hopeless) return drop(node, why);
+  if (is_hopeless) return drop(site, why);
   other.pause = std::clamp(2 * other.pause, kPauseMin, kPauseMax);
-  other.timer = loop_.call_after(other.pause, [this, node] { ask(node); });
+  other.timer = loop_.call_after(other.pause, [this, site] { ask(site); });
 }
 
 void SitePeers::node_is_gone(base::NodeId node, const std::string& why) {
-  if (others_.contains(node)) drop(node, why);
+  std::vector<base::SiteId> gone;
+  for (const auto& [site, other] : others_)
+    if (site.node == node) gone.push_back(site);
+  for (const base::SiteId& site : gone) drop(site, why);
 }
 
-void SitePeers::drop(base::NodeId node, const std::string& why) {
-  const auto found = others_.find(node);
+void SitePeers::drop(const base::SiteId& gone, const std::string& why) {
+  const base::SiteId site = gone;  // it may be the key itself
+  const auto found = others_.find(site);
   loop_.cancel(found->second.timer);
   const std::shared_ptr<PeerSession> session = std::move(found->second.session);
   const bool was_open = session != nullptr && session->has_been_open();
   others_.erase(found);
   if (session != nullptr) session->end(why);
-  if (!was_open) relay_.peer_failed(node, why);
+  if (!was_open) relay_.peer_failed(name_of(site), why);
 }
 
 }  // namespace rayx::host

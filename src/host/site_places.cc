@@ -14,7 +14,8 @@ void SitePlaces::with_member(std::function<void(const std::shared_ptr<State>&, h
 void SitePlaces::create_actor(registry::CreateActor request) {
   with_member([request = std::move(request)](const std::shared_ptr<State>& state, head::MemberLink& member) mutable {
     const base::ActorId actor = request.actor;
-    request.job = state->job;
+    request.job = state->me.job;
+    if (request.is_detached) request.site = state->program;
     member.request(std::move(request), [state, actor](const registry::Answer& answer) {
       if (state->events != nullptr) state->events->creation_answered(actor, answer);
     });
@@ -24,7 +25,7 @@ void SitePlaces::create_actor(registry::CreateActor request) {
 void SitePlaces::look_up_actor(std::string name, std::uint64_t question) {
   with_member(
       [name = std::move(name), question](const std::shared_ptr<State>& state, head::MemberLink& member) mutable {
-        member.request(registry::LookUpName{{}, std::move(name), state->job},
+        member.request(registry::LookUpName{{}, std::move(name), state->me.job},
                        [state, question](const registry::Answer& answer) {
                          if (state->events != nullptr) state->events->actor_looked_up(question, answer);
                        });
@@ -101,8 +102,14 @@ void SitePlaces::close() {
 }
 
 void SitePlaces::need_peer(registry::NodeId node) {
+  with_member([node](const std::shared_ptr<State>& state, head::MemberLink&) {
+    state->host.need_peer(state->me, {node, state->me.job});
+  });
+}
+
+void SitePlaces::need_site(const base::SiteId& site) {
   with_member(
-      [node](const std::shared_ptr<State>& state, head::MemberLink&) { state->host.need_peer(state->job, node); });
+      [site](const std::shared_ptr<State>& state, head::MemberLink&) { state->host.need_peer(state->me, site); });
 }
 
 }  // namespace rayx::host

@@ -5,6 +5,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "head/member_link.hpp"
 #include "host/network.hpp"
@@ -18,7 +19,7 @@ class SitePlaces final : public relay::Places {
   class Host {
    public:
     virtual head::MemberLink* member() = 0;  // nullptr: no member any more
-    virtual void need_peer(base::JobId job, base::NodeId node) = 0;
+    virtual void need_peer(const base::SiteId& from, const base::SiteId& to) = 0;
     virtual void actor_was_ended(base::ActorId actor, registry::Incarnation incarnation) = 0;
     virtual bool reads(const std::string& channel) = 0;  // some site of this process does
 
@@ -29,10 +30,12 @@ class SitePlaces final : public relay::Places {
   SitePlaces(wire::Loop& loop, Host& host) : loop_(loop), state_(std::make_shared<State>(host)) {}
   ~SitePlaces() override { state_->events = nullptr; }
 
-  // Loop's thread. Between the two the relay hears of things, and `events` lives.
-  void open(base::JobId job, relay::PlaceEvents& events) {
-    state_->job = job;
+  // Loop's thread. Between the two the relay hears of things, and `events` lives. `program`: what the head is to know of it for its
+  // detached actors.
+  void open(const base::SiteId& me, relay::PlaceEvents& events, std::string program) {
+    state_->me = me;
     state_->events = &events;
+    state_->program = std::move(program);
   }
   void close();
   bool watches(base::ActorId actor) const { return state_->watched.contains(actor); }
@@ -51,13 +54,15 @@ class SitePlaces final : public relay::Places {
   void subscribe(std::string channel) override;
   void unsubscribe(std::string channel) override;
   void need_peer(registry::NodeId node) override;
+  void need_site(const base::SiteId& site) override;
 
  private:
   // Touched on the loop's thread only.
   struct State {
     explicit State(Host& whose) : host(whose) {}
     Host& host;
-    base::JobId job;
+    base::SiteId me;
+    std::string program;
     relay::PlaceEvents* events = nullptr;
     std::set<base::ActorId> watched;
     std::set<std::string> channels;

@@ -38,8 +38,8 @@ void SiteServer::begin(OpenSite open) {
   if (open.node != daemon_.member_->member().identity().node)
     return link_->close("rayx: another node has this address now");
   // Its driver has given the link of the one before up, which may be long before this end notices.
-  if (SiteServer* const before = daemon_.server_of(open.job)) before->end("its program has made another link");
-  job_ = std::make_shared<Job>(std::move(open), daemon_.config_.resources, *daemon_.cache_, *daemon_.network_,
+  if (HostedSite* const before = daemon_.server_of(open.job)) before->end("its program has made another link");
+  job_ = std::make_shared<Job>(std::move(open), false, daemon_.config_.resources, *daemon_.cache_, *daemon_.network_,
                                *daemon_.bench_, static_cast<SitePlaces::Host&>(daemon_));
   daemon_.admit(job(), [self = shared_from_this()](Result<void> admitted) {
     if (self->state_ != State::kAsking) return;
@@ -105,21 +105,6 @@ void SiteServer::start() {
     }
     self->daemon_.log("job " + self->job_->about().name + " from " + self->link_->peer().text() + " began");
   });
-}
-
-void SiteServer::open_places() {
-  const base::NodeId me = job_->about().node;
-  peers_ = std::make_unique<SitePeers>(daemon_.network_->loop(), relay(),
-                                       wire::LinkConfig{daemon_.config_.token, daemon_.config_.tls, {}, {}}, me, job(),
-                                       [&daemon = daemon_](base::NodeId node) { return daemon.find_node(node); });
-  places().open(job(), relay());
-  daemon_.site_is_open(*this);
-}
-
-void SiteServer::close_places(const std::string& why) {
-  peers_.reset();
-  places().close();
-  daemon_.actors_are_lost(job(), why);
 }
 
 // False: there is nothing at present, or there never will be.

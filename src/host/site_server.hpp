@@ -8,23 +8,18 @@
 #include <vector>
 
 #include "host/daemon.hpp"
+#include "host/hosted_site.hpp"
 #include "host/network_peer.hpp"
-#include "host/site_peers.hpp"
 #include "wire/link.hpp"
 
 namespace rayx::host {
 
-class SiteServer final : public wire::LinkHandler, public std::enable_shared_from_this<SiteServer> {
+class SiteServer final : public HostedSite, public wire::LinkHandler, public std::enable_shared_from_this<SiteServer> {
  public:
-  SiteServer(Daemon& daemon, std::unique_ptr<wire::Link> link) : daemon_(daemon), link_(std::move(link)) {}
+  SiteServer(Daemon& daemon, std::unique_ptr<wire::Link> link) : HostedSite(daemon, false), link_(std::move(link)) {}
   void open() { link_->open(*this); }
-  void end(const std::string& why);
-  bool is_open() const { return state_ == State::kOpen; }
-  const shm::Arena& arena() { return job_->site()->node().arena(); }  // while it is open
-  relay::Relay& relay() { return job_->site()->relay(); }             // likewise
-  SitePlaces& places() { return job_->places(); }
-  SitePeers& peers() { return *peers_; }
-  base::JobId job() const { return job_ == nullptr ? base::JobId{} : job_->about().job; }
+  void end(const std::string& why) override;
+  bool is_open() const override { return state_ == State::kOpen; }
 
  private:
   enum class State : std::uint8_t { kNew, kAsking, kStaging, kReceiving, kStarting, kOpen, kEnding, kEnded };
@@ -45,17 +40,12 @@ class SiteServer final : public wire::LinkHandler, public std::enable_shared_fro
   void output_was_seen(std::uint64_t bytes);
   void end_job();
   void stop_reading();
-  void open_places();
-  void close_places(const std::string& why);
   void fail(const std::string& why);
 
-  Daemon& daemon_;
   std::unique_ptr<wire::Link> link_;
   State state_ = State::kNew;
-  std::shared_ptr<Job> job_;
   std::shared_ptr<NetworkPeer> peer_;
   relay::PeerId peer_id_ = 0;
-  std::unique_ptr<SitePeers> peers_;  // while it is open
   std::vector<std::byte> chunk_;
   std::optional<std::uint64_t> reading_;  // the stream of the chunk that is being read
   int chunks_on_their_way_ = 0;

@@ -13,7 +13,7 @@ using registry::Reader;
 using registry::Writer;
 
 RAYX_FIELDS(ClusterReport::Actor, it.actor, it.phase, it.restarts, it.node, it.job, it.name_space, it.name,
-            it.is_feasible)
+            it.is_feasible, it.is_detached)
 RAYX_FIELDS(ClusterReport, it.cluster, it.epoch, it.nodes, it.queued, it.jobs, it.actors_total, it.actors)
 
 namespace {
@@ -39,7 +39,7 @@ ClusterReport make_report(const registry::Head& head) {
     if (actor.phase == registry::ActorPhase::kDead) continue;
     if (++report.actors_total > ClusterReport::kActorsMax) continue;
     report.actors.push_back({actor.actor, actor.phase, actor.restarts, actor.node, actor.job,
-                             std::move(actor.name_space), std::move(actor.name), actor.is_feasible});
+                             std::move(actor.name_space), std::move(actor.name), actor.is_feasible, actor.is_detached});
   }
   return report;
 }

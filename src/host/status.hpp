@@ -26,6 +26,7 @@ struct ClusterReport {
     std::string name_space;
     std::string name;
     bool is_feasible = true;
+    bool is_detached = false;
   };
   std::uint64_t cluster = 0;
   std::uint64_t epoch = 0;

@@ -210,7 +210,8 @@ std::vector<Head::ActorInfo> Head::actors() const {
   for (const auto& [id, actor] : actors_)
     all.push_back({id, actor.state.phase, actor.state.incarnation, actor.state.node, actor.spec.creation.job,
                    actor.spec.creation.name_space, actor.spec.creation.name, actor.state.restarts,
-                   !is_waiting(actor.state.phase) || is_feasible(actor.spec.creation)});
+                   !is_waiting(actor.state.phase) || is_feasible(actor.spec.creation),
+                   actor.spec.creation.is_detached});
   return all;
 }
 
@@ -271,8 +272,8 @@ bool Head::is_valid() const {
     if (!of_job_.contains({creation.job, id})) return false;
     placed += is_placed(actor.state.phase) && placed_.contains({actor.state.node, id});
     if (is_placed(actor.state.phase) != placed_.contains({actor.state.node, id})) return false;
-    owned += !is_dead && !creation.is_detached;
-    if (!is_dead && !creation.is_detached && !owned_.contains({actor.spec.owner, id})) return false;
+    owned += !is_dead && ends_with_its_owner(creation);
+    if (!is_dead && ends_with_its_owner(creation) && !owned_.contains({actor.spec.owner, id})) return false;
   }
   if (placed != placed_.size() || owned != owned_.size() || of_job_.size() != actors_.size()) return false;
   return connected == joined_.size() && named == names_.size() && waiting == waiting_.size();

@@ -96,6 +96,7 @@ class Head {
     std::string name;
     std::uint32_t restarts = 0;
     bool is_feasible = true;  // it does not wait, or some member could hold it if it were empty
+    bool is_detached = false;
   };
   std::uint64_t cluster() const { return cluster_.cluster; }
   std::uint64_t epoch() const { return cluster_.epoch; }

@@ -19,17 +19,24 @@ Answer Head::create_actor(NodeId owner, const CreateActor& request) {
       request.name_space.size() > kNameBytesMax)
     return refused(Status::kInvalid, "an actor's creation may have " + std::to_string(kCreationBytesMax) +
                                          " bytes, its name " + std::to_string(kNameBytesMax));
+  if (request.site.size() > kSiteBytesMax)
+    return refused(Status::kInvalid, "what is said of a detached actor's program has " +
+                                         std::to_string(request.site.size()) + " bytes; it may have " +
+                                         std::to_string(kSiteBytesMax));
   const JobRecord* job = find_job(request.job);
-  if (job == nullptr || (job->is_ended && !RAYX_PLANTED_BUG(419)))
+  const bool may_follow = request.is_detached && request.is_owned && living_.contains(request.job);
+  if (job == nullptr || (job->is_ended && !may_follow && !RAYX_PLANTED_BUG(419)))
     return refused(Status::kJobEnded, "job " + base::to_text(request.job) + " has ended");
   CreateActor creation = request;
   if (creation.name_space.empty() && job != nullptr) creation.name_space = job->info.name_space;
   if (!creation.name.empty()) {
-    const auto taken = names_.find({creation.name_space, creation.name});
+    auto taken = names_.find({creation.name_space, creation.name});
+    if (taken == names_.end() && request.get_if_exists && request.name_space.empty())
+      taken = names_.find({kDetachedSpace, creation.name});  // as LookUpName
     if (taken != names_.end() && request.get_if_exists) return {0, Status::kOk, {}, taken->second};
     if (taken != names_.end() && !RAYX_PLANTED_BUG(420))
       return refused(Status::kExists, "an actor called \"" + creation.name +
-                                          "\" lives in this namespace: kill it, take another name, "
+                                          "\" lives already: kill it, take another name, "
                                           "or ask for get_if_exists");
   }
   if (actors_.contains(request.actor))
@@ -71,7 +78,7 @@ void Head::index(ActorId id, const Actor& actor) {
   of_job_.insert({creation.job, id});
   if (actor.state.phase == ActorPhase::kDead) return;
   ++living_[creation.job];
-  if (!creation.is_detached) owned_.insert({actor.spec.owner, id});
+  if (ends_with_its_owner(creation)) owned_.insert({actor.spec.owner, id});
   if (is_placed(actor.state.phase)) placed_.insert({actor.state.node, id});
 }
 
@@ -215,8 +222,9 @@ ActorState Head::state_of(ActorId id) const {
     return {id, ActorPhase::kDead, 0, {}, EndCause::kNone, "the head does not know this actor"};
   const ActorStateRecord& state = found->second.state;
   const CreateActor& creation = found->second.spec.creation;
-  return {id,          state.phase,   state.incarnation,     state.node,
-          state.cause, state.message, creation.max_restarts, creation.max_task_retries};
+  return {id,           state.phase,         state.incarnation,     state.node,
+          state.cause,  state.message,       creation.max_restarts, creation.max_task_retries,
+          creation.job, creation.is_detached};
 }
 
 void Head::watch(NodeId node, Member& member, const Watch& watch) {

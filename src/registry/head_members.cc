@@ -151,7 +151,7 @@ void Head::remove_member(NodeId node, const std::string& reason, bool is_told) {
     if (it == actors_.end() || it->second.state.phase == ActorPhase::kDead) continue;
     Actor& actor = it->second;
     const bool was_here = is_placed(actor.state.phase) && actor.state.node == node;
-    if (actor.spec.owner == node && !actor.spec.creation.is_detached) {
+    if (actor.spec.owner == node && ends_with_its_owner(actor.spec.creation)) {
       end_actor(id, actor, EndCause::kOwnerDied, "the process that made it is gone: " + reason);
     } else if (was_here) {
       lost(id, actor, EndCause::kNodeDied, "node " + base::to_text(node) + " is gone: " + reason);

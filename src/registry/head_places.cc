@@ -98,7 +98,7 @@ void Head::hand_out(ActorId id, Actor& actor, NodeId node) {
   const JobRecord* job = find_job(wanted.job);
   RAYX_CHECK(job != nullptr, "an actor that waits has a job", base::to_text(id));
   send_to(node, PlaceActor{id, actor.state.incarnation, job->info, job->is_ended, wanted.resources, wanted.is_detached,
-                           actor.state.restarts > 0, wanted.name, wanted.name_space, wanted.creation});
+                           actor.state.restarts > 0, wanted.name, wanted.name_space, wanted.creation, wanted.site});
   move(id, actor, ActorEvent::kHandedOut);
   lend(node, members_.at(node), {id, actor.state.incarnation}, wanted.resources);
 }

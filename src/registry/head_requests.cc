@@ -85,7 +85,8 @@ Answer Head::answer_to(NodeId node, const RequestBody& body) {
           return {};
         } else if constexpr (std::is_same_v<Body, LookUpName>) {
           const JobRecord* const job = it.name_space.empty() ? find_job(it.job) : nullptr;
-          const auto found = names_.find({job == nullptr ? it.name_space : job->info.name_space, it.name});
+          auto found = names_.find({job == nullptr ? it.name_space : job->info.name_space, it.name});
+          if (found == names_.end() && it.name_space.empty()) found = names_.find({kDetachedSpace, it.name});
           if (found == names_.end()) return said(Status::kNotFound, "no living actor is called \"" + it.name + "\"");
           return {0, Status::kOk, {}, found->second};
         } else if constexpr (std::is_same_v<Body, ListNames>) {

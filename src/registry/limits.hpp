@@ -8,7 +8,7 @@
 
 namespace rayx::registry {
 
-inline constexpr std::uint16_t kProtocolVersion = 1;
+inline constexpr std::uint16_t kProtocolVersion = 2;
 
 inline constexpr base::TimeNs kMillisecond_ns = 1'000'000;
 inline constexpr base::TimeNs kSecond_ns = 1'000'000'000;
@@ -60,6 +60,7 @@ inline constexpr std::uint32_t kStartsMax = 5;       // of a process that could 
 inline constexpr std::size_t kWatchesMax = 100'000;  // of one member
 inline constexpr std::size_t kNameBytesMax = 1'024;  // of names, namespaces and channels
 inline constexpr std::size_t kCreationBytesMax = 512 * 1024;
+inline constexpr std::size_t kSiteBytesMax = 1024 * 1024;  // CreateActor::site
 inline constexpr std::size_t kMessageBytesMax = 4 * 1024;  // of a cause in words; the rest is cut off
 inline constexpr std::uint32_t kForEver = UINT32_MAX;      // of restarts
 

@@ -51,10 +51,10 @@ RAYX_FIELDS(NodeView, it.node, it.state, it.kind, it.name, it.address, it.total,
 RAYX_FIELDS(View, it.version, it.is_full, it.is_last, it.nodes)
 RAYX_FIELDS(JobEnded, it.job, it.why)
 RAYX_FIELDS(PlaceActor, it.actor, it.incarnation, it.job, it.is_job_ended, it.resources, it.is_detached, it.is_restart,
-            it.name, it.name_space, it.creation)
+            it.name, it.name_space, it.creation, it.site)
 RAYX_FIELDS(EndActor, it.actor, it.incarnation, it.cause)
 RAYX_FIELDS(ActorState, it.actor, it.phase, it.incarnation, it.node, it.cause, it.message, it.max_restarts,
-            it.max_task_retries)
+            it.max_task_retries, it.job, it.is_detached)
 RAYX_FIELDS(Drain, it.within_ns, it.reason)
 RAYX_FIELDS(Subscribed, it.position, it.is_refused)
 RAYX_FIELDS(Published, it.channel, it.epoch, it.number, it.missed, it.payload)

@@ -22,6 +22,9 @@ using base::NodeId;
 using base::Resources;
 using base::TimeNs;
 
+// Where detached actors have their names: whatever program asks for one finds it.
+inline constexpr const char* kDetachedSpace = "detached";
+
 using RequestNumber = std::uint64_t;  // counts from 1 in one life of a member
 using Incarnation = std::uint32_t;    // of an actor, from 1. Each is handed to one node, once
 
@@ -146,13 +149,17 @@ struct CreateActor {
   std::string name_space;  // empty: the job's
   bool get_if_exists = false;
   bool is_detached = false;
+  bool is_owned =
+      false;  // a detached actor has made it: it may begin after the job's end, and ends with the member that asks for it
   std::uint32_t max_restarts = 0;
   std::uint32_t max_task_retries = 0;  // for those who call it; the head only passes it on
   std::string creation;                // opaque to the head
+  std::string site = {};  // likewise, of a detached one: what a node needs to serve it without the job's driver
   // Unless kNone it has ended before it could begin: others may have its handle, and ask what became of it.
   EndCause ended = EndCause::kNone;
   std::string how_it_ended = {};
 };
+inline bool ends_with_its_owner(const CreateActor& it) { return !it.is_detached || it.is_owned; }
 struct KillActor {
   ActorId actor;
   bool no_restart = true;
@@ -168,7 +175,7 @@ struct ActorDied {
   std::string message;
 };
 struct LookUpName {
-  std::string name_space;  // empty: the job's
+  std::string name_space;  // empty: the job's, and then kDetachedSpace
   std::string name;
   JobId job = {};
 };
@@ -274,6 +281,7 @@ struct PlaceActor {
   std::string name;
   std::string name_space;
   std::string creation;
+  std::string site = {};
 };
 struct EndActor {
   ActorId actor;
@@ -289,6 +297,8 @@ struct ActorState {
   std::string message;
   std::uint32_t max_restarts = 0;
   std::uint32_t max_task_retries = 0;
+  JobId job = {};
+  bool is_detached = false;
 };
 struct Drain {
   TimeNs within_ns = 0;

@@ -19,7 +19,7 @@
 
 namespace rayx::registry {
 
-inline constexpr std::uint8_t kRecordFormat = 3;
+inline constexpr std::uint8_t kRecordFormat = 4;
 
 struct ClusterRecord {
   std::uint8_t format = kRecordFormat;
@@ -95,7 +95,8 @@ RAYX_FIELDS(DeadRecord, it.order, it.reason)
 RAYX_FIELDS(JobInfo, it.job, it.driver, it.bundle, it.program, it.name_space)
 RAYX_FIELDS(JobRecord, it.info, it.is_ended)
 RAYX_FIELDS(CreateActor, it.actor, it.job, it.resources, it.selectors, it.name, it.name_space, it.get_if_exists,
-            it.is_detached, it.max_restarts, it.max_task_retries, it.creation, it.ended, it.how_it_ended)
+            it.is_detached, it.is_owned, it.max_restarts, it.max_task_retries, it.creation, it.site, it.ended,
+            it.how_it_ended)
 RAYX_FIELDS(ActorSpec, it.creation, it.owner)
 RAYX_FIELDS(ActorStateRecord, it.phase, it.incarnation, it.restarts, it.failed_starts, it.node, it.to_kill, it.cause,
             it.message, it.dead_order)

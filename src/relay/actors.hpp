@@ -36,10 +36,11 @@ struct RemoteActor {
   registry::Incarnation incarnation = 0;
   registry::Incarnation over = 0;    // so many are over, as their node has said: they get no call
   registry::Incarnation called = 0;  // which one has what is in `calls`
-  base::NodeId node;                 // kAlive: where
-  bool has_home = false;             // it lives there for ever: it was made there, and no head knows of it
-  std::string how;                   // kDead: what happened, for the errors of its calls
-  std::set<std::uint32_t> calls;     // rows of those that are there and not answered
+  base::NodeId node;                 // kAlive: where; the alias of `site`, if that is another program's
+  base::SiteId site;
+  bool has_home = false;          // it lives there for ever: it was made there, and no head knows of it
+  std::string how;                // kDead: what happened, for the errors of its calls
+  std::set<std::uint32_t> calls;  // rows of those that are there and not answered
   std::uint32_t max_restarts = 0;
   std::uint32_t max_task_retries = 0;
   std::map<std::uint64_t, KeptCall> kept_calls;  // by order; none if they are not made again

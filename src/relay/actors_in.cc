@@ -42,9 +42,9 @@ actor::Caller caller_of(const Peer& peer, std::uint32_t slot) {
 // ---- Lanes for handles of actors that live elsewhere
 
 // The node's thread gives them; it must not be waited for under the lock.
-void Relay::prepare_lanes(const std::vector<NameEntry>& handles, Lanes& lanes) {
+void Relay::prepare_lanes(const std::vector<NameEntry>& handles, base::NodeId home, Lanes& lanes) {
   for (const NameEntry& handle : handles) {
-    if (handle.origin == node_.value) continue;  // it comes home, and is no proxy
+    if (handle.origin == home.value) continue;  // it comes home, and is no proxy
     const base::ActorId id{handle.actor};
     {
       const Lock lock(mutex_);
@@ -155,7 +155,7 @@ void Relay::start_actor(const registry::PlaceActor& place) {
   if (problem.empty() && kind_of(frame) != FrameKind::kCreation) problem = "it is no creation";
   if (!problem.empty()) return refuse(EndCause::kConstructorFailed, "its creation cannot be read: " + problem);
   apply_frame(frame, creation);
-  prepare_lanes(handles, lanes_of_start_);
+  prepare_lanes(handles, node_, lanes_of_start_);
 
   const std::string_view label(creation.head.label, ::strnlen(creation.head.label, sizeof(creation.head.label)));
   detail::Failure no_room;
@@ -245,10 +245,11 @@ void Relay::on_call(Peer& peer, const CallHead& call, const WireValue& arguments
                         (!here->second.is_placed || here->second.incarnation == call.incarnation);
   RefCell* cell = nullptr;
   std::uint32_t index = 0;
-  if (is_there && is_whole) {
+  const worker::FunctionNumber function = translate(peer, call.function);
+  if (is_there && is_whole && function != 0) {
     index = take_taken({call.number, peer.id, nullptr, 0});
     worker::NumberedCall numbered;
-    numbered.function = call.function;
+    numbered.function = function;
     numbered.tag = index;
     numbered.arguments = arrived.bytes;
     numbered.block = std::exchange(arrived.block, worker::BlockRef{0, 0});
@@ -265,7 +266,13 @@ void Relay::on_call(Peer& peer, const CallHead& call, const WireValue& arguments
   for (const detail::Dependency& dependency : dependencies) drop_locked(dependency.ref);
   if (cell != nullptr) return;
   detail::RemoteFailure error;
-  if (is_there) {  // later calls of its caller must not wait for memory that may never come
+  if (is_there && function == 0) {
+    error.code = ErrorCode::kInvalidArgument;
+    error.message = "rayx: the actor was made by another program, or by another build of this one (" +
+                    numbers().modules()[0].path +
+                    "), which does not have the method. Call it from the build that made it; or kill() it, and make it "
+                    "with this one";
+  } else if (is_there) {  // later calls of its caller must not wait for memory that may never come
     error.code = ErrorCode::kStoreFull;
     error.message =
         "rayx: the store of the actor's node had no room for a call's arguments. Drop references, or raise "

@@ -136,6 +136,7 @@ void Relay::watch(RemoteActor& actor) {
   actor.incarnation = known->incarnation;
   actor.over = known->over;
   actor.node = known->node;
+  actor.site = known->site;
   actor.how = known->how;
   actor.max_restarts = known->max_restarts;
   actor.max_task_retries = known->max_task_retries;
@@ -151,6 +152,7 @@ void Relay::release_actor(node::LaneName lane, bool is_maker_gone) {
     if (actor->phase == ActorPhase::kDead) {
     } else if (!actor->is_begun) {
       never_begins(*actor, registry::EndCause::kOwnerDied, "who made it has died");
+    } else if ((actor->made.wish.flags & shm::ActorWish::kIsDetached) != 0) {  // it needs nobody's handle
     } else if (peer != nullptr && !is_maker_gone) {
       // It ends after what it does, and when that has begun the head may know.
       peer->actors_released.add(FrameKind::kReleaseActor, ActorHead{actor->target.value});
@@ -302,7 +304,7 @@ bool Relay::can_pull(const RemoteActor& actor) {
 
 void Relay::link_to_itself() {
   loopback_ = std::make_shared<Loopback>(*this);
-  const PeerId id = add_peer_locked("this node", loopback_, node_);
+  const PeerId id = add_peer_locked("this node", loopback_, node_, {});
   loopback_->begin(id);
 }
 
@@ -317,8 +319,44 @@ bool Relay::find_way_to(RemoteActor& actor) {
     return true;
   }
   if (std::exchange(actor.has_asked_for_peer, true)) return false;
-  places_->need_peer(actor.node);
+  if (site_.job && !site_.is_one_with(actor.site)) {
+    places_->need_site(actor.site);
+  } else {
+    places_->need_peer(actor.node);
+  }
   return true;
+}
+
+// ---- Functions of another program
+
+void Relay::say_modules(Peer& peer) {
+  const std::string text = numbers().encode();
+  FrameWriter writer;
+  writer.add(FrameKind::kModules, ModulesHead{text.size()});
+  writer.put_bytes(std::as_bytes(std::span(text)));
+  peer.link->send(writer.finish());
+}
+
+// What is the same module in both, by its build, has the same functions at the same places.
+void Relay::on_modules(Peer& peer, std::span<const std::byte> text) {
+  const Result<worker::FunctionNumbers> theirs =
+      worker::FunctionNumbers::decode({reinterpret_cast<const char*>(text.data()), text.size()}, {});
+  peer.modules.clear();
+  if (!theirs) return;  // none of its functions is known here
+  const std::span<const worker::Module> mine = numbers().modules();
+  for (const worker::Module& module : theirs->modules()) {
+    const auto same = std::find_if(mine.begin(), mine.end(),
+                                   [&](const worker::Module& it) { return it.identity == module.identity; });
+    peer.modules.push_back(same == mine.end() ? 0 : static_cast<std::uint32_t>(same - mine.begin()) + 1);
+  }
+}
+
+worker::FunctionNumber Relay::translate(const Peer& peer, worker::FunctionNumber number) {
+  if (!peer.is_foreign()) return number;
+  const std::uint64_t module = number >> worker::kModuleOffsetBits;
+  if (module >= peer.modules.size() || peer.modules[module] == 0) return 0;
+  constexpr worker::FunctionNumber kOffset = (worker::FunctionNumber{1} << worker::kModuleOffsetBits) - 1;
+  return std::uint64_t{peer.modules[module] - 1} << worker::kModuleOffsetBits | (number & kOffset);
 }
 
 void Relay::send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Task& task, std::uint64_t order) {
@@ -401,7 +439,13 @@ void Relay::create(RemoteActor& actor, const shm::LanePuller::Task& task) {
   request.resources.cpus = static_cast<base::Units>(actor.made.cpu_units);
   if ((actor.made.wish.flags & shm::ActorWish::kIsNamed) != 0) request.name = actor.made.name;
   request.get_if_exists = (actor.made.wish.flags & shm::ActorWish::kGetIfExists) != 0;
+  request.is_detached = (actor.made.wish.flags & shm::ActorWish::kIsDetached) != 0;
+  if (request.is_detached) request.name_space = registry::kDetachedSpace;
   request.selectors = actor.made.where.selectors;
+  if (site_.is_detached && !request.is_detached) {  // it has nobody elsewhere
+    request.is_detached = request.is_owned = true;
+    request.selectors.push_back({std::string(base::kNodeIdLabel), false, {base::to_text(site_.node)}});
+  }
   request.max_restarts = actor.made.wish.max_restarts;
   request.max_task_retries = actor.made.wish.max_task_retries;
   std::string problem;
@@ -440,6 +484,23 @@ bool Relay::write_creation(RemoteActor& actor, const shm::LanePuller::Task& task
     for (auto& [position, piece] : parts) drop_names(piece.names);
     return false;
   }
+  const bool is_detached = (actor.made.wish.flags & shm::ActorWish::kIsDetached) != 0;
+  const bool has_names = !arguments.names.empty() || std::any_of(parts.begin(), parts.end(), [](const auto& part) {
+    return !part.second.names.empty();
+  });
+  std::size_t bytes_of_parts = 0;
+  for (const auto& [position, piece] : parts) bytes_of_parts += piece.bytes.size();
+  if (is_detached && (has_names || bytes_of_parts > kCreationMax_bytes)) {
+    problem = has_names ? "it is detached, and arguments of its constructor hold references or handles, which end with "
+                          "this program. Pass values; or pass the references to a method once it lives, and names of "
+                          "actors instead of handles (rayx::get_actor)"
+                        : "it is detached, and the values of the references that its constructor takes have " +
+                              std::to_string(bytes_of_parts) + " bytes; at most " + std::to_string(kCreationMax_bytes) +
+                              " are kept for when it is made anew. Pass what is large to a method once it lives";
+    drop_names(arguments.names);
+    for (auto& [position, piece] : parts) drop_names(piece.names);
+    return false;
+  }
   const auto put_names = [&](FrameWriter& writer, std::vector<Named>& names) {
     if (names.empty()) return;
     writer.put(std::uint64_t{names.size()});
@@ -460,7 +521,8 @@ bool Relay::write_creation(RemoteActor& actor, const shm::LanePuller::Task& task
   put_names(writer, arguments.names);
   std::size_t inside = 0;
   for (auto& [position, piece] : parts) {
-    if (piece.bytes.size() <= kPartInlineMax_bytes && inside + piece.bytes.size() <= kCreationMax_bytes) {
+    if ((is_detached || piece.bytes.size() <= kPartInlineMax_bytes) &&
+        inside + piece.bytes.size() <= kCreationMax_bytes) {
       inside += piece.bytes.size();
       writer.put(PartHead{position, 0, piece.length()});
       writer.put_bytes(piece.bytes);
@@ -490,7 +552,7 @@ NameEntry Relay::name_in_creation(RemoteActor& actor, const Named& named) {
   name_actor(entry, named.cell, {});
   if (is_proxy(named.cell)) {
     const Proxy& proxy = proxies_.at(proxy_tag(named.cell));
-    if (!proxy.is_cut_off) {
+    if (!proxy.is_cut_off && !proxy.is_foreign) {
       entry.origin = proxy.object.origin.value;
       entry.key = proxy.object.key;
       return entry;
@@ -560,7 +622,7 @@ void Relay::row_has_changed(RemoteActor& actor, const registry::ActorState& stat
   if (state.phase == ActorPhase::kDead) return actor_is_dead(actor, text_of_end(state));
   actor.phase = state.phase == ActorPhase::kAlive ? ActorPhase::kAlive : ActorPhase::kPending;
   actor.incarnation = state.incarnation;
-  actor.node = state.node;
+  is_at(actor, state);
   actor.may_ask_for_way();
   actor.max_restarts = state.max_restarts;
   actor.max_task_retries = state.max_task_retries;
@@ -572,6 +634,12 @@ void Relay::row_has_changed(RemoteActor& actor, const registry::ActorState& stat
   if (state.phase != ActorPhase::kAlive) return;
   if (actor.max_restarts == 0) forget_creation(actor);  // else it may be started again, with what its creation names
   constructor_is_over(actor);
+}
+
+void Relay::is_at(RemoteActor& actor, const registry::ActorState& state) const {
+  actor.site = {state.node, state.job, state.is_detached};
+  const bool is_foreign = site_.job && state.job && state.node && !site_.is_one_with(actor.site);
+  actor.node = is_foreign ? base::alias_of(actor.site) : state.node;
 }
 
 void Relay::constructor_is_over(RemoteActor& actor) {

@@ -56,7 +56,7 @@ void Relay::put_by_name(FrameWriter& writer, Peer& peer, std::uint32_t position,
 NameEntry Relay::name_of_argument(Peer& peer, RefCell* cell) {
   const Proxy* const proxy = is_proxy(cell) ? &proxies_.at(proxy_tag(cell)) : nullptr;
   if (proxy == nullptr || !proxy->is_done || proxy->object.origin == peer.node) return name_for(peer, {0, cell});
-  return {0, node_.value, name_export(peer, cell), 0, 0};
+  return {0, me_for(peer).value, name_export(peer, cell), 0, 0};
 }
 
 // ---- In

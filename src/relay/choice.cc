@@ -30,6 +30,14 @@ void Relay::node_changed(const registry::NodeView& view) {
   if (view.kind != registry::MemberKind::kNode || view.node == node_) return;
   {
     const Lock lock(mutex_);
+    if (site_.is_detached) {  // what its actors make stays here
+      if (view.state == registry::NodeState::kDead) {
+        listed_.erase(view.node);
+      } else if (view.node != site_.node) {
+        listed_[view.node] = view;
+      }
+      return;
+    }
     if (view.state == registry::NodeState::kAlive) {
       others_[view.node].view = view;
     } else {
@@ -52,7 +60,7 @@ node::ClassPlaces Relay::places_of_class(const base::Where& where) {
   }
   if (where.selectors.empty()) {
     for (const auto& [id, peer] : peers_) {
-      if (peer->node == node_) continue;
+      if (peer->node == node_ || peer->is_foreign()) continue;
       places.is_elsewhere = true;
       places.largest = std::max(places.largest, peer->cpu_units_of_node);
     }
@@ -68,6 +76,7 @@ node::ClassPlaces Relay::places_of_class(const base::Where& where) {
 }
 
 bool Relay::may_do(const LaneServed& lane, const Peer& peer) const {
+  if (peer.is_foreign()) return false;
   if (peer.node == node_) {
     return lane.where.spreads && cpu_units_ != 0 && base::matches(node_, labels_, lane.where.selectors);
   }
@@ -272,6 +281,7 @@ std::uint64_t Relay::idle_units() {
 }
 
 CapacityHead Relay::capacity_for(const Peer& peer) {
+  if (peer.is_foreign()) return {0, 0, peer.known_as.value, 0, 0};
   return {cpu_units_, cpu_units_, node_.value, std::min(cpu_units_, idle_units() + peer.units_here),
           control().header().lent_units.load(std::memory_order_relaxed)};
 }
@@ -297,6 +307,7 @@ void Relay::say_capacity(Peer& peer) {
 
 void Relay::on_capacity(Peer& peer, const CapacityHead& capacity) {
   if (!peer.node) peer_has_a_number(peer, base::NodeId{capacity.node});
+  if (peer.is_foreign()) return;
   peer.cpu_units = capacity.cpu_units;
   peer.cpu_units_of_node = capacity.cpu_units_of_node;
   peer.idle_units = capacity.idle_units;

@@ -150,15 +150,17 @@ void Relay::missed(const std::string& channel, std::optional<std::uint64_t> coun
 
 std::vector<NodeInfo> Relay::list_nodes() const {
   std::vector<NodeInfo> nodes;
-  for (const auto& [id, other] : others_) {
-    const registry::NodeView& view = other.view;
-    nodes.push_back({base::to_text(id), view.name, static_cast<double>(other.cpu_units()) / shm::kCpuUnits,
+  const auto add = [&nodes](const registry::NodeView& view) {
+    nodes.push_back({base::to_text(view.node), view.name,
+                     static_cast<double>(std::max<base::Units>(view.total.cpus, 0)) / shm::kCpuUnits,
                      static_cast<std::uint64_t>(std::max<std::int64_t>(view.total.memory_bytes, 0)), view.labels,
                      false});
-  }
+  };
+  for (const auto& [id, other] : others_) add(other.view);
+  for (const auto& [id, view] : listed_) add(view);
   if (cpu_units_ != 0)
-    nodes.push_back({base::to_text(node_), name_, static_cast<double>(cpu_units_) / shm::kCpuUnits,
-                     shared_arena_->store_bytes(), labels_, true});
+    nodes.push_back({base::to_text(site_.is_detached ? site_.node : node_), name_,
+                     static_cast<double>(cpu_units_) / shm::kCpuUnits, shared_arena_->store_bytes(), labels_, true});
   std::sort(nodes.begin(), nodes.end(), [](const NodeInfo& a, const NodeInfo& b) { return a.id < b.id; });
   return nodes;
 }

@@ -74,6 +74,15 @@ bool walk_capacity(FrameReader& reader, std::uint32_t count, FrameHandler* handl
   return true;
 }
 
+bool walk_modules(FrameReader& reader, std::uint32_t count, FrameHandler* handler) {
+  ModulesHead head{};
+  std::span<const std::byte> text;
+  if (count != 1) return reader.fail("modules are said once in a frame");
+  if (!reader.take(head) || !reader.take_bytes(head.bytes, text)) return false;
+  if (handler != nullptr) handler->on_modules(text);
+  return true;
+}
+
 bool walk_offers(FrameReader& reader, std::uint32_t count, FrameHandler* handler) {
   std::vector<ValueHead> values;
   for (std::uint32_t i = 0; i < count; ++i) {
@@ -146,6 +155,7 @@ bool walk(std::span<const std::byte> frame, FrameHandler* handler, std::vector<N
       case FrameKind::kOffer: is_whole = walk_offers(reader, head.count, handler); break;
       case FrameKind::kAdmit: is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_admit); break;
       case FrameKind::kCapacity: is_whole = walk_capacity(reader, head.count, handler); break;
+      case FrameKind::kModules: is_whole = walk_modules(reader, head.count, handler); break;
       case FrameKind::kAskCapacity:
         is_whole = walk_heads(reader, head.count, handler, &FrameHandler::on_ask_capacity);
         break;

@@ -46,8 +46,28 @@ enum class FrameKind : std::uint32_t {
   kFetchCopy = 25,  // LentHead: the value of another node's object, when it is there
   kCopied = 26,     // CopiedHead, value: the answer to that
   kRecall = 27,     // RecallHead: CPUs elsewhere are idle. Those that have not begun come back
-  kCreation = 21,   // CreationHead, arguments, parts; never sent alone: a head carries it to who starts the actor
+  kModules = 28,   // ModulesHead, text: between two programs, before their first call: what their function numbers mean
+  kCreation = 21,  // CreationHead, arguments, parts; never sent alone: a head carries it to who starts the actor
 };
+
+// Calls, what answers them, and the values and references in both. No tasks, and nobody is told of third ones.
+constexpr bool may_cross_programs(FrameKind kind) {
+  switch (kind) {
+    case FrameKind::kCapacity:
+    case FrameKind::kModules:
+    case FrameKind::kCalls:
+    case FrameKind::kResults:
+    case FrameKind::kLost:
+    case FrameKind::kReturned:
+    case FrameKind::kGiveUp:
+    case FrameKind::kOffer:
+    case FrameKind::kAdmit:
+    case FrameKind::kFetch:
+    case FrameKind::kFetched:
+    case FrameKind::kRelease: return true;
+    default: return false;
+  }
+}
 
 struct FrameHead {
   FrameKind kind;
@@ -201,6 +221,10 @@ struct RecallHead {
 };
 struct AskHead {
   std::uint64_t reserved;
+};
+
+struct ModulesHead {
+  std::uint64_t bytes;  // of FunctionNumbers::encode
 };
 
 struct OutputHead {
@@ -359,6 +383,7 @@ class FrameHandler {
   virtual void on_returned(const ReturnHead&) {}
   virtual void on_give_up(TaskNumber) {}
   virtual void on_capacity(const CapacityHead&) {}
+  virtual void on_modules(std::span<const std::byte> /*text*/) {}
   virtual void on_ask_capacity(const AskHead&) {}
   virtual void on_recall(const RecallHead&) {}
   virtual void on_fetch(const FetchHead&) {}

@@ -45,6 +45,11 @@ struct Peer {
   PeerId id = 0;
   std::string name;   // for messages: "node 3 (host:port)"
   base::NodeId node;  // 0: it has not said it yet
+  // Not 0: it is a site of another program, and knows this one by that. It makes and gets no tasks; actors are called.
+  base::NodeId known_as;
+  bool is_foreign() const { return static_cast<bool>(known_as); }
+  // Of a foreign one: for each module of its program the place that it has in this one's, and one more; 0: it is not there.
+  std::vector<std::uint32_t> modules;
   std::shared_ptr<PeerLink> link;
   std::uint64_t cpu_units = 0;  // that it gives to this job
   std::uint64_t cpu_units_of_node = 0;

@@ -44,6 +44,8 @@ class Places {
   // A link to the job's site on that node. Relay::add_peer with that NodeId or PlaceEvents::peer_failed follows; asked again for
   // the same node before that, nothing happens.
   virtual void need_peer(registry::NodeId node) = 0;
+  // The same for a site of another program: Relay::add_peer or peer_failed with its alias.
+  virtual void need_site(const base::SiteId& site) = 0;
 };
 
 // What the cluster tells the relay, which implements it. Any thread; takes the relay's lock, and some ask the node's thread for

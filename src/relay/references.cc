@@ -60,8 +60,9 @@ NameEntry Relay::name_for(Peer& peer, const Named& named) {
   if (is_proxy(named.cell)) {
     Proxy& proxy = proxies_.at(proxy_tag(named.cell));
     const bool goes_home = proxy.object.origin == peer.node && !proxy.is_cut_off;
-    // Without anybody who makes links between other nodes, this one stands in for the origin.
-    if (goes_home || (places_ != nullptr && !proxy.is_cut_off)) {
+    // Where nobody makes links between the others, as between two programs, this one stands in for the origin.
+    const bool may_go_there = places_ != nullptr && !proxy.is_cut_off && !proxy.is_foreign && !peer.is_foreign();
+    if (goes_home || may_go_there) {
       entry.origin = proxy.object.origin.value;
       entry.key = proxy.object.key;
       if (goes_home) return entry;
@@ -70,7 +71,7 @@ NameEntry Relay::name_for(Peer& peer, const Named& named) {
       return entry;
     }
   }
-  entry.origin = node_.value;
+  entry.origin = me_for(peer).value;
   entry.key = name_export(peer, named.cell);
   return entry;
 }
@@ -127,7 +128,7 @@ void Relay::forget_export(std::uint64_t key) {
 // A cell for what a peer has named, with one count; nullptr: no memory, or it is gone.
 RefCell* Relay::cell_for(Peer* peer, const NameEntry& name) {
   const RemoteKey object{base::NodeId{name.origin}, name.key};
-  if (object.origin == node_) {  // it comes home
+  if (object.origin == (peer == nullptr ? node_ : me_for(*peer))) {  // it comes home
     const auto exported = exports_.find(name.key);
     if (exported != exports_.end()) {
       RefCell* const cell = another_cell(exported->second.index);
@@ -137,11 +138,14 @@ RefCell* Relay::cell_for(Peer* peer, const NameEntry& name) {
     return lost_cell(object, "the node that held it was lost before this one heard of it again");
   }
   const bool from_origin = peer != nullptr && peer->node == object.origin;
+  if (peer != nullptr && peer->is_foreign() && !from_origin)
+    return lost_cell(object, "another program has named what is not its own");
   auto [found, is_new] = proxy_of_.try_emplace(object, next_tag_);
   const std::uint64_t tag = found->second;
   if (is_new) {
     ++next_tag_;
     proxies_[tag].object = object;
+    proxies_[tag].is_foreign = from_origin && peer->is_foreign();
   }
   Proxy& proxy = proxies_.at(tag);
   if (from_origin) {

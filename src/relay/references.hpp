@@ -59,6 +59,7 @@ struct Proxy {
   bool is_fetching = false;
   bool is_done = false;
   bool is_cut_off = false;  // its origin is gone for this node
+  bool is_foreign = false;  // its origin is another program's: others know it as this site's object
   bool has_handle = false;  // it is an actor's
   base::ActorId actor;      // see NameEntry
   base::NodeId home;

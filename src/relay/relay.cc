@@ -30,6 +30,7 @@ class Relay::Incoming final : public FrameHandler {
   void on_recall(const RecallHead& asked) override { relay_.on_recall(asked); }
   // On kGiveUp: what has begun goes on, and its result is dropped where it arrives.
   void on_capacity(const CapacityHead& capacity) override { relay_.on_capacity(peer_, capacity); }
+  void on_modules(std::span<const std::byte> text) override { relay_.on_modules(peer_, text); }
   void on_fetch(const FetchHead& object) override { relay_.on_fetch(peer_, object); }
   void on_fetch_from(const LentHead& where) override { relay_.on_fetch_from(peer_, where); }
   void on_fetch_copy(const LentHead& object) override { relay_.on_fetch_copy(peer_, object); }
@@ -56,6 +57,7 @@ Relay::Relay(const RelayConfig& config)
       life_(std::make_shared<Life>()),
       cpu_units_(config.cpu_units),
       node_(config.node),
+      site_(config.site),
       name_(config.name),
       labels_(config.labels),
       places_(config.places),
@@ -95,12 +97,17 @@ void Relay::shutdown() noexcept {
   Client::shutdown();
 }
 
-PeerId Relay::add_peer(std::string name, std::shared_ptr<PeerLink> link, base::NodeId node) {
+void Relay::belongs_to(const base::SiteId& site) {
+  const Lock lock(mutex_);
+  site_ = site;
+}
+
+PeerId Relay::add_peer(std::string name, std::shared_ptr<PeerLink> link, base::NodeId node, base::NodeId known_as) {
   PeerId id = 0;
   {
     const Lock lock(mutex_);
-    id = add_peer_locked(std::move(name), std::move(link), node);
-    had_peers_ = true;
+    id = add_peer_locked(std::move(name), std::move(link), node, known_as);
+    had_peers_ = had_peers_ || !known_as;
   }
   wake();
   return id;
@@ -130,14 +137,17 @@ void Relay::expect_peers(bool may_come, const std::string& why) {
   wake();
 }
 
-PeerId Relay::add_peer_locked(std::string name, std::shared_ptr<PeerLink> link, base::NodeId node) {
+PeerId Relay::add_peer_locked(std::string name, std::shared_ptr<PeerLink> link, base::NodeId node,
+                              base::NodeId known_as) {
   const PeerId id = next_peer_++;
   auto peer = std::make_unique<Peer>();
   peer->id = id;
   peer->name = std::move(name);
   peer->link = std::move(link);
+  peer->known_as = known_as;
   Peer& added = *peers_.emplace(id, std::move(peer)).first->second;
   say_capacity(added);
+  if (added.is_foreign()) say_modules(added);
   if (node) peer_has_a_number(added, node);
   flush(added);
   count_peers();
@@ -146,8 +156,9 @@ PeerId Relay::add_peer_locked(std::string name, std::shared_ptr<PeerLink> link, 
 
 // This node is none.
 void Relay::count_peers() {
-  const auto others =
-      std::count_if(peers_.begin(), peers_.end(), [this](const auto& it) { return it.second->node != node_; });
+  const auto others = std::count_if(peers_.begin(), peers_.end(), [this](const auto& it) {
+    return it.second->node != node_ && !it.second->is_foreign();
+  });
   peers_count_.store(static_cast<std::uint32_t>(others), std::memory_order_release);
 }
 
@@ -162,11 +173,14 @@ Result<void> Relay::receive(PeerId id, std::span<const std::byte> frame) {
   const FrameKind kind = kind_of(frame);
   if (!peer->node && kind != FrameKind::kCapacity)
     return Error{ErrorCode::kMalformed, "rayx: " + peer->name + " sent something before it had said which node it is"};
+  if (peer->is_foreign() && !may_cross_programs(kind))
+    return Error{ErrorCode::kMalformed,
+                 "rayx: " + peer->name + " is another program's, and sent what only one's own may"};
   std::vector<NameEntry> handles;
   const std::string problem = check_frame(frame, &handles);
   if (!problem.empty())
     return Error{ErrorCode::kMalformed, "rayx: " + peer->name + " sent what cannot be read: " + problem};
-  if (!handles.empty()) prepare_lanes(handles, peer->lanes);
+  if (!handles.empty()) prepare_lanes(handles, me_for(*peer), peer->lanes);
   Incoming incoming(*this, *peer);
   if (kind == FrameKind::kTasks) {
     apply_frame(frame, incoming);  // each task takes the lock where it needs it

@@ -50,6 +50,7 @@ struct RelayConfig {
   std::shared_ptr<const shm::Arena> arena;  // the client's: what is being sent is read after the relay's end
   std::uint64_t cpu_units = 0;              // that this node gives to tasks of other nodes; said to every peer
   base::NodeId node;                        // of this arena; never 0
+  base::SiteId site;                        // nothing, where it is not known yet, or there are no other programs
   std::string name;                         // of this node, for people
   base::Labels labels;
   Places* places = nullptr;                  // see there
@@ -75,9 +76,12 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   // News of the node. Node's thread; does not wait for the lock, since its holder may wait for the node's thread.
   void hear(node::RelayNews news);
 
+  // Which site it is, before it is linked to one of another program.
+  void belongs_to(const base::SiteId& site);
   // A link to another relay of the job is open. Any thread; what follows about this peer, one thread at a time. `node`: which
   // node it is, if that is known; else its first frame says it.
-  PeerId add_peer(std::string name, std::shared_ptr<PeerLink> link, base::NodeId node = {});
+  // `known_as`: of another program; it knows this site by that.
+  PeerId add_peer(std::string name, std::shared_ptr<PeerLink> link, base::NodeId node = {}, base::NodeId known_as = {});
   // Peers may come at any time: what is queued waits for them. Until this is said it fails when the last peer is gone; `why` for when
   // none will come any more. Any thread.
   void expect_peers(bool may_come, const std::string& why = {});
@@ -243,6 +247,8 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void forget_references_of(const Peer& peer, const std::string& why);
   worker::RefCell* lost_cell(const RemoteKey& object, const std::string& why);
   Peer* peer_on(base::NodeId node);
+  // What a name says that this site is.
+  base::NodeId me_for(const Peer& peer) const { return peer.is_foreign() ? peer.known_as : node_; }
   Peer* find_peer(PeerId id);
   Proxy* find_proxy(const RemoteKey& object);
   static detail::RemoteFailure owner_died(const std::string& how);
@@ -263,6 +269,9 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   template <class Use>
   void with_actors(base::ActorId target, Use&& use);
   void link_to_itself();
+  void say_modules(Peer& peer);
+  void on_modules(Peer& peer, std::span<const std::byte> text);
+  static worker::FunctionNumber translate(const Peer& peer, worker::FunctionNumber number);
   bool find_way_to(RemoteActor& actor);
   bool take_call(RemoteActor& actor, shm::LanePuller::Task& task);
   bool send_again(RemoteActor& actor, Peer& peer);
@@ -279,6 +288,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   NameEntry name_in_creation(RemoteActor& actor, const Named& named);
   void forget_creation(RemoteActor& actor);
   void watch(RemoteActor& actor);
+  void is_at(RemoteActor& actor, const registry::ActorState& state) const;
   void constructor_is_over(RemoteActor& actor);
   void row_has_changed(RemoteActor& actor, const registry::ActorState& state);
   void watch_again();
@@ -304,7 +314,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void complete_with_handle(const SentRow& row, worker::RefCell* handle);
 
   // actors_in.cc: actors of this node
-  void prepare_lanes(const std::vector<NameEntry>& handles, Lanes& lanes);
+  void prepare_lanes(const std::vector<NameEntry>& handles, base::NodeId home, Lanes& lanes);
   void give_back_lanes(Lanes& lanes);
   RemoteActor* row_for_proxies(base::ActorId target);
   bool make_handle(Proxy& proxy, const NameEntry& name, Lanes& lanes);
@@ -316,7 +326,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void forget_actor_here(std::map<base::ActorId, ActorHere>::iterator here, const std::string& how);
 
   // relay_out.cc: tasks of this node
-  PeerId add_peer_locked(std::string name, std::shared_ptr<PeerLink> link, base::NodeId node);
+  PeerId add_peer_locked(std::string name, std::shared_ptr<PeerLink> link, base::NodeId node, base::NodeId known_as);
   void count_peers();
   static SentRow row_of(const shm::LanePuller::Task& task, std::uint32_t lane);
   std::uint32_t take_row(const SentRow& row);
@@ -503,6 +513,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   const std::shared_ptr<Life> life_;
   const std::uint64_t cpu_units_;
   const base::NodeId node_;
+  base::SiteId site_;
   const std::string name_;
   const base::Labels labels_;
   Places* const places_;
@@ -511,10 +522,11 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   shm::LanePuller puller_;
   std::vector<LaneServed> lanes_served_;
   std::map<base::NodeId, OtherNode> others_;
-  base::NodeId last_way_;                       // to which one was asked for last
-  base::TimeNs overflow_at_ns_ = base::kNever;  // when it is to be looked for again
-  base::TimeNs recall_at_ns_ = base::kNever;    // when tasks may be asked back
-  base::TimeNs ask_at_ns_ = 0;                  // when the others may be asked what they have idle
+  std::map<base::NodeId, registry::NodeView> listed_;  // instead of them, of detached actors' sites
+  base::NodeId last_way_;                              // to which one was asked for last
+  base::TimeNs overflow_at_ns_ = base::kNever;         // when it is to be looked for again
+  base::TimeNs recall_at_ns_ = base::kNever;           // when tasks may be asked back
+  base::TimeNs ask_at_ns_ = 0;                         // when the others may be asked what they have idle
   base::TimeNs ask_pause_ns_ = 0;
   bool has_lent_news_ = false;       // what workers have lent has changed, and the peers are to hear of it
   base::TimeNs say_lent_at_ns_ = 0;  // not before

@@ -61,7 +61,9 @@ Result<std::unique_ptr<Site>> Site::start(SiteConfig config) {
   relay.client.submit_timeout = config.submit_timeout;
   relay.client.pending_max = config.pending_max;
   relay.cpu_units = cpu_units;
+  relay.site = config.site;
   relay.node = config.node_id;
+  if (config.site.node) relay.node = config.site.is_detached ? base::alias_of(config.site) : config.site.node;
   while (!relay.node) relay.node = base::NodeId{process::random_word()};
   relay.name = std::move(config.name);
   relay.labels = std::move(config.labels);

@@ -21,6 +21,7 @@ struct SiteConfig {
   std::chrono::nanoseconds submit_timeout = std::chrono::seconds(60);
   std::size_t pending_max = 1'000'000;
   base::NodeId node_id = {};  // by which the other nodes of the job know this one; not set: it draws one
+  base::SiteId site = {};     // which it is, if that is known; instead of `node_id`
   std::string name = {};      // of this node, for people
   base::Labels labels = {};
   Places* places = nullptr;  // of the cluster; lives longer than the site

@@ -25,7 +25,7 @@ void Relay::serve(Peer& peer, std::uint64_t key, bool is_direct) {
   // elsewhere: else two might wait for each other.
   is_direct = is_direct || exported.has_asked.contains(peer.id);
   exported.has_asked.insert(peer.id);
-  const bool spreads = places_ != nullptr && !is_direct && !view.is_error && !view.has_refs &&
+  const bool spreads = places_ != nullptr && !peer.is_foreign() && !is_direct && !view.is_error && !view.has_refs &&
                        view.size >= kSpreadBytesMin && !is_proxy(exported.cell);
   if (!spreads) return send_value(peer, key);
   std::vector<Export::Copy>& copies = exported.copies;

@@ -40,6 +40,7 @@ enum class NodeAnswer : std::uint64_t {
 struct ActorWish {
   static constexpr std::uint32_t kIsNamed = 1;      // others may ask for it by its name; else that is for people
   static constexpr std::uint32_t kGetIfExists = 2;  // one that has the name already is as good
+  static constexpr std::uint32_t kIsDetached = 4;   // it outlives this program; named
   std::uint32_t max_restarts = 0;                   // UINT32_MAX: for ever. So below
   std::uint32_t max_task_retries = 0;
   std::uint32_t flags = 0;

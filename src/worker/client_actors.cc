@@ -26,6 +26,7 @@ shm::ActorWish wish_of(const ActorOptions* options) {
   wish.max_task_retries = times_of(options->max_task_retries);
   if (!options->name.empty()) wish.flags |= shm::ActorWish::kIsNamed;
   if (options->get_if_exists) wish.flags |= shm::ActorWish::kGetIfExists;
+  if (options->detached) wish.flags |= shm::ActorWish::kIsDetached;
   return wish;
 }
 

@@ -30,6 +30,8 @@ struct NodeSpec {
   std::string advertise = {};            // by which others reach it, if it is behind something
   std::string head = {};                 // by which it reaches the head, if something is between
   std::vector<std::string> before = {};  // a program, with its arguments, that becomes the node's in the end
+  std::string cache = "cache";           // its folder; several nodes may have the same
+  std::string label = {};
 };
 
 class Nodes : public testing::Test {
@@ -67,7 +69,8 @@ class Nodes : public testing::Test {
     if (!arguments.empty()) arguments.push_back(variable("RAYX_CLI"));
     arguments.insert(arguments.end(),
                      {"start", "--address", spec.head.empty() ? head_address_ : spec.head, "--num-cpus", "2",
-                      "--token-file", token_file(), "--cache", (folder_ / "cache").string()});
+                      "--token-file", token_file(), "--cache", (folder_ / spec.cache).string()});
+    if (!spec.label.empty()) arguments.insert(arguments.end(), {"--label", spec.label});
     if (!spec.name.empty()) arguments.insert(arguments.end(), {"--name", spec.name});
     if (!spec.listen.empty()) arguments.insert(arguments.end(), {"--listen", spec.listen});
     if (!spec.advertise.empty()) arguments.insert(arguments.end(), {"--advertise", spec.advertise});

@@ -42,6 +42,7 @@ class Reader final : public relay::FrameHandler {
     ++effects;
   }
   void on_capacity(const relay::CapacityHead&) override { ++effects; }
+  void on_modules(std::span<const std::byte> text) override { read(text); }
   void on_returned(const relay::ReturnHead&) override { ++effects; }
   void on_recall(const relay::RecallHead&) override { ++effects; }
   std::size_t effects = 0;

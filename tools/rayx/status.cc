@@ -84,7 +84,8 @@ int print_status(const Arguments& arguments) {
                         {"node", actor.node},
                         {"job", actor.job},
                         {"restarts", actor.restarts},
-                        {"is_feasible", actor.is_feasible}});
+                        {"is_feasible", actor.is_feasible},
+                        {"is_detached", actor.is_detached}});
     std::cout << Json{{"cluster", status.cluster},           {"starts_of_head", status.starts_of_head},
                       {"nodes", nodes_as_json(status)},      {"jobs", jobs},
                       {"actors_total", status.actors_total}, {"actors", actors}}
@@ -107,8 +108,8 @@ int print_status(const Arguments& arguments) {
   if (!status.actors.empty())
     std::printf("\n%-16s  %-10s  %-20s  %-16s  %-8s  %s\n", "actor", "state", "name", "node", "job", "restarts");
   for (const auto& actor : status.actors)
-    std::printf("%-16s  %-10s  %-20s  %-16s  %-8s  %u%s\n", actor.id.c_str(), actor.state.c_str(), actor.name.c_str(),
-                actor.node.c_str(), actor.job.c_str(), actor.restarts,
+    std::printf("%-16s  %-10s  %-20s  %-16s  %-8s  %u%s%s\n", actor.id.c_str(), actor.state.c_str(), actor.name.c_str(),
+                actor.node.c_str(), actor.job.c_str(), actor.restarts, actor.is_detached ? "  (detached)" : "",
                 actor.is_feasible ? "" : "  (no node is large enough for it)");
   return 0;
 }

@@ -44,6 +44,7 @@ class SitePlaces final : public relay::Places, private MemberOnNetwork {
   void subscribe(std::string channel) override;
   void unsubscribe(std::string channel) override;
   void need_peer(registry::NodeId node) override { need_peer_(node); }
+  void need_site(const base::SiteId& site) override { need_peer_(base::alias_of(site)); }  // there is no other program
 
  private:
   static registry::Identity identity(const SiteHost& site);

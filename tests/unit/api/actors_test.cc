@@ -281,6 +281,17 @@ TEST_F(Actors, AreFoundByTheirNames) {
   EXPECT_EQ(get(fresh.call<&Counter::add>(1)), 1);
 }
 
+TEST_F(Actors, NeedNoHandleAsLongAsTheyAreDetachedAndEndWithKill) {
+  (void)get(actor<Counter>(ActorOptions{.name = "the counter", .detached = true}).call<&Counter::add>(1));
+  auto same = actor<Counter>(ActorOptions{.name = "the counter", .get_if_exists = true, .detached = true});
+  EXPECT_EQ(get(same.call<&Counter::add>(1)), 2);
+  same = {};
+  auto counter = get_actor<Counter>("the counter");
+  EXPECT_EQ(get(counter.call<&Counter::add>(1)), 3);
+  kill(counter);
+  EXPECT_THROW((void)get_actor<Counter>("the counter"), NotFound);
+}
+
 TEST_F(Actors, AreMadeAnewWhenTheirProcessDies) {
   if (is_local()) GTEST_SKIP() << "there is one process";
   auto counter = actor<Counter>(ActorOptions{.max_restarts = 2, .max_task_retries = -1});
@@ -299,6 +310,7 @@ TEST_F(Actors, RefuseNamesAndTriesThatCannotBe) {
   };
   EXPECT_THAT(refused({.name = std::string(256, 'n')}), HasSubstr("ActorOptions::name has 256 bytes"));
   EXPECT_THAT(refused({.get_if_exists = true}), HasSubstr("ActorOptions::get_if_exists"));
+  EXPECT_THAT(refused({.detached = true}), HasSubstr("ActorOptions::detached"));
   EXPECT_THAT(refused({.max_restarts = -2}), HasSubstr("ActorOptions::max_restarts is -2"));
   EXPECT_THAT(refused({.max_task_retries = -2}), HasSubstr("ActorOptions::max_task_retries is -2"));
 }

@@ -21,6 +21,20 @@ TEST(ClusterIds, OfAnotherLengthOrWithOtherLettersOrZeroAreNone) {
   EXPECT_FALSE(parse_job_id("000000007"));
 }
 
+TEST(ClusterIds, ASiteHasAnAliasOfItsOwnForOtherPrograms) {
+  const SiteId site{NodeId{5}, JobId{1}, false};
+  const SiteId of_detached{NodeId{5}, JobId{1}, true};
+  const SiteId of_another{NodeId{5}, JobId{2}, false};
+  EXPECT_EQ(alias_of(site), alias_of(SiteId{NodeId{5}, JobId{1}}));
+  EXPECT_NE(alias_of(site), alias_of(of_detached));
+  EXPECT_NE(alias_of(site), alias_of(of_another));
+  EXPECT_NE(alias_of(site), site.node);
+  EXPECT_TRUE(site.is_one_with({NodeId{6}, JobId{1}}));
+  EXPECT_FALSE(site.is_one_with(of_detached));
+  EXPECT_FALSE(of_detached.is_one_with({NodeId{6}, JobId{1}, true}));
+  EXPECT_FALSE(site.is_one_with(of_another));
+}
+
 TEST(ClusterResources, AddAndSubtractWithoutLeavingZeros) {
   Resources a;
   a.cpus = 2;

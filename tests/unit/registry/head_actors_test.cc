@@ -163,6 +163,48 @@ TEST_F(HeadActors, ANameIsTakenUntilItsActorIsDead) {
   EXPECT_EQ(std::get<ActorId>(answer(kDriver).body), ActorId{2});
 }
 
+TEST_F(HeadActors, ADetachedOneIsFoundByItsNameFromOtherJobsUnlessTheyHaveOneOfTheirOwn) {
+  CreateActor detached = creation(kActor, job);
+  detached.name = "counter";
+  detached.name_space = kDetachedSpace;
+  detached.is_detached = true;
+  request(kDriver, 2, detached);
+  request(kDriver, 3, StartJob{"bundle", "program", ""});
+  const JobId other = std::get<JobInfo>(answer(kDriver).body).job;
+  request(kDriver, 4, LookUpName{"", "counter", other});
+  EXPECT_EQ(std::get<ActorId>(answer(kDriver).body), kActor);
+  CreateActor own = creation(ActorId{2}, other);
+  own.name = "counter";
+  own.get_if_exists = true;
+  request(kDriver, 5, own);
+  EXPECT_EQ(std::get<ActorId>(answer(kDriver).body), kActor);
+  own.get_if_exists = false;
+  request(kDriver, 6, own);
+  request(kDriver, 7, LookUpName{"", "counter", other});
+  EXPECT_EQ(std::get<ActorId>(answer(kDriver).body), ActorId{2});
+  request(kDriver, 8, LookUpName{"", "counter", job});
+  EXPECT_EQ(std::get<ActorId>(answer(kDriver).body), kActor);
+}
+
+TEST_F(HeadActors, WhatADetachedOneMakesMayBeginAfterTheJobAndEndsWithItsNode) {
+  live(kNodeA);
+  CreateActor detached = creation(ActorId{2}, job, 1);
+  detached.is_detached = true;
+  request(kDriver, 3, detached);
+  request(kDriver, 4, EndJob{job, "done"});
+  CreateActor late = creation(ActorId{3}, job);
+  late.is_detached = true;
+  request(kNodeA, 2, late);
+  EXPECT_EQ(answer(kNodeA).status, Status::kJobEnded);
+  late.is_owned = true;
+  request(kNodeA, 3, late);
+  EXPECT_EQ(answer(kNodeA).status, Status::kOk);
+  EXPECT_TRUE(last<PlaceActor>(kNodeA)->is_detached);
+  request(kNodeA, 4, Leave{"it ends"});
+  EXPECT_EQ(info(ActorId{3}).phase, ActorPhase::kDead);
+  EXPECT_EQ(info(ActorId{2}).phase, ActorPhase::kRestarting);
+}
+
 TEST_F(HeadActors, OnlyDetachedOnesOutliveTheirJob) {
   live(kNodeA);
   CreateActor detached = creation(ActorId{2}, job, 1);

@@ -37,6 +37,8 @@ CreateActor random_creation(Random& random) {
   it.name = random_text(random);
   it.max_restarts = static_cast<std::uint32_t>(random());
   it.is_detached = random() % 2 == 0;
+  it.is_owned = random() % 2 == 0;
+  it.site = random_text(random);
   it.creation = random_text(random);
   it.ended = random() % 2 == 0 ? EndCause::kNone : EndCause::kKilled;
   it.how_it_ended = random_text(random);

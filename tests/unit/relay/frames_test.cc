@@ -46,6 +46,7 @@ struct Seen final : FrameHandler {
   void on_capacity(const CapacityHead& capacity) override {
     lines.push_back("capacity " + std::to_string(capacity.cpu_units) + " idle " + std::to_string(capacity.idle_units));
   }
+  void on_modules(std::span<const std::byte> modules) override { lines.push_back("modules " + text(modules)); }
   void on_ask_capacity(const AskHead&) override { lines.push_back("ask capacity"); }
   void on_recall(const RecallHead& asked) override { lines.push_back("recall " + std::to_string(asked.tasks)); }
   void on_fetch(const FetchHead& object) override { lines.push_back("fetch " + std::to_string(object.key)); }
@@ -82,12 +83,13 @@ std::string put_name(FrameWriter& writer, std::uint64_t key, std::size_t positio
 std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::string>& expected) {
   FrameWriter writer;
   constexpr FrameKind kKinds[] = {
-      FrameKind::kTasks,     FrameKind::kResults,    FrameKind::kReturned, FrameKind::kLost,        FrameKind::kGiveUp,
-      FrameKind::kCapacity,  FrameKind::kOffer,      FrameKind::kFetch,    FrameKind::kFetched,     FrameKind::kRelease,
-      FrameKind::kAskHold,   FrameKind::kHoldAnswer, FrameKind::kLentBack, FrameKind::kAskCapacity, FrameKind::kAdmit,
-      FrameKind::kFetchFrom, FrameKind::kFetchCopy,  FrameKind::kCopied,   FrameKind::kRecall};
+      FrameKind::kTasks,     FrameKind::kResults,     FrameKind::kReturned, FrameKind::kLost,
+      FrameKind::kGiveUp,    FrameKind::kCapacity,    FrameKind::kOffer,    FrameKind::kFetch,
+      FrameKind::kFetched,   FrameKind::kRelease,     FrameKind::kAskHold,  FrameKind::kHoldAnswer,
+      FrameKind::kLentBack,  FrameKind::kAskCapacity, FrameKind::kAdmit,    FrameKind::kFetchFrom,
+      FrameKind::kFetchCopy, FrameKind::kCopied,      FrameKind::kRecall,   FrameKind::kModules};
   const FrameKind kind = kKinds[random() % std::size(kKinds)];
-  const std::uint64_t count = kind == FrameKind::kCapacity ? 1 : 1 + random() % 5;
+  const std::uint64_t count = kind == FrameKind::kCapacity || kind == FrameKind::kModules ? 1 : 1 + random() % 5;
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::uint64_t number = random() % 1000;
     const std::string text(random() % 20, static_cast<char>('a' + random() % 26));
@@ -127,6 +129,11 @@ std::vector<std::byte> random_frame(std::mt19937_64& random, std::vector<std::st
       case FrameKind::kCapacity:
         writer.add(kind, CapacityHead{number, number, 9, number, 0});
         expected.push_back("capacity " + std::to_string(number) + " idle " + std::to_string(number));
+        break;
+      case FrameKind::kModules:
+        writer.add(kind, ModulesHead{text.size()});
+        writer.put_bytes(bytes_of(text));
+        expected.push_back("modules " + text);
         break;
       case FrameKind::kAskCapacity:
         writer.add(kind, AskHead{});

@@ -59,6 +59,7 @@ class TestCluster::SiteMember final : public Places, private registry::MemberEff
   void unsubscribe(std::string channel) override {
     cluster_.post([this, channel = std::move(channel)] { member_.unsubscribe(channel); });
   }
+  void need_site(const base::SiteId& site) override { need_peer(base::alias_of(site)); }
   void need_peer(registry::NodeId node) override {
     cluster_.post([this, node] {
       std::string why = "the cluster does not know it";
