@@ -37,6 +37,7 @@ void SitePeers::need(const base::SiteId& site) {
 void SitePeers::ask(const base::SiteId& site) {
   Other& other = others_.at(site);
   other.timer = 0;
+  other.is_answered = false;
   const registry::NodeView* const view = find_(site.node);
   if (view == nullptr) return drop(site, "the cluster has no such node");
   const Result<wire::Endpoint> endpoint = wire::Endpoint::parse(view->address);
@@ -53,10 +54,13 @@ void SitePeers::ask(const base::SiteId& site) {
 void SitePeers::answer(const base::SiteId& from, std::unique_ptr<wire::Link> link) {
   Other& other = others_[from];
   if (other.session != nullptr) {
-    if (other.session->is_open() || from > me_) return link->close("there is another link already");
-    other.session->end("the other node asks itself");
+    // Who asks again has given the link of before up, which this end may not have noticed.
+    const bool asks_again = other.is_answered;
+    if (!asks_again && (other.session->is_open() || from > me_)) return link->close("there is another link already");
+    other.session->end(asks_again ? "the other end has made another link" : "the other node asks itself");
   }
   loop_.cancel(std::exchange(other.timer, 0));
+  other.is_answered = true;
   other.session = std::make_shared<PeerSession>(loop_, relay_, name_of(from), my_name_for(from),
                                                 [this, from](const std::string& why) { was_closed(from, why); });
   other.session->answer(std::move(link));

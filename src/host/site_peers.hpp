@@ -36,6 +36,7 @@ class SitePeers {
     base::TimeNs until_ns = 0;  // for how long it is tried
     std::chrono::milliseconds pause{0};
     wire::TimerId timer = 0;
+    bool is_answered = false;      // the other one has asked
     bool is_needed_again = false;  // the relay has asked between the end of the link and its end here
   };
   // How the relay calls it.

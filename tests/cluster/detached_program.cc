@@ -155,6 +155,18 @@ int run(const std::string& what, const std::string& argument) {
     count_on(counter);
     wait_for_ever();
   }
+  if (what == "keep-counting") {
+    bool was_lost = false;
+    for (count_on(counter); !std::filesystem::exists(argument);) {
+      try {
+        rayx::get(counter.call<&Counter::add>(1));
+        if (std::exchange(was_lost, false)) say("counts again");
+      } catch (const rayx::ActorDied&) {
+        if (!std::exchange(was_lost, true)) say("a call was lost");
+      }
+    }
+    return 0;
+  }
   if (what == "speak") return rayx::get(counter.call<&Counter::speak>());
   if (what == "pid") return say(std::to_string(rayx::get(counter.call<&Counter::pid>()))), 0;
   if (what == "kill") return rayx::kill(counter), 0;

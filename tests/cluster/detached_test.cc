@@ -10,6 +10,7 @@
 
 #include "kit/eventually.hpp"
 #include "kit/program.hpp"
+#include "kit/proxy.hpp"
 #include "nodes.hpp"
 
 namespace rayx::cluster_test {
@@ -134,6 +135,21 @@ TEST_F(Detached, IsFoundAfterTheHeadWasKilledAndStartedAgain) {
   EXPECT_EQ(run({"count"}), "count 102 on a\n");
   EXPECT_EQ(run({"kill"}), "");
   expect_that_nothing_is_left();
+}
+
+TEST_F(Detached, IsCalledAgainOverANewLinkWhenItsNodeHasNotNoticedThatTheOldOneIsGone) {
+  kit::Proxy proxy("127.0.0.1:1", {});  // until it is known where the node listens
+  proxy.set_target(start_node({.name = "a", .advertise = proxy.address()}));
+  run({"make"});
+  const auto counter = begin({"keep-counting", (folder_ / "stop").string()});
+  ASSERT_TRUE(counter->read_until("count 102 on a\n")) << counter->out() << counter->err();
+  proxy.set({.is_silent = true});
+  ASSERT_TRUE(counter->read_until("a call was lost\n")) << counter->out() << counter->err();
+  proxy.leave_half_open(kit::Proxy::Way::kBack);
+  proxy.mend();
+  EXPECT_TRUE(counter->read_until("counts again\n")) << counter->out() << counter->err();
+  std::ofstream(folder_ / "stop") << "stop";
+  EXPECT_TRUE(counter->wait().has_value());
 }
 
 TEST_F(Detached, PrintsWhereItsNodePrints) {
