@@ -312,7 +312,9 @@ void ExecutorLoop::publish(const shm::Executor::Task& task, ExecContext& context
   if (context.result.block.data != nullptr) [[unlikely]] {
     const BlockRef block{context.result.block.backend_word, context.result.size};
     if (!client_.give_block(context.result.block, {task.owner, task.body.record, task.body.generation})) {
-      record.size = 0;  // nobody will read it
+      // Others may hold it. The code alone; decode_failure knows the text.
+      record.payload[0] = static_cast<std::byte>(ErrorCode::kOwnerDied);
+      record.size = 1;
       executor_.finish(task, detail::kRecordDoneInline | detail::kRecordIsError);
       detail::release_result_refs(context);
       return;

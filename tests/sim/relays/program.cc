@@ -171,6 +171,7 @@ bool Program::get_into(const ObjectRef<T>& ref, T& value, int task, int losses, 
       if (!world_.has_large_values) story.fail(std::string("there is room: ") + error.what());
       return false;
     }
+    world_.machine.log("task %d gives error %d: %s", task, static_cast<int>(error.code()), error.what());
     const bool is_loss = error.code() == ErrorCode::kOwnerDied || error.code() == ErrorCode::kObjectLost ||
                          error.code() == ErrorCode::kWorkerDied;
     ++world_.counts.lost_results;
