@@ -220,8 +220,9 @@ bool Relay::pull_calls(RemoteActor& actor) {
   if (!is_there(actor) || (actor.again.empty() && !actor.claimed && !puller_.has_work(actor.lane.lane))) return false;
   Peer* const peer = peer_on(actor.node);
   if (peer == nullptr) return find_way_to(actor);
-  any = !actor.again.empty();
-  if (!send_again(actor, *peer)) return true;
+  const std::size_t waiting = actor.again.size();
+  if (!send_again(actor, *peer)) return actor.again.size() != waiting;  // who makes room wakes
+  any = waiting != 0;
   for (int i = 0; i < kCallsPerTurn && may_call(actor, *peer) && take_call(actor, task); ++i) {
     // Who has killed the actor and calls it then was heard of before.
     if (has_news_.load(std::memory_order_seq_cst)) {

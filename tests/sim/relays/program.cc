@@ -2,6 +2,7 @@
 // checks what comes.
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -138,13 +139,20 @@ Step Program::step(int& retries) {
 
 void Program::run() {
   const std::size_t steps = 40 + pick(60);
+  const std::unique_ptr<ActorProgram> actors = make_actor_program(number_);
+  const std::size_t kind = pick(3);  // 0: tasks, 1: actors, 2: both
   for (std::size_t i = 0; i < steps; ++i) {
-    one_step();
+    if (kind == 1 || (kind == 2 && pick(2) == 0)) {
+      actors->one_step();
+    } else {
+      one_step();
+    }
     if (pick(3) == 0) world_.machine.rest(world_.chance.between(0, 3 * kMillisecond));
   }
   for (const Asked& asked : asked_) check(asked);
   asked_.clear();
   pool_.clear();
+  actors->finish();
 }
 
 std::vector<ObjectRef<Thing>> Program::some(std::vector<int>& ids, std::size_t max, int& losses) {
@@ -186,6 +194,7 @@ bool Program::get_into(const ObjectRef<T>& ref, T& value, int task, int losses, 
 
 void Program::check(const Asked& asked) {
   int value = 0;
+  world_.machine.log("waits for task %d", asked.task);
   if (!get_into(asked.ref, value, asked.task, asked.losses, asked.is_alone)) return;
   if (value != asked.expected)
     world_.story.fail("a result is " + std::to_string(value) + " and should be " + std::to_string(asked.expected));

@@ -59,6 +59,7 @@ void SitePlaces::create_actor(registry::CreateActor request) {
   arm();
 }
 void SitePlaces::look_up_actor(std::string name, std::uint64_t question) {
+  site_.machine().log("site %u looks up '%s'", site_.host(), name.c_str());
   looking_up_[member_.request(registry::LookUpName{{}, std::move(name), job_.id})] = question;
   arm();
 }
@@ -105,6 +106,8 @@ void SitePlaces::tell(Tell&& what) {
 }
 
 void SitePlaces::answered(const registry::Answer& answer) {
+  site_.machine().log("site %u is answered %llu: code %d", site_.host(), static_cast<unsigned long long>(answer.number),
+                      static_cast<int>(answer.status));
   if (const auto* const job = std::get_if<registry::JobInfo>(&answer.body)) {
     job_.id = job->job;
     return;

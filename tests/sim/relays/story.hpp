@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "machine.hpp"
@@ -27,7 +29,12 @@ namespace rayx::sim {
   X(held_up)                 \
   X(streams)                 \
   X(lost_results)            \
-  X(store_full)
+  X(store_full)              \
+  X(actors)                  \
+  X(actors_killed)           \
+  X(found_by_name)           \
+  X(calls)                   \
+  X(lost_calls)
 
 struct RelayCounts {
 #define RAYX_RELAY_COUNT(name) std::uint64_t name = 0;
@@ -78,7 +85,35 @@ class Story {
   bool may_be_lost(int id) const { return losses_ - tasks_.at(id).losses_before > tasks_.at(id).max_retries; }
   bool has_lost_since(int losses) const { return losses_ > losses; }
 
-  // Calls of an actor. Each caller numbers its own from 1; an incarnation sees them in order.
+  // ---- Actors. Each caller numbers its calls from 1.
+  int new_actor(int max_restarts, int max_task_retries) {
+    actors_.push_back({max_restarts, max_task_retries, losses_, 0, {}, {}});
+    return static_cast<int>(actors_.size()) - 1;
+  }
+  int new_caller() { return ++last_caller_; }
+  // Its constructor runs in a new process.
+  int instance_begins(int id) {
+    Actor& actor = actors_.at(static_cast<std::size_t>(id));
+    machine_.log("actor %d begins", id);
+    if (++actor.instances > actor.max_restarts + 1 && actor.instances > 1 + losses_ - actor.losses_before)
+      fail("actor " + std::to_string(id) + " is made more often than it may");
+    actor.last.clear();
+    return actor.instances;
+  }
+  void call_begins(int id, int instance, int caller, int number) {
+    Actor& actor = actors_.at(static_cast<std::size_t>(id));
+    ++calls;
+    machine_.note(0xca11 + static_cast<std::uint64_t>(id) * 64 + static_cast<std::uint64_t>(number));
+    machine_.log("actor %d has call %d of caller %d", id, number, caller);
+    const std::string name = "call " + std::to_string(number) + " of caller " + std::to_string(caller) + " of actor " +
+                             std::to_string(id);
+    if (++actor.begun[{caller, number}] > actor.max_task_retries + 1) fail(name + " runs too often");
+    int& last = actor.last[{instance, caller}];
+    // A link that breaks while the actor lives lets calls fail, or run again: ActorOptions::max_task_retries.
+    if (number <= last && actor.max_task_retries == 0) fail(name + " comes after call " + std::to_string(last));
+    if (number != last + 1 && losses_ == actor.losses_before && instance == 1) fail(name + " comes too soon");
+    last = number;
+  }
   void fail(const std::string& problem) {
     if (problem_.empty()) problem_ = problem;
   }
@@ -86,6 +121,7 @@ class Story {
 
   std::uint64_t executions = 0;
   std::uint64_t again = 0;
+  std::uint64_t calls = 0;
 
  private:
   struct Task {
@@ -94,7 +130,17 @@ class Story {
     int begun = 0;
     bool is_shared = false;
   };
+  struct Actor {
+    int max_restarts = 0;
+    int max_task_retries = 0;
+    int losses_before = 0;
+    int instances = 0;
+    std::map<std::pair<int, int>, int> last;   // of each caller at each instance
+    std::map<std::pair<int, int>, int> begun;  // by caller and number
+  };
   Machine& machine_;
+  std::vector<Actor> actors_;
+  int last_caller_ = 0;
   std::map<int, Task> tasks_;
   int last_ = 0;
   int losses_ = 0;
@@ -108,9 +154,21 @@ struct Scene {
   Story& story;
   RelayCounts& counts;
   bool has_large_values = false;
+  bool has_head = false;
+  int cpus_min = 1;  // of each node
 };
 // The scene of the tasks, too.
 extern Scene* g_scene;
+
+// The part of a program that knows actors (program_actors.cc).
+class ActorProgram {
+ public:
+  virtual ~ActorProgram() = default;
+  virtual void one_step() = 0;
+  virtual void check_all() = 0;
+  virtual void finish() = 0;
+};
+std::unique_ptr<ActorProgram> make_actor_program(int thread);
 
 // What the program of a job does in one of its driver's threads (program.cc).
 void run_program(int number);

@@ -46,6 +46,8 @@ World::World(std::uint64_t seed)
   fault_pause_ = chance_.between(2 * kMillisecond, 60 * kMillisecond);
   scene_.has_large_values = chance_.one_in(3);
   is_mesh_ = !chance_.one_in(3);
+  scene_.has_head = is_mesh_;
+  scene_.cpus_min = 1 + static_cast<int>(chance_.below(2));
 }
 
 // What is left of the machines stays where it is: nobody joins a thread that is a fiber of the past.
@@ -148,7 +150,7 @@ void World::replace(SiteHost& site) {
   power_off(site);
   events_.after(chance_.between(0, 40 * kMillisecond), [this] {
     ++counts_.nodes_joined;
-    add_site(1 + static_cast<int>(chance_.below(3)));
+    add_site(scene_.cpus_min + static_cast<int>(chance_.below(2)));
   });
 }
 
@@ -246,6 +248,23 @@ void World::inject(Fault fault) {
   }
 }
 
+// Records that are not done, for who looks for the cause of a failure.
+void World::log_pending() {
+  for (SiteHost* const site : living()) {
+    const shm::Control& control = site->relay().control();
+    for (std::uint32_t slot = 0; slot < control.header().processes_used.load(); ++slot) {
+      if (control.slot(slot).record_slabs[0].load() == shm::kNoOffset) continue;
+      for (std::uint32_t i = 0; i < shm::kRecordsPerSlab; ++i) {
+        const detail::Record& record = control.records_of(slot).at(i);
+        const std::uint32_t state = record.state.load();
+        if ((state & detail::kRecordStateMask) != detail::kRecordPending) continue;
+        machine_.log("site %u slot %u record %u: state %x, queued at %llx", site->host(), slot, i, state,
+                     static_cast<unsigned long long>(record.queued_at.load()));
+      }
+    }
+  }
+}
+
 void World::run_until(TimeNs when) {
   while (story_.problem().empty() && events_.step(when)) ++steps_;
 }
@@ -280,7 +299,7 @@ RelayOutcome World::run() {
   add_site(0);
   const std::size_t others = 1 + chance_.below(3);
   for (std::size_t i = 0; i < others; ++i) {
-    const int cpus = 1 + static_cast<int>(chance_.below(3));
+    const int cpus = scene_.cpus_min + static_cast<int>(chance_.below(2));
     units_at_first_ += static_cast<std::uint64_t>(cpus) * shm::kCpuUnits;
     add_site(cpus);
   }
@@ -311,10 +330,12 @@ RelayOutcome World::run() {
     run_until(events_.now() + 50 * kMillisecond);
     if (events_.now() > patience + kSecond && story_.problem().empty()) story_.fail("somebody keeps a lock");
   }
+  if (!story_.problem().empty() && machine_.is_logging()) log_pending();
   if (!story_.problem().empty() && std::getenv("RAYX_SIM_STACKS") != nullptr)
     std::fputs(machine_.describe().c_str(), stderr);
   counts_.executions += story_.executions;
   counts_.again += story_.again;
+  counts_.calls += story_.calls;
   counts_.workers_killed += static_cast<std::uint64_t>(processes_.killed);
   counts_.failed_starts += static_cast<std::uint64_t>(processes_.failed_starts);
   counts_.messages_lost += static_cast<std::uint64_t>(network_.faults().lost);

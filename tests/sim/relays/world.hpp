@@ -71,7 +71,7 @@ class World final : public SiteHosts {
   bool is_ready();
   void next_fault();
   void inject(Fault fault);
-  void check_end();
+  void log_pending();
   bool is_quiet(std::string& why);
   void run_until(TimeNs when);
 
