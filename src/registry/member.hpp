@@ -114,6 +114,8 @@ class Member {
   };
   using Placement = std::pair<ActorId, Incarnation>;
 
+  // What is not in the Join goes behind it.
+  bool has_said_join() const { return link_ == Link::kJoining || link_ == Link::kJoined; }
   void begin(TimeNs now_ns);
   void compute_deadline();
   void pause();

@@ -121,11 +121,11 @@ void Member::actor_ended(ActorId actor, Incarnation incarnation, EndCause cause,
 
 void Member::watch(ActorId actor) {
   if (watched_.size() >= kWatchesMax || !watched_.insert(actor).second) return;
-  if (link_ == Link::kJoined && !creating_.contains(actor)) effects_.send(connection_, Watch{actor, true});
+  if (has_said_join() && !creating_.contains(actor)) effects_.send(connection_, Watch{actor, true});
 }
 
 void Member::unwatch(ActorId actor) {
-  if (watched_.erase(actor) > 0 && link_ == Link::kJoined) effects_.send(connection_, Watch{actor, false});
+  if (watched_.erase(actor) > 0 && has_said_join()) effects_.send(connection_, Watch{actor, false});
 }
 
 void Member::take(const ActorState& state) {
@@ -138,11 +138,11 @@ void Member::subscribe(const std::string& channel) {
   if (channels_.contains(channel)) return;
   if (channels_.size() >= kChannelsMax) return effects_.subscribed(channel, true);
   channels_.try_emplace(channel);
-  if (link_ == Link::kJoined) effects_.send(connection_, Subscribe{channel, true});
+  if (has_said_join()) effects_.send(connection_, Subscribe{channel, true});
 }
 
 void Member::unsubscribe(const std::string& channel) {
-  if (channels_.erase(channel) > 0 && link_ == Link::kJoined) effects_.send(connection_, Subscribe{channel, false});
+  if (channels_.erase(channel) > 0 && has_said_join()) effects_.send(connection_, Subscribe{channel, false});
 }
 
 void Member::take(const Subscribed& subscribed) {

@@ -333,6 +333,9 @@ void Relay::forget_actor_here(std::map<base::ActorId, ActorHere>::iterator here,
   const base::ActorId id = here->first;
   RefCell* const handle = here->second.handle;
   actors_here_.erase(here);
+  // Another process may have its slot as soon as this one has said that it knows of the death: see Client::is_own_call.
+  for (const auto& [row, actor] : remote_actors_)
+    if (actor.target == id) control().lane(actor.lane.lane).state().executor.store(0, std::memory_order_release);
   if (ends_.emplace(id, how).second) ends_in_order_.push_back(id);
   if (ends_in_order_.size() > kEndsKept) {
     ends_.erase(ends_in_order_.front());

@@ -53,9 +53,8 @@ std::vector<Counted> count_up(const ActorHandle<Tally>& tally, int caller, int& 
     ++number;
     const bool is_large = g_scene->has_large_values && chance.one_in(20);
     const std::string ballast(is_large ? 300'000 : chance.below(200), 'b');
-    counted.push_back(
-        {number, chance.one_in(4) ? tally.call<&Tally::count>(some_work(), caller, number, put(ballast))
-                                  : tally.call<&Tally::count>(some_work(), caller, number, ballast)});
+    counted.push_back({number, chance.one_in(4) ? tally.call<&Tally::count>(some_work(), caller, number, put(ballast))
+                                                : tally.call<&Tally::count>(some_work(), caller, number, ballast)});
   }
   return counted;
 }
@@ -89,6 +88,7 @@ class Actors final : public ActorProgram {
     int number = 0;  // of this thread's calls
     int losses = 0;  // when it was made
     bool is_killed = false;
+    bool has_answered = false;  // so the head knows it
     std::string name;
   };
   struct Called {
@@ -138,10 +138,10 @@ void Actors::one_step() {
     const int calls = 1 + static_cast<int>(pick(5));
     const int depth = static_cast<int>(pick(2));
     g_scene->machine.log("a task calls actor %d", actor->id);
-    called_.push_back(
-        {{calls * (depth + 1), remote<count_there>(TaskOptions{.max_retries = static_cast<int>(pick(2))}, actor->handle, calls, depth)},
-         actor,
-         losses});
+    called_.push_back({{calls * (depth + 1), remote<count_there>(TaskOptions{.max_retries = static_cast<int>(pick(2))},
+                                                                 actor->handle, calls, depth)},
+                       actor,
+                       losses});
   } else if (what < 79) {
     actor->is_killed = true;
     g_scene->machine.log("kills actor %d", actor->id);
@@ -159,7 +159,9 @@ void Actors::one_step() {
       for (Counted& it : count_up(found, g_scene->story.new_caller(), number, 2))
         called_.push_back({std::move(it), actor, losses});
     } catch (const Exception& error) {
-      if (error.code() == ErrorCode::kNotFound && (actor->is_killed || g_scene->story.has_lost_since(actor->losses))) return;
+      if (error.code() == ErrorCode::kNotFound &&
+          (!actor->has_answered || actor->is_killed || g_scene->story.has_lost_since(actor->losses)))
+        return;
       g_scene->story.fail(std::string("an actor is not found by its name: ") + error.what());
     }
   } else if (what < 92) {
@@ -175,6 +177,7 @@ void Actors::check_all() {
     g_scene->machine.log("waits for %d of actor %d", called.counted.expected, called.actor->id);
     try {
       if (get(called.counted.ref) != called.counted.expected) g_scene->story.fail("a call has a wrong result");
+      called.actor->has_answered = true;
     } catch (const Exception& error) {
       ++g_scene->counts.lost_calls;
       if (error.code() == ErrorCode::kStoreFull && g_scene->has_large_values) continue;

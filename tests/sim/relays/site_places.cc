@@ -1,5 +1,7 @@
 #include "site_places.hpp"
 
+#include "story.hpp"
+
 #include <utility>
 #include <variant>
 
@@ -68,10 +70,12 @@ void SitePlaces::kill_actor(registry::ActorId actor) {
   arm();
 }
 void SitePlaces::watch_actor(registry::ActorId actor) {
+  site_.machine().log("site %u watches actor %llx", site_.host(), static_cast<unsigned long long>(actor.value));
   member_.watch(actor);
   arm();
 }
 void SitePlaces::unwatch_actor(registry::ActorId actor) {
+  site_.machine().log("site %u watches actor %llx no more", site_.host(), static_cast<unsigned long long>(actor.value));
   member_.unwatch(actor);
   arm();
 }
@@ -124,15 +128,25 @@ void SitePlaces::answered(const registry::Answer& answer) {
   }
 }
 void SitePlaces::node_changed(const registry::NodeView& node) {
+  site_.machine().log("site %u hears that node %s is %d", site_.host(), node.name.c_str(),
+                      static_cast<int>(node.state));
+  // What was placed there before the head had noticed is lost now.
+  if (node.state == registry::NodeState::kDead) g_scene->story.loss();
   tell([node](relay::Relay& relay) { relay.node_changed(node); });
 }
 void SitePlaces::start_actor(const registry::PlaceActor& place) {
+  site_.machine().log("site %u is to start actor %llx", site_.host(),
+                      static_cast<unsigned long long>(place.actor.value));
   tell([place](relay::Relay& relay) { relay.start_actor(place); });
 }
 void SitePlaces::end_actor(registry::ActorId actor, registry::Incarnation incarnation, registry::EndCause cause) {
   tell([=](relay::Relay& relay) { relay.end_actor(actor, incarnation, cause); });
 }
 void SitePlaces::actor_changed(const registry::ActorState& state) {
+  site_.machine().log("site %u hears that actor %llx is %d", site_.host(),
+                      static_cast<unsigned long long>(state.actor.value), static_cast<int>(state.phase));
+  if (state.phase == registry::ActorPhase::kRestarting || state.cause == registry::EndCause::kNodeDied)
+    g_scene->story.loss();
   tell([state](relay::Relay& relay) { relay.actor_changed(state); });
 }
 void SitePlaces::subscribed(const std::string& channel, bool is_refused) {

@@ -105,8 +105,8 @@ class Story {
     ++calls;
     machine_.note(0xca11 + static_cast<std::uint64_t>(id) * 64 + static_cast<std::uint64_t>(number));
     machine_.log("actor %d has call %d of caller %d", id, number, caller);
-    const std::string name = "call " + std::to_string(number) + " of caller " + std::to_string(caller) + " of actor " +
-                             std::to_string(id);
+    const std::string name =
+        "call " + std::to_string(number) + " of caller " + std::to_string(caller) + " of actor " + std::to_string(id);
     if (++actor.begun[{caller, number}] > actor.max_task_retries + 1) fail(name + " runs too often");
     int& last = actor.last[{instance, caller}];
     // A link that breaks while the actor lives lets calls fail, or run again: ActorOptions::max_task_retries.

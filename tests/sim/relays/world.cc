@@ -169,6 +169,7 @@ SiteHost& World::add_site(int cpus) {
   const auto host = static_cast<HostId>(sites_.size());
   SiteOptions options;
   options.cpus = cpus;
+  options.store_bytes = scene_.has_large_values ? 24u << 20 : 64u << 20;
   options.patience_ns = chance_.one_in(2) ? 0 : relay::kPatience_ns;
   options.congested_bytes = chance_.one_in(3) ? 100 + chance_.below(20'000) : 8u << 20;
   sites_.push_back(

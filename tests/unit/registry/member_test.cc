@@ -228,6 +228,16 @@ TEST_F(MemberTest, AsksForAnActorOnlyWhenItsCreationIsKnown) {
   EXPECT_FALSE(member->is_watching(kActor));
 }
 
+// What was asked for between Join and its answer was never asked for: its calls waited for ever.
+TEST_F(MemberTest, WatchesAndSubscribesWhileItJoins) {
+  connected();
+  member->watch(kActor);
+  member->subscribe("a");
+  EXPECT_THAT(all<Join>().back().resume.watched, IsEmpty());
+  EXPECT_EQ(all<Watch>().size(), 1u);
+  EXPECT_EQ(all<Subscribe>().size(), 1u);
+}
+
 TEST_F(MemberTest, KnowsWhatItMissedWhileItWasAway) {
   member->subscribe("a");
   joined();
