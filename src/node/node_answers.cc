@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/planted_bug.hpp"
 #include "node/node.hpp"
 
 namespace rayx::node {
@@ -57,6 +58,7 @@ void Node::answer(std::uint32_t asker, NodeCall& call) {
         return;
       }
       reply(*std::exchange(worker->second.blocked, nullptr), NodeAnswer::kOk);
+      if (RAYX_PLANTED_BUG(573)) return;
       return scheduler_->resumed(asker, now);
     }
     case NodeQuestion::kReleaseActor:

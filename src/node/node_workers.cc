@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/planted_bug.hpp"
 #include "node/node.hpp"
 #include "observe/crash_report.hpp"
 #include "shm/lease.hpp"
@@ -192,6 +193,7 @@ void Node::announce_death(std::uint32_t slot, WorkerProcess& worker) {
   for (std::uint32_t other = kClassLanes; other < kLanes; ++other) {
     ActorLane& actor = actors_[other];
     if (!actor.is_used || actor.creator != slot || actor.is_released) continue;
+    if (RAYX_PLANTED_BUG(572)) continue;
     actor.is_maker_gone = true;
     release_actor(other, actor.generation);
   }
@@ -232,7 +234,7 @@ bool Node::is_live(const store::Lease& lease) {
 
 bool Node::can_bury(std::uint32_t slot, const WorkerProcess& worker) {
   if (!control_.is_buried(slot)) return false;
-  if (!worker.owned) return true;
+  if (!worker.owned || RAYX_PLANTED_BUG(571)) return true;
   return !control_.is_used_by_others(slot);
 }
 

@@ -4,6 +4,7 @@
 
 #include <rayx/detail/remote_failure.hpp>
 
+#include "base/planted_bug.hpp"
 #include "process/spawn_self.hpp"
 #include "registry/limits.hpp"
 #include "relay/loopback.hpp"
@@ -245,8 +246,8 @@ bool Relay::take_call(RemoteActor& actor, shm::LanePuller::Task& task) {
 // or lost first.
 bool Relay::is_there(const RemoteActor& actor) {
   if (actor.phase != ActorPhase::kAlive) return false;
-  return actor.has_home ||
-         (actor.incarnation > actor.over && (actor.calls.empty() || actor.called == actor.incarnation));
+  return actor.has_home || (actor.incarnation > actor.over &&
+                            (actor.calls.empty() || actor.called == actor.incarnation || RAYX_PLANTED_BUG(526)));
 }
 
 bool Relay::may_call(const RemoteActor& actor, const Peer& peer) {
@@ -257,8 +258,8 @@ bool Relay::may_call(const RemoteActor& actor, const Peer& peer) {
 bool Relay::send_again(RemoteActor& actor, Peer& peer) {
   while (!actor.again.empty()) {
     if (!may_call(actor, peer)) return false;
-    const std::uint64_t order = *actor.again.begin();
-    actor.again.erase(actor.again.begin());
+    const std::uint64_t order = RAYX_PLANTED_BUG(529) ? *actor.again.rbegin() : *actor.again.begin();
+    actor.again.erase(order);
     send_call(actor, peer, shm::LanePuller::Task(actor.kept_calls.at(order).task), order);
   }
   return true;
@@ -277,7 +278,7 @@ bool Relay::is_made_again(RemoteActor& actor, SentRow& row) {
   if (actor.phase == ActorPhase::kDead) return false;
   const auto call = actor.kept_calls.find(row.order);
   if (call == actor.kept_calls.end() || call->second.tries_left == 0) return false;
-  if (call->second.tries_left != registry::kForEver) --call->second.tries_left;
+  if (call->second.tries_left != registry::kForEver && !RAYX_PLANTED_BUG(525)) --call->second.tries_left;
   actor.again.insert(std::exchange(row.order, 0));
   return true;
 }
@@ -383,7 +384,7 @@ void Relay::send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Tas
   const bool has_streams = arguments.is_stream();
   if (has_streams) {
     flush(peer);  // what was called before goes before
-    actor.is_sending_stream = true;
+    actor.is_sending_stream = !RAYX_PLANTED_BUG(527);
   }
   CallHead head{number_of(row),
                 actor.target.value,
@@ -675,7 +676,7 @@ void Relay::watch_again() {
   for (auto& [id, actor] : remote_actors_) {
     if (actor.watch_at_ns <= now) {
       actor.watch_at_ns = base::kNever;
-      places_->watch_actor(actor.target);
+      if (!RAYX_PLANTED_BUG(528)) places_->watch_actor(actor.target);
     }
     if (actor.ask_at_ns <= now) {
       actor.ask_at_ns = base::kNever;

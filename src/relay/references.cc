@@ -3,6 +3,7 @@
 
 #include <rayx/detail/remote_failure.hpp>
 
+#include "base/planted_bug.hpp"
 #include "relay/relay.hpp"
 
 namespace rayx::relay {
@@ -99,7 +100,7 @@ void Relay::give_back_name(std::uint64_t key, PeerId peer, std::uint64_t count) 
   if (found == exports_.end()) return;
   const auto named = found->second.named.find(peer);
   if (named == found->second.named.end()) return;
-  if (named->second > count) {
+  if (named->second > count && !RAYX_PLANTED_BUG(520)) {
     named->second -= count;
     return;
   }
@@ -239,11 +240,11 @@ void Relay::on_hold_answer(Peer& peer, const CountHead& object) {
   const std::uint64_t tag = found->second;
   Proxy& proxy = proxies_.at(tag);
   if (object.count == 0) return hold_is_refused(tag, "the node that passed it on was lost before it arrived here");
-  ++proxy.named[peer.id];
+  if (!RAYX_PLANTED_BUG(517)) ++proxy.named[peer.id];
   proxy.is_asking = false;
   return_to_lenders(proxy);
   if (proxy.index == kNoIndex) return forget_row(tag);
-  if (proxy.is_wanted) send_for(proxy);
+  if (proxy.is_wanted && !RAYX_PLANTED_BUG(521)) send_for(proxy);
 }
 
 void Relay::hold_is_refused(std::uint64_t tag, const std::string& why) {
@@ -260,11 +261,14 @@ void Relay::on_lent_back(Peer& peer, const LentHead& object) {
   if (proxy == nullptr) return;
   const auto lent = proxy->lent.find(peer.id);
   if (lent == proxy->lent.end()) return;
+  if (RAYX_PLANTED_BUG(518)) return;
   if (--lent->second == 0) proxy->lent.erase(lent);
   if (proxy->lent.empty()) drop_locked(std::exchange(proxy->lent_cell, nullptr));
 }
 
-void Relay::on_release(Peer& peer, const CountHead& object) { give_back_name(object.key, peer.id, object.count); }
+void Relay::on_release(Peer& peer, const CountHead& object) {
+  give_back_name(object.key, peer.id, RAYX_PLANTED_BUG(516) ? 1 : object.count);
+}
 
 // ---- Values
 
@@ -456,7 +460,8 @@ void Relay::peer_failed(base::NodeId node, const std::string& why) {
     std::vector<std::uint64_t> tags;
     for (const auto& [tag, proxy] : proxies_)
       if (proxy.is_asking && proxy.object.origin == node) tags.push_back(tag);
-    for (const std::uint64_t tag : tags) hold_is_refused(tag, why);
+    for (const std::uint64_t tag : tags)
+      if (!RAYX_PLANTED_BUG(519)) hold_is_refused(tag, why);
     node_has_no_copies(node);
     actors_without_way(node, why);
     flush_all_peers();

@@ -1,4 +1,5 @@
 #include "relay/relay.hpp"
+#include "base/planted_bug.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -213,11 +214,12 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
     error.node = peer->name;
     error.message = "it was on " + peer->name + ", which is gone: " + how;
     const std::vector<std::byte> bytes = bytes_of(error);
-    for (const auto& [row, is_lost] : peer->done) forget_taken(row);
+    for (const auto& [row, is_lost] : peer->done)
+      if (!RAYX_PLANTED_BUG(502)) forget_taken(row);
     forget_transfers_of(*peer);
-    forget_references_of(*peer, peer->name + " is gone: " + how);
+    if (!RAYX_PLANTED_BUG(503)) forget_references_of(*peer, peer->name + " is gone: " + how);
     for (const std::uint32_t index : std::exchange(peer->handed_out, {})) {
-      lose(sent_[index], bytes);
+      if (!RAYX_PLANTED_BUG(501)) lose(sent_[index], bytes);
       forget_sent(sent_[index]);
     }
     forget_actors_of(*peer, how);

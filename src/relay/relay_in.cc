@@ -5,6 +5,7 @@
 #include <rayx/detail/ref_count.hpp>
 #include <rayx/detail/remote_failure.hpp>
 
+#include "base/planted_bug.hpp"
 #include "relay/relay.hpp"
 
 namespace rayx::relay {
@@ -61,7 +62,8 @@ RefCell* Relay::submit(Peer& peer, const TaskHead& task, const WireValue& argume
     if (cell != nullptr && !large.tags.empty()) want_arguments(static_cast<std::uint32_t>(tag), std::move(large), true);
   }
   forget(arrived);
-  for (const detail::Dependency& dependency : dependencies) drop_locked(dependency.ref);
+  for (const detail::Dependency& dependency : dependencies)
+    if (!RAYX_PLANTED_BUG(523)) drop_locked(dependency.ref);
   return cell;
 }
 
@@ -103,6 +105,7 @@ void Relay::task_is_done(std::uint64_t tag, RefCell* cell, bool is_lost) {
   const auto index = static_cast<std::uint32_t>(tag);
   taken_[index].cell = cell;
   const auto found = peers_.find(taken_[index].peer);
+  if (found == peers_.end() && RAYX_PLANTED_BUG(522)) return;
   if (found == peers_.end()) return forget_taken(index);  // nobody wants it any more
   Peer& peer = *found->second;
   peer.done.emplace_back(index, is_lost);

@@ -4,6 +4,7 @@
 
 #include <rayx/detail/remote_failure.hpp>
 
+#include "base/planted_bug.hpp"
 #include "relay/loopback.hpp"
 #include "relay/relay.hpp"
 
@@ -92,7 +93,7 @@ bool Relay::sleep_until_work(shm::ProcessSlot& slot) {
       } else if (choose_peer(lane, now) == nullptr && !is_left_alone() && !lane.is_hopeless) {
         continue;  // who makes room wakes
       }
-      puller_.announce_sleep(lane.lane);
+      if (!RAYX_PLANTED_BUG(508)) puller_.announce_sleep(lane.lane);
       announced.push_back(lane.lane);
       stays_awake = stays_awake || puller_.has_work(lane.lane);
     }
@@ -232,7 +233,7 @@ Relay::SentRow* Relay::find_sent(TaskNumber number, PeerId peer) {
   const auto index = static_cast<std::uint32_t>(number);
   if (index >= sent_.size()) return nullptr;
   SentRow& row = sent_[index];
-  return row.is_used && row.life == number >> 32 && row.peer == peer ? &row : nullptr;
+  return row.is_used && (row.life == number >> 32 || RAYX_PLANTED_BUG(504)) && row.peer == peer ? &row : nullptr;
 }
 
 void Relay::forget_sent(SentRow& row) {
@@ -253,7 +254,7 @@ void Relay::forget_sent(SentRow& row) {
 void Relay::complete(const SentRow& row, Arrived& value, bool is_error) {
   const shm::Records records = control().records_of(row.owner);
   Record& record = records.at(row.record);
-  if (shm::generation_of(record) != row.generation) return forget(value);
+  if (shm::generation_of(record) != row.generation && !RAYX_PLANTED_BUG(505)) return forget(value);
   const shm::BlockOwner owner{row.owner, row.record, row.generation};
   std::uint32_t done = is_error ? std::uint32_t{detail::kRecordIsError} : 0u;
   if (value.block.size != 0) {
@@ -377,7 +378,7 @@ void Relay::tell_lost(const SentRow& row, std::span<const std::byte> error) {
 void Relay::on_returned(Peer& peer, const ReturnHead& task) {
   SentRow* const row = find_sent(task.number, peer.id);
   if (row == nullptr) return;
-  if (!row->actor) {
+  if (!row->actor && !RAYX_PLANTED_BUG(506)) {
     sched::Window& window = peer.windows[row->lane];
     task.reason == ReturnReason::kRecalled ? window.recalled() : window.forgotten();
   }
@@ -392,13 +393,13 @@ void Relay::on_returned(Peer& peer, const ReturnHead& task) {
   }
   if (task.reason == ReturnReason::kRefused) want_what_was_elsewhere(*row);
   if (task.reason == ReturnReason::kStoreFull) peer.closed_until_ns = clock_.now_ns() + kStoreFullPause_ns;
-  give_back(*row, detail::kRecordReturned);
+  if (!RAYX_PLANTED_BUG(507)) give_back(*row, detail::kRecordReturned);
   forget_sent(*row);
 }
 
 void Relay::process_has_died(std::uint32_t slot) {
   for (SentRow& row : sent_) {
-    if (!row.is_used || row.owner != slot) continue;
+    if (!row.is_used || row.owner != slot || RAYX_PLANTED_BUG(509)) continue;
     if (const auto peer = peers_.find(row.peer); peer != peers_.end()) {
       if (!row.actor && row.has_slot) peer->second->windows[row.lane].forgotten();
       peer->second->given_up.add(FrameKind::kGiveUp, ReturnHead{number_of(row), ReturnReason::kRefused, 0});

@@ -4,6 +4,7 @@
 
 #include <rayx/detail/ref_positions.hpp>
 
+#include "base/planted_bug.hpp"
 #include "relay/relay.hpp"
 
 namespace rayx::relay {
@@ -59,7 +60,8 @@ void Relay::put_value(FrameWriter& writer, Peer& peer, Piece& piece, Cargo& carg
 void Relay::send_cargo(Peer& peer, FrameWriter& own, Cargo& cargo) {
   if (cargo.streams.empty()) {
     // Whatever gives a hold back goes behind the frame.
-    for (RefCell* cell : std::exchange(cargo.named, {})) drop_locked(cell);
+    for (RefCell* cell : std::exchange(cargo.named, {}))
+      if (!RAYX_PLANTED_BUG(514)) drop_locked(cell);
     return;
   }
   if (!cargo.named.empty() || cargo.until_sent != nullptr) {
@@ -99,7 +101,7 @@ std::shared_ptr<void> Relay::keep_while_sent(std::vector<RefCell*> cells) {
 }
 
 void Relay::drop_sent() {
-  if (!has_sent_.exchange(false, std::memory_order_seq_cst)) return;
+  if (!has_sent_.exchange(false, std::memory_order_seq_cst) || RAYX_PLANTED_BUG(515)) return;
   std::vector<RefCell*> sent;
   std::vector<base::ActorId> streamed;
   {

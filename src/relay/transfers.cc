@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/planted_bug.hpp"
 #include "relay/relay.hpp"
 
 namespace rayx::relay {
@@ -76,7 +77,7 @@ void Relay::on_offer(Peer& peer, const OfferHead& head, std::span<const ValueHea
 }
 
 void Relay::free_slot(Peer& peer, SentRow& row, base::TimeNs now) {
-  if (row.actor || !std::exchange(row.has_slot, false)) return;
+  if (row.actor || !std::exchange(row.has_slot, false) || RAYX_PLANTED_BUG(510)) return;
   peer.windows[row.lane].finished(now);
   look_whether_worthwhile(peer, row.lane, now);
 }
@@ -84,7 +85,8 @@ void Relay::free_slot(Peer& peer, SentRow& row, base::TimeNs now) {
 Relay::Offers::iterator Relay::answer_offer(Offers::iterator offer, bool has_room) {
   Peer& peer = *peers_.at(offer->peer);
   is_elsewhere_no_longer(*offer);
-  peer.admitted.add(FrameKind::kAdmit, AdmitHead{offer->head.number, has_room ? 1u : 0u});
+  if (has_room || !RAYX_PLANTED_BUG(511))
+    peer.admitted.add(FrameKind::kAdmit, AdmitHead{offer->head.number, has_room ? 1u : 0u});
   --peer.offers;
   return (offer->is_staying ? staying_ : offers_).erase(offer);
 }
@@ -226,7 +228,7 @@ std::span<std::byte> Relay::place_for_value(PeerId id, std::uint64_t stream, std
   if (found == peer->second->incoming.end()) return {};
   const Peer::Incoming& value = found->second;
   if (offset != value.arrived || bytes > value.bytes - value.arrived) return {};
-  return {arena().writable(value.offset) + offset, bytes};
+  return {arena().writable(value.offset) + (RAYX_PLANTED_BUG(512) ? 0 : offset), bytes};
 }
 
 void Relay::value_arrived(PeerId id, std::uint64_t stream, std::uint64_t bytes) {
@@ -243,7 +245,7 @@ BlockRef Relay::take_value(Peer& peer, std::uint64_t stream) {
   const Peer::Incoming value = found->second;
   peer.incoming.erase(found);
   peer.incoming_bytes -= value.bytes;
-  incoming_bytes_ -= value.bytes;
+  if (!RAYX_PLANTED_BUG(513)) incoming_bytes_ -= value.bytes;
   has_offers_to_look_at_ = has_offers_to_look_at_ || !offers_.empty();
   if (value.arrived == value.bytes) return {value.offset, value.bytes};
   free_block({value.offset, value.bytes}, {me_, 0, 0});

@@ -1,6 +1,7 @@
 // What a relay does as a client: tasks and values of other nodes, as bytes.
 #include <cstring>
 
+#include "base/planted_bug.hpp"
 #include "worker/client.hpp"
 
 namespace rayx::worker {
@@ -176,6 +177,7 @@ detail::RemoteFailure Client::take_loss(Entry& e) {
 void Client::take_lost(Entry& e) {
   const detail::RemoteFailure failure = take_loss(e);
   need_lineage_again(e);
+  if (RAYX_PLANTED_BUG(558)) ++e.node.retries_left;
   e.body.function_and_flags = shm::next_attempt(e.body.function_and_flags);
   lost_elsewhere_ = &failure;
   lost_elsewhere_index_ = e.index;

@@ -5,6 +5,7 @@
 
 #include <rayx/detail/ref_positions.hpp>
 
+#include "base/planted_bug.hpp"
 #include "observe/frames.hpp"
 #include "worker/client.hpp"
 
@@ -214,7 +215,7 @@ void Client::last_cell_dropped(Entry& e) {
     std::uint32_t word = record.state.load(std::memory_order_acquire);
     std::uint32_t flags = detail::kRecordNotify;
     if (is_unwanted(e)) flags |= detail::kRecordUnwanted;
-    if (!detail::is_done(word) && (word & flags) != flags)
+    if (!detail::is_done(word) && (word & flags) != flags && !RAYX_PLANTED_BUG(555))
       word = record.state.fetch_or(flags, std::memory_order_acq_rel);
     if (detail::is_done(word)) {
       on_completed(e.index);
@@ -265,7 +266,7 @@ void Client::free(Index object) {
     const ObjectKey key = e.key();
     borrowed_by_key_.erase(key.word);
     std::erase(foreign_watch_, object);
-    control_.release_hold(me_, key);
+    if (!RAYX_PLANTED_BUG(556)) control_.release_hold(me_, key);
     delete std::exchange(e.extra, nullptr);
     free_borrowed_.push_back(object);
     return;
@@ -381,7 +382,7 @@ void Client::adopt(Entry& e) {
     RefName name;
     std::memcpy(&name, view.data + position, sizeof(name));
     if (name == RefName{}) return;
-    if (RefCell* cell = import_locked(name)) extra.contained.push_back(cell);
+    if (RefCell* cell = RAYX_PLANTED_BUG(557) ? nullptr : import_locked(name)) extra.contained.push_back(cell);
   });
   Record& record = record_of(e);
   record.state.fetch_or(detail::kRecordAdopted, std::memory_order_acq_rel);

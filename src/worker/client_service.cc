@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "base/clock.hpp"
+#include "base/planted_bug.hpp"
 #include "observe/crash_report.hpp"
 #include "worker/client.hpp"
 
@@ -195,7 +196,7 @@ void Client::take_back_from(std::uint32_t dead) {
   };
   std::map<Index, Held> held;
   const auto is_current = [&](Index index, std::uint32_t attempt) {
-    return shm::attempt_of(owned_.at(index).body.function_and_flags) == attempt;
+    return shm::attempt_of(owned_.at(index).body.function_and_flags) == attempt || RAYX_PLANTED_BUG(553);
   };
   const auto claims = [&](LaneUse& use) {
     use.queue.take_claims_of(dead, [&](const shm::TaskBody& body) {
@@ -237,6 +238,7 @@ void Client::take_back_from(std::uint32_t dead) {
       ledger_.done(index, (record.state.load(std::memory_order_relaxed) & detail::kRecordIsError) != 0);
       continue;
     }
+    if (RAYX_PLANTED_BUG(554)) continue;
     owner_has_died(e);
     ledger_.done(index, true);
     foreign_is_done(index);
@@ -273,6 +275,7 @@ void Client::look_at_foreign() {
   for (const Index index : foreign_watch_)
     if (detail::is_done(record_of(entry(index)).state.load(std::memory_order_acquire))) done.push_back(index);
   for (const Index index : done) {
+    if (RAYX_PLANTED_BUG(551)) continue;
     std::erase(foreign_watch_, index);
     ledger_.done(index, (record_of(entry(index)).state.load(std::memory_order_relaxed) & detail::kRecordIsError) != 0);
     foreign_is_done(index);
@@ -289,7 +292,8 @@ void Client::release_adopted() {
     over.insert(over.end(), pending.cells.begin(), pending.cells.end());
     return true;
   });
-  for (RefCell* cell : over) drop_locked(cell);
+  for (RefCell* cell : over)
+    if (!RAYX_PLANTED_BUG(552)) drop_locked(cell);
 }
 
 detail::Failure Client::shut_down_failure(const char* what) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/clock.hpp"
+#include "base/planted_bug.hpp"
 #include "worker/client.hpp"
 #include "worker/lent_cpu.hpp"
 
@@ -62,7 +63,7 @@ void Client::want(const Entry& e) const {
   if (e.kind != EntryKind::kBorrowed || (word & detail::kRecordIsProxy) == 0) return;
   const shm::ObjectKey key = e.key();
   const shm::Records records = control_.records_of(key.owner());
-  records.mark_completed(key.record());
+  if (!RAYX_PLANTED_BUG(559)) records.mark_completed(key.record());
   records.call_owner();
 }
 

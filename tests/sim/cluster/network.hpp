@@ -70,6 +70,10 @@ class Network {
   // A process of a host begins and ends. Its host's kernel closes its connections, unless the host has lost its power.
   EndpointId attach(HostId host, Endpoint& endpoint);
   void detach(EndpointId endpoint, bool is_silent);
+  HostId other_host(EndpointId endpoint, ConnectionId connection) const {
+    const Connection& it = connections_.at(connection);
+    return it.ends[it.ends[0].endpoint == endpoint ? 1 : 0].host;
+  }
   bool is_attached(EndpointId endpoint) const { return endpoints_.contains(endpoint); }
 
   // on_connected or on_connect_failed follows, or nothing if the hosts are cut off.

@@ -17,7 +17,7 @@ namespace rayx::sim {
 namespace {
 
 constexpr std::uint64_t kSeedsOfChild = 25;
-constexpr int kSecondsOfSeed = 60;  // of real time: something goes round in circles
+constexpr int kSecondsOfSeed = 20;  // of real time: something goes round in circles
 
 // What a child says about one seed. Those that it has not said when it ends are not done.
 struct Said {

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <iterator>
 
 #include "in_child.hpp"
 #include "kit/seed.hpp"
@@ -13,6 +14,11 @@ namespace rayx::sim {
 namespace {
 
 constexpr std::uint64_t kSeeds = 1'000;
+// 50x to 52x: the relay; 55x: the client; 57x: the node.
+constexpr int kPlanted[] = {501, 502, 503, 504, 505, 506, 507, 508, 509, 510, 511, 512, 513, 514,
+                            515, 516, 517, 518, 519, 520, 521, 522, 523, 524, 525, 526, 527, 528,
+                            529, 551, 552, 553, 554, 555, 556, 557, 558, 559, 571, 572, 573};
+static_assert(std::size(kPlanted) >= 20);
 
 std::uint64_t first_seed() { return kit::is_seed_given() ? kit::seed() : 1; }
 std::uint64_t seeds() {
@@ -44,6 +50,14 @@ TEST(RelaySim, RepeatsASeedExactly) {
     EXPECT_EQ(once.events, again.events) << seed;
   }
 }
+
+class RelayPlantedBug : public testing::TestWithParam<int> {};
+TEST_P(RelayPlantedBug, IsFoundWithinAThousandSeeds) {
+  const SeedsResult result = run_seeds(first_seed(), kSeeds, GetParam());
+  EXPECT_NE(result.outcome.problem, "") << "bug " << GetParam() << " was not found";
+  std::cout << "bug " << GetParam() << ": " << result.seeds << " seeds: " << result.outcome.problem << '\n';
+}
+INSTANTIATE_TEST_SUITE_P(Each, RelayPlantedBug, testing::ValuesIn(kPlanted));
 
 }  // namespace
 }  // namespace rayx::sim

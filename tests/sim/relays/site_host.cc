@@ -149,7 +149,7 @@ void SiteHost::power_off() {
   if (me_ != 0) network_.detach(me_, true);
   machine_.kill_host(host_);
   workers.clear();
-  for (auto& [connection, link] : links_) link->close();
+  for (auto& [connection, open] : links_) open.link->close();
   links_.clear();
 }
 
@@ -167,22 +167,41 @@ void SiteHost::connect(SiteHost& other) {
   });
 }
 
-void SiteHost::open_link(ConnectionId connection, const std::string& name, base::NodeId node) {
-  std::shared_ptr<SimLink>& opened = links_[connection];
-  opened = std::make_shared<SimLink>(*this, connection, options_.congested_bytes);
-  post([this, link = opened, name, node] {
-    link->peer = relay().add_peer(name, link, node);
-    machine_.log("site %u has peer %u: %s", host_, link->peer, name.c_str());
+// A site that connects once more has heard of the end of the link before: what comes there later is not for this one.
+void SiteHost::open_link(ConnectionId connection, HostId host, base::NodeId node) {
+  for (auto it = links_.begin(); it != links_.end();) {
+    if (it->second.host != host) {
+      ++it;
+      continue;
+    }
+    network_.close(me_, it->first);
+    drop_link(it->first, it->second.link);
+    it = links_.erase(it);
+  }
+  Open& opened = links_[connection];
+  opened = {std::make_shared<SimLink>(*this, connection, options_.congested_bytes), host};
+  post([this, link = opened.link, host, node] {
+    link->peer = relay().add_peer("site " + std::to_string(host), link, node);
+    machine_.log("site %u has peer %u: site %u", host_, link->peer, host);
   });
 }
 
-void SiteHost::on_accepted(ConnectionId connection) { open_link(connection, "a site that has connected", {}); }
+void SiteHost::drop_link(ConnectionId connection, std::shared_ptr<SimLink> link) {
+  hosts_.link_breaks(connection);
+  post([this, link = std::move(link)] {
+    link->close();
+    machine_.log("site %u removes peer %u", host_, link->peer);
+    relay().remove_peer(link->peer, "the link is closed");
+  });
+}
+
+void SiteHost::on_accepted(ConnectionId connection) { open_link(connection, network_.other_host(me_, connection), {}); }
 void SiteHost::on_connected(std::uint64_t token, ConnectionId connection) {
   SiteHost* const other = hosts_.find(static_cast<HostId>(token));
   if (connecting_.erase(other->node_id()) == 0) return network_.close(me_, connection);  // it was given up
   if (closed_early_.erase(connection) != 0) return hosts_.link_failed(*this, *other);
   hosts_.link_opened(*this, *other, connection);
-  open_link(connection, "site " + std::to_string(token), other->node_id());
+  open_link(connection, other->host(), other->node_id());
   // What the other side has said at once may be here before.
   for (RelayMessage& message : std::exchange(early_[connection], {})) on_message(connection, std::move(message));
   early_.erase(connection);
@@ -200,21 +219,16 @@ void SiteHost::on_closed(ConnectionId connection) {
     closed_early_.insert(connection);
     return;
   }
-  const std::shared_ptr<SimLink> link = found->second;
+  const std::shared_ptr<SimLink> link = found->second.link;
   links_.erase(found);
-  hosts_.link_breaks(connection);
-  post([this, link] {
-    link->close();
-    machine_.log("site %u removes peer %u", host_, link->peer);
-    relay().remove_peer(link->peer, "the link is closed");
-  });
+  drop_link(connection, link);
 }
 
 void SiteHost::on_message(ConnectionId connection, RelayMessage message) {
   const auto found = links_.find(connection);
   if (found == links_.end()) return early_[connection].push_back(std::move(message));
   const auto shared = std::make_shared<RelayMessage>(std::move(message));
-  post([this, link = found->second, shared] {
+  post([this, link = found->second.link, shared] {
     shared->flight.reset();
     if (shared->stream != 0) {
       const std::span<std::byte> place =

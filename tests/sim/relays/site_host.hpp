@@ -120,7 +120,8 @@ class SiteHost final : public EndpointOf<RelayMessage> {
  private:
   class DriverMemory;
   void serve();
-  void open_link(ConnectionId connection, const std::string& name, base::NodeId node);
+  void open_link(ConnectionId connection, HostId host, base::NodeId node);
+  void drop_link(ConnectionId connection, std::shared_ptr<SimLink> link);
   void on_accepted(ConnectionId connection) override;
   void on_connected(std::uint64_t token, ConnectionId connection) override;
   void on_connect_failed(std::uint64_t token) override;
@@ -138,7 +139,11 @@ class SiteHost final : public EndpointOf<RelayMessage> {
   bool is_off_ = false;
   std::unique_ptr<relay::Site> site_;
   std::deque<std::function<void()>> inbox_;
-  std::map<ConnectionId, std::shared_ptr<SimLink>> links_;
+  struct Open {
+    std::shared_ptr<SimLink> link;
+    HostId host;
+  };
+  std::map<ConnectionId, Open> links_;
   std::map<base::NodeId, std::uint64_t> connecting_;  // the attempt
   std::uint64_t attempts_ = 0;
   std::map<ConnectionId, std::vector<RelayMessage>> early_;
