@@ -9,7 +9,7 @@ namespace rayx::host {
 namespace {
 
 // The program's driver may be sending it, to the site of its own.
-constexpr std::chrono::seconds kProgramPatience{30};
+constexpr std::chrono::seconds kSendingPatience{30};
 constexpr std::chrono::milliseconds kStageAgainPause{100};
 constexpr std::chrono::milliseconds kLinger{500};
 
@@ -17,7 +17,7 @@ constexpr std::chrono::milliseconds kLinger{500};
 
 void DetachedSite::begin(OpenSite about) {
   about_ = std::move(about);
-  until_ns_ = daemon_.network_->loop().now_ns() + std::chrono::nanoseconds(kProgramPatience).count();
+  until_ns_ = daemon_.network_->loop().now_ns() + std::chrono::nanoseconds(kSendingPatience).count();
   stage();
 }
 
