@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/planted_bug.hpp"
 #include "node/node.hpp"
 
 namespace rayx::node {
@@ -58,7 +57,6 @@ void Node::answer(std::uint32_t asker, NodeCall& call) {
         return;
       }
       reply(*std::exchange(worker->second.blocked, nullptr), NodeAnswer::kOk);
-      if (RAYX_PLANTED_BUG(573)) return;
       return scheduler_->resumed(asker, now);
     }
     case NodeQuestion::kReleaseActor:

@@ -193,7 +193,6 @@ void Node::announce_death(std::uint32_t slot, WorkerProcess& worker) {
   for (std::uint32_t other = kClassLanes; other < kLanes; ++other) {
     ActorLane& actor = actors_[other];
     if (!actor.is_used || actor.creator != slot || actor.is_released) continue;
-    if (RAYX_PLANTED_BUG(572)) continue;
     actor.is_maker_gone = true;
     release_actor(other, actor.generation);
   }

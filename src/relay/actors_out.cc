@@ -246,8 +246,8 @@ bool Relay::take_call(RemoteActor& actor, shm::LanePuller::Task& task) {
 // or lost first.
 bool Relay::is_there(const RemoteActor& actor) {
   if (actor.phase != ActorPhase::kAlive) return false;
-  return actor.has_home || (actor.incarnation > actor.over &&
-                            (actor.calls.empty() || actor.called == actor.incarnation || RAYX_PLANTED_BUG(526)));
+  return actor.has_home ||
+         (actor.incarnation > actor.over && (actor.calls.empty() || actor.called == actor.incarnation));
 }
 
 bool Relay::may_call(const RemoteActor& actor, const Peer& peer) {
@@ -258,8 +258,8 @@ bool Relay::may_call(const RemoteActor& actor, const Peer& peer) {
 bool Relay::send_again(RemoteActor& actor, Peer& peer) {
   while (!actor.again.empty()) {
     if (!may_call(actor, peer)) return false;
-    const std::uint64_t order = RAYX_PLANTED_BUG(529) ? *actor.again.rbegin() : *actor.again.begin();
-    actor.again.erase(order);
+    const std::uint64_t order = *actor.again.begin();
+    actor.again.erase(actor.again.begin());
     send_call(actor, peer, shm::LanePuller::Task(actor.kept_calls.at(order).task), order);
   }
   return true;
@@ -278,7 +278,7 @@ bool Relay::is_made_again(RemoteActor& actor, SentRow& row) {
   if (actor.phase == ActorPhase::kDead) return false;
   const auto call = actor.kept_calls.find(row.order);
   if (call == actor.kept_calls.end() || call->second.tries_left == 0) return false;
-  if (call->second.tries_left != registry::kForEver && !RAYX_PLANTED_BUG(525)) --call->second.tries_left;
+  if (call->second.tries_left != registry::kForEver) --call->second.tries_left;
   actor.again.insert(std::exchange(row.order, 0));
   return true;
 }

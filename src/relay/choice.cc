@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <bit>
 
-#include "base/planted_bug.hpp"
 #include "relay/relay.hpp"
 
 namespace rayx::relay {
@@ -290,7 +289,7 @@ CapacityHead Relay::capacity_for(const Peer& peer) {
 // A task that waits inside may wait for one that its maker has not sent yet, as all CPUs here are said to be taken. So the peers hear that they
 // are not, and when that is over.
 void Relay::say_what_is_lent(base::TimeNs now) {
-  if (!has_lent_news_ || RAYX_PLANTED_BUG(524)) return;
+  if (!has_lent_news_) return;
   if (now < say_lent_at_ns_) {
     overflow_at_ns_ = std::min(overflow_at_ns_, say_lent_at_ns_);
     return;

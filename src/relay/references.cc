@@ -460,8 +460,7 @@ void Relay::peer_failed(base::NodeId node, const std::string& why) {
     std::vector<std::uint64_t> tags;
     for (const auto& [tag, proxy] : proxies_)
       if (proxy.is_asking && proxy.object.origin == node) tags.push_back(tag);
-    for (const std::uint64_t tag : tags)
-      if (!RAYX_PLANTED_BUG(519)) hold_is_refused(tag, why);
+    for (const std::uint64_t tag : tags) hold_is_refused(tag, why);
     node_has_no_copies(node);
     actors_without_way(node, why);
     flush_all_peers();

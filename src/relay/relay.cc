@@ -214,8 +214,7 @@ void Relay::remove_peer(PeerId id, const std::string& how) {
     error.node = peer->name;
     error.message = "it was on " + peer->name + ", which is gone: " + how;
     const std::vector<std::byte> bytes = bytes_of(error);
-    for (const auto& [row, is_lost] : peer->done)
-      if (!RAYX_PLANTED_BUG(502)) forget_taken(row);
+    for (const auto& [row, is_lost] : peer->done) forget_taken(row);
     forget_transfers_of(*peer);
     if (!RAYX_PLANTED_BUG(503)) forget_references_of(*peer, peer->name + " is gone: " + how);
     for (const std::uint32_t index : std::exchange(peer->handed_out, {})) {

@@ -254,7 +254,7 @@ void Relay::forget_sent(SentRow& row) {
 void Relay::complete(const SentRow& row, Arrived& value, bool is_error) {
   const shm::Records records = control().records_of(row.owner);
   Record& record = records.at(row.record);
-  if (shm::generation_of(record) != row.generation && !RAYX_PLANTED_BUG(505)) return forget(value);
+  if (shm::generation_of(record) != row.generation) return forget(value);
   const shm::BlockOwner owner{row.owner, row.record, row.generation};
   std::uint32_t done = is_error ? std::uint32_t{detail::kRecordIsError} : 0u;
   if (value.block.size != 0) {
@@ -378,7 +378,7 @@ void Relay::tell_lost(const SentRow& row, std::span<const std::byte> error) {
 void Relay::on_returned(Peer& peer, const ReturnHead& task) {
   SentRow* const row = find_sent(task.number, peer.id);
   if (row == nullptr) return;
-  if (!row->actor && !RAYX_PLANTED_BUG(506)) {
+  if (!row->actor) {
     sched::Window& window = peer.windows[row->lane];
     task.reason == ReturnReason::kRecalled ? window.recalled() : window.forgotten();
   }
@@ -399,7 +399,7 @@ void Relay::on_returned(Peer& peer, const ReturnHead& task) {
 
 void Relay::process_has_died(std::uint32_t slot) {
   for (SentRow& row : sent_) {
-    if (!row.is_used || row.owner != slot || RAYX_PLANTED_BUG(509)) continue;
+    if (!row.is_used || row.owner != slot) continue;
     if (const auto peer = peers_.find(row.peer); peer != peers_.end()) {
       if (!row.actor && row.has_slot) peer->second->windows[row.lane].forgotten();
       peer->second->given_up.add(FrameKind::kGiveUp, ReturnHead{number_of(row), ReturnReason::kRefused, 0});

@@ -245,7 +245,7 @@ BlockRef Relay::take_value(Peer& peer, std::uint64_t stream) {
   const Peer::Incoming value = found->second;
   peer.incoming.erase(found);
   peer.incoming_bytes -= value.bytes;
-  if (!RAYX_PLANTED_BUG(513)) incoming_bytes_ -= value.bytes;
+  incoming_bytes_ -= value.bytes;
   has_offers_to_look_at_ = has_offers_to_look_at_ || !offers_.empty();
   if (value.arrived == value.bytes) return {value.offset, value.bytes};
   free_block({value.offset, value.bytes}, {me_, 0, 0});

@@ -196,7 +196,7 @@ void Client::take_back_from(std::uint32_t dead) {
   };
   std::map<Index, Held> held;
   const auto is_current = [&](Index index, std::uint32_t attempt) {
-    return shm::attempt_of(owned_.at(index).body.function_and_flags) == attempt || RAYX_PLANTED_BUG(553);
+    return shm::attempt_of(owned_.at(index).body.function_and_flags) == attempt;
   };
   const auto claims = [&](LaneUse& use) {
     use.queue.take_claims_of(dead, [&](const shm::TaskBody& body) {
@@ -238,7 +238,6 @@ void Client::take_back_from(std::uint32_t dead) {
       ledger_.done(index, (record.state.load(std::memory_order_relaxed) & detail::kRecordIsError) != 0);
       continue;
     }
-    if (RAYX_PLANTED_BUG(554)) continue;
     owner_has_died(e);
     ledger_.done(index, true);
     foreign_is_done(index);
