@@ -39,8 +39,9 @@ struct NodeOptions {
   std::string cache_folder = {};
   // What happens, a line each: jobs that begin and end, peers that were refused. Called by one thread of the node's.
   std::function<void(const std::string& line)> log = {};
-  // The node has no further use: it was drained, or the head is gone for good. The same thread, once; end the ClusterNode elsewhere.
-  std::function<void(const std::string& why)> is_over = {};
+  // The node has no further use: it was drained, as somebody had asked, or its cluster has ended, as when the head is gone for good. The
+  // same thread, once; end the ClusterNode elsewhere.
+  std::function<void(const std::string& why, bool was_asked)> is_over = {};
 };
 
 // A node of a cluster in this process: any program that has the token may run its tasks here. Its destructor leaves the cluster and

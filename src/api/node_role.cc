@@ -182,7 +182,7 @@ int node_main() {
   config.cache = cache_of(*spec);
   config.log = say;
   Over over;
-  config.is_over = [&over](const std::string& why) {
+  config.is_over = [&over](const std::string& why, bool) {
     const std::lock_guard lock(over.mutex);
     over.why = why;
     const std::uint64_t one = 1;

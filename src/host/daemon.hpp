@@ -35,8 +35,9 @@ struct DaemonConfig {
   wire::TlsPolicy tls = wire::TlsPolicy::kOffLoopback;
   NodeResources resources;
   bundle::CacheConfig cache;
-  std::function<void(const std::string&)> log;          // one line; the loop's thread
-  std::function<void(const std::string& why)> is_over;  // it is to end: drained, or without a head. The loop's thread
+  std::function<void(const std::string&)> log;  // one line; the loop's thread
+  // It is to end: drained, or without a head. The loop's thread
+  std::function<void(const std::string& why, bool was_asked)> is_over;
 };
 
 class HostedSite;
@@ -119,7 +120,7 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
   // daemon_member.cc: what the cluster wants of it, and what its jobs want of the cluster
   Result<void> join();
   void leave();
-  void over(const std::string& why);
+  void over(const std::string& why, bool was_asked = true);
   void admit(base::JobId job, std::function<void(Result<void>)> answer);
   void forget(HostedSite* server);
   HostedSite* site_of(base::JobId job, bool is_detached);

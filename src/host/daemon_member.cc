@@ -151,8 +151,8 @@ void Daemon::look_whether_drained() {
   member_->member().drain_done();
 }
 
-void Daemon::over(const std::string& why) {
-  if (!std::exchange(is_over_told_, true) && config_.is_over) config_.is_over(why);
+void Daemon::over(const std::string& why, bool was_asked) {
+  if (!std::exchange(is_over_told_, true) && config_.is_over) config_.is_over(why, was_asked);
 }
 
 void Daemon::left() {
@@ -176,7 +176,7 @@ void Daemon::start_anew(const std::string& message) {
 void Daemon::is_over(const std::string& message) {
   joining_->tell(Error{ErrorCode::kSystemError, "rayx: " + message});
   end_all_jobs(message);
-  over(message);
+  over(message, false);
 }
 
 void Daemon::head_is_away(const Error& error) {

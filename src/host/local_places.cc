@@ -18,8 +18,8 @@ registry::HeadOptions options() {
   options.cluster = 1;
   // Neither is ever silent: they are one thread. And a program that was stopped for a while has lost nobody.
   constexpr base::TimeNs kNeverSilent_ns = std::numeric_limits<base::TimeNs>::max() / 4;
-  options.heartbeat_ns = options.silence_ns = options.reconnect_ns = options.rejoin_ns = options.lease_ns =
-      kNeverSilent_ns;
+  options.heartbeat_ns = options.silence_ns = options.driver_silence_ns = options.reconnect_ns = options.rejoin_ns =
+      options.lease_ns = kNeverSilent_ns;
   return options;
 }
 

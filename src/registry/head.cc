@@ -94,8 +94,7 @@ void Head::on_message(ConnectionId connection, ToHead message, TimeNs now_ns) {
   }
   const NodeId node = found->second;
   Member& member = members_.at(node);
-  member.deadline_ns = now_ns + options_.silence_ns;
-  expect(member.deadline_ns);
+  is_heard(member, member.record.kind);
   if (const auto* it = std::get_if<Heartbeat>(&message)) {
     heartbeat(node, member, *it);
   } else if (const auto* wanted = std::get_if<Watch>(&message)) {

@@ -57,6 +57,7 @@ struct HeadOptions {
   std::uint64_t cluster = 0;  // of a new cluster: drawn by the owner
   TimeNs heartbeat_ns = kHeartbeat_ns;
   TimeNs silence_ns = kSilence_ns;
+  TimeNs driver_silence_ns = kDriverSilence_ns;
   TimeNs reconnect_ns = kReconnectGrace_ns;
   TimeNs rejoin_ns = kRejoinGrace_ns;
   TimeNs lease_ns = kLease_ns;
@@ -171,6 +172,7 @@ class Head {
   void remove_member(NodeId node, const std::string& reason, bool is_told);
   void start_drain(NodeId node, Member& member, TimeNs within_ns, const std::string& reason);
   void look_at_deadlines();
+  void is_heard(Member& member, MemberKind kind);
 
   // head_views.cc
   using Messages = std::vector<SharedMessage>;

@@ -40,8 +40,7 @@ void Head::join(ConnectionId connection, const Join& join) {
   }
   member.connection = connection;
   member.session = join.session;
-  member.deadline_ns = now_ns_ + options_.silence_ns;
-  expect(member.deadline_ns);
+  is_heard(member, join.kind);
   landed(member);
   if (!RAYX_PLANTED_BUG(432)) member.view_sent = 0;
   member.views_unseen = 0;
@@ -81,6 +80,11 @@ void Head::join(ConnectionId connection, const Join& join) {
   if (member.record.state == NodeState::kDraining)
     send(connection, Drain{std::max<TimeNs>(0, member.drain_ns - now_ns_), member.record.reason});
   may_place_ = true;
+}
+
+void Head::is_heard(Member& member, MemberKind kind) {
+  member.deadline_ns = now_ns_ + (kind == MemberKind::kDriver ? options_.driver_silence_ns : options_.silence_ns);
+  expect(member.deadline_ns);
 }
 
 void Head::subscribe(NodeId node, ConnectionId connection, const std::string& channel) {

@@ -15,7 +15,9 @@ inline constexpr base::TimeNs kSecond_ns = 1'000'000'000;
 
 // Members and their link to the head.
 inline constexpr base::TimeNs kHeartbeat_ns = 500 * kMillisecond_ns;
-inline constexpr base::TimeNs kSilence_ns = 2'500 * kMillisecond_ns;         // of either side: it counts as gone
+inline constexpr base::TimeNs kSilence_ns = 2'500 * kMillisecond_ns;  // of either side: it counts as gone
+// Of a driver, while its connection stands: a debugger may have stopped it. The network closes that of a machine which is off.
+inline constexpr base::TimeNs kDriverSilence_ns = 60'000 * kMillisecond_ns;
 inline constexpr base::TimeNs kReconnectGrace_ns = 1'000 * kMillisecond_ns;  // after a closed connection
 inline constexpr base::TimeNs kRejoinGrace_ns = 10'000 * kMillisecond_ns;    // after a start of the head, for all
 inline constexpr base::TimeNs kLease_ns = 30'000 * kMillisecond_ns;          // without a head a member ends itself

@@ -188,7 +188,9 @@ void Channel::beat() {
   if (const auto ago = stream_.taken_ago())
     heard_ns_ = std::max(heard_ns_, now - std::chrono::nanoseconds(*ago).count());
   const base::TimeNs silent_ns = now - heard_ns_;
-  if (silent_ns >= std::chrono::nanoseconds(options.heartbeat_timeout).count()) {
+  const bool is_host_silent = silent_ns >= std::chrono::nanoseconds(options.host_timeout).count() &&
+                              stream_.unconfirmed_for() >= options.host_timeout;
+  if (is_host_silent || silent_ns >= std::chrono::nanoseconds(options.heartbeat_timeout).count()) {
     return lost(CloseKind::kSilent,
                 "nothing was heard from the peer for " + std::to_string(silent_ns / 1'000'000) +
                     " ms, and it did not answer. Its process is stopped, its machine is down, or the "

@@ -39,6 +39,9 @@ struct LinkOptions {
   std::size_t queue_hard_bytes = kQueueHardBytes;
   std::chrono::milliseconds heartbeat_interval = kHeartbeatInterval;  // 0: a silent peer is not looked for
   std::chrono::milliseconds heartbeat_timeout = kHeartbeatTimeout;
+  // Of the peer's machine, which does not confirm what it was sent: it is off, or cut off. Then the link is silent, however long its
+  // process might be stopped.
+  std::chrono::milliseconds host_timeout = kHeartbeatTimeout;
   // Of the end that connects: so long it tries to replace a connection that broke; the owners notice nothing of one that was. 0: the end of
   // the connection is the link's.
   std::chrono::milliseconds resume_patience{0};

@@ -88,6 +88,14 @@ std::optional<std::chrono::milliseconds> Stream::taken_ago() {
   return std::chrono::milliseconds(about.tcpi_last_ack_recv);
 }
 
+std::chrono::milliseconds Stream::unconfirmed_for() const {
+  tcp_info about{};
+  socklen_t bytes = sizeof(about);
+  if (::getsockopt(socket_.get(), IPPROTO_TCP, TCP_INFO, &about, &bytes) != 0 || about.tcpi_unacked == 0)
+    return std::chrono::milliseconds(0);
+  return std::chrono::milliseconds(about.tcpi_last_ack_recv);
+}
+
 void Stream::stop_writing() { ::shutdown(socket_.get(), SHUT_WR); }
 
 Stream::Status Stream::flush() {

@@ -51,6 +51,9 @@ class Stream {
   // answer to anything that was sent behind them cannot have come yet. Two system calls.
   std::optional<std::chrono::milliseconds> taken_ago();
 
+  // For how long the peer's kernel has confirmed nothing while something was on its way to it; 0 if there is nothing. A system call.
+  std::chrono::milliseconds unconfirmed_for() const;
+
   int socket() const { return socket_.get(); }
   void stop_writing();  // the peer reads an end of file behind what was written
   void close() { socket_.reset(); }

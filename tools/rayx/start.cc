@@ -94,9 +94,11 @@ int start(Arguments& arguments) {
   options.log = [](const std::string& line) { std::cerr << "rayx: " + line + '\n' << std::flush; };
   std::mutex mutex;
   std::string why;
-  options.is_over = [&](const std::string& message) {
+  bool is_as_asked = true;  // else who supervises it may want to start it again
+  options.is_over = [&](const std::string& message, bool was_asked) {
     const std::lock_guard lock(mutex);
     why = message;
+    is_as_asked = was_asked;
     const std::uint64_t one = 1;
     static_cast<void>(!::write(over, &one, sizeof(one)));
   };
@@ -125,7 +127,7 @@ int start(Arguments& arguments) {
     break;
   }
   node.reset();
-  return 0;
+  return is_as_asked ? 0 : 1;
 }
 
 }  // namespace

@@ -38,6 +38,15 @@ TEST_F(HeadMembers, SilenceIsDeathAndIsToldToAll) {
   EXPECT_EQ(last<View>(kNodeB)->nodes.at(0).state, NodeState::kDead);
 }
 
+// A debugger may have stopped it. What tells that it is gone is its connection, as for all others.
+TEST_F(HeadMembers, ADriverMayBeSilentForAMinuteWhileItsConnectionStands) {
+  join(kDriver);
+  pass(kDriverSilence_ns - kSecond, {});
+  EXPECT_FALSE(head->is_declared_dead(kDriver));
+  pass(2 * kSecond, {});
+  EXPECT_TRUE(head->is_declared_dead(kDriver));
+}
+
 TEST_F(HeadMembers, AClosedConnectionGivesASecondToComeBack) {
   join(kNodeA);
   closes(kNodeA);
