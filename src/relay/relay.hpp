@@ -269,9 +269,6 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   template <class Use>
   void with_actors(base::ActorId target, Use&& use);
   void link_to_itself();
-  void say_modules(Peer& peer);
-  void on_modules(Peer& peer, std::span<const std::byte> text);
-  static worker::FunctionNumber translate(const Peer& peer, worker::FunctionNumber number);
   bool find_way_to(RemoteActor& actor);
   bool take_call(RemoteActor& actor, shm::LanePuller::Task& task);
   bool send_again(RemoteActor& actor, Peer& peer);
@@ -294,6 +291,11 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void watch_again();
   void actors_without_way(base::NodeId node, const std::string& why);
   void forget_actors_of(const Peer& peer, const std::string& how);
+
+  // foreign.cc: sites of other programs
+  void say_modules(Peer& peer);
+  void on_modules(Peer& peer, std::span<const std::byte> text);
+  static worker::FunctionNumber translate(const Peer& peer, worker::FunctionNumber number);
 
   // cluster_questions.cc
   bool answer_questions();
