@@ -52,6 +52,8 @@ Result<std::unique_ptr<Daemon>> Daemon::start(DaemonConfig config) {
     Result<bundle::Cache> opened = bundle::Cache::open(config.cache);
     if (!opened) return std::move(opened).error();
     cache.emplace(std::move(*opened));
+    config.resources.shared_cpus =
+        std::make_shared<node::SharedCpus>(sched::Units{config.resources.cpus} * sched::kUnitsOfOneCpu);
   }
   Result<std::unique_ptr<Network>> network = Network::start();
   if (!network) return std::move(network).error();

@@ -81,6 +81,7 @@ Result<void> Job::start_site() {
   layout_ = std::make_unique<bundle::Layout>(std::move(*layout));
   relay::SiteConfig config;
   config.node.cpus = resources_.cpus;
+  config.node.shared_cpus = resources_.shared_cpus;
   config.node.store_bytes = resources_.store_bytes;
   config.node.max_workers = resources_.max_workers;
   config.node.modules = about_.modules;

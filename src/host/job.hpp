@@ -17,9 +17,10 @@
 
 namespace rayx::host {
 
-// What a node gives to each job, and how it is called.
+// What a node gives to its jobs, and how it is called.
 struct NodeResources {
-  int cpus = 1;
+  int cpus = 1;                                        // of all jobs together
+  std::shared_ptr<node::SharedCpus> shared_cpus = {};  // the same, where they are divided; set by the node
   std::uint64_t store_bytes = 0;
   int max_workers = 63;
   std::string name = {};  // for people; empty: the host's

@@ -22,6 +22,7 @@ enum Tag : std::uint64_t { kEventFd = 1, kForkServer, kServerOut, kServerErr };
 
 constexpr base::TimeNs kMs = 1'000'000;
 constexpr std::chrono::seconds kReadyTimeout{30};
+constexpr base::TimeNs kProspectPause_ns = 50 * kMs;  // other nodes hear of it each time
 constexpr base::TimeNs kLeaveGrace_ns = 1'000 * kMs;  // for destructors of actors when the runtime ends
 
 }  // namespace
@@ -61,6 +62,11 @@ Result<void> Node::open() {
   sched::Effects& effects = *this;
   scheduler_ = std::make_unique<sched::Scheduler>(sched::Units{config_.cpus} * sched::kUnitsOfOneCpu,
                                                   static_cast<std::uint32_t>(config_.max_workers), effects);
+  control_.header().share_units.store(static_cast<std::uint64_t>(scheduler_->total()), std::memory_order_relaxed);
+  if (config_.shared_cpus != nullptr) {  // until it has been told more
+    RAYX_CHECK(config_.shared_cpus->total() == scheduler_->total(), "a node shares other CPUs than it has");
+    scheduler_->set_share(0, scheduler_->total(), clock_.now_ns());
+  }
   eventfd_ = base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   epoll_ = base::UniqueFd(::epoll_create1(EPOLL_CLOEXEC));
   if (!eventfd_ || !epoll_) {
@@ -136,8 +142,8 @@ void Node::watch(int fd, std::uint64_t tag) {
 }
 
 base::TimeNs Node::next_deadline_ns() {
-  return std::min(
-      {scheduler_->next_deadline_ns(), desk_->next_deadline_ns(), look_again_ns_, flush_partial_ns_, start_again_ns_});
+  return std::min({scheduler_->next_deadline_ns(), desk_->next_deadline_ns(), look_again_ns_, flush_partial_ns_,
+                   start_again_ns_, share_again_ns_});
 }
 
 void Node::loop_once() {
@@ -156,6 +162,7 @@ void Node::loop_once() {
   const std::optional<store::Extent> cold = desk_->next_prefault();
   if (cold) desk_->prefaulted(*cold, bool(arena_->prefault(cold->offset, cold->bytes)));
 
+  if (share_member_ != nullptr) follow_share();
   if (config_.has_relay && !config_.is_all_here) publish_load();
 
   const shm::NodeAnswerer answerer(control_.header().node_calls);
@@ -181,6 +188,39 @@ void Node::publish_load() {
   const auto lent = static_cast<std::uint64_t>(held.lent);
   if (header.lent_units.exchange(lent, std::memory_order_relaxed) != lent && config_.tell_relay)
     config_.tell_relay({RelayNews::Kind::kLent, {}, 0, {}});
+}
+
+// After what has happened: tells what the job uses and wants of the CPUs that it shares with others, and does what it hears. Alone it
+// uses them all and tells nothing.
+void Node::follow_share() {
+  const base::TimeNs now = clock_.now_ns();
+  const bool is_time = share_member_->is_called() || now >= share_again_ns_;
+  if (share_.is_alone && !is_time) return;
+  constexpr int kTurnsMax = 3;  // what is given is used at once, and that is told too
+  sched::Wish wish = scheduler_->wish(now);
+  if (wish == told_wish_ && !is_time) return;
+  for (int turn = 0; turn < kTurnsMax; ++turn) {
+    told_wish_ = wish;
+    share_ = share_member_->report(wish, now);
+    scheduler_->set_share(share_.limit, share_.ceiling, now);
+    wish = scheduler_->wish(now);
+    if (wish == told_wish_) break;
+  }
+  share_again_ns_ = wish == told_wish_ ? share_.look_again_ns : now + sched::kQuantum_ns;
+  publish_prospect(share_.prospect, now);
+}
+
+void Node::publish_prospect(sched::Units prospect, base::TimeNs now) {
+  std::atomic<std::uint64_t>& published = control_.header().share_units;
+  const auto units = static_cast<std::uint64_t>(prospect);
+  if (published.load(std::memory_order_relaxed) == units) return;
+  if (now < prospect_at_ns_) {
+    share_again_ns_ = std::min(share_again_ns_, prospect_at_ns_);
+    return;
+  }
+  prospect_at_ns_ = now + kProspectPause_ns;
+  published.store(units, std::memory_order_relaxed);
+  if (config_.tell_relay) config_.tell_relay({RelayNews::Kind::kLent, {}, 0, {}});
 }
 
 void Node::on_readable(std::uint64_t tag) {
@@ -274,6 +314,8 @@ void Node::listen_to_workers() {
 }
 
 void Node::run() {
+  if (config_.shared_cpus != nullptr)
+    share_member_ = std::make_unique<SharedCpus::Member>(*config_.shared_cpus, [this] { ring(); });
   while (!stopping_.load(std::memory_order_acquire)) loop_once();
   // The end. Nobody gets anything any more; who runs a task is killed, who is idle or an actor leaves by itself.
   bool any = false;
@@ -303,6 +345,7 @@ void Node::run() {
     ended_fork_server_.reset();
   }
   if (fork_server_ != nullptr) fork_server_->shutdown(std::chrono::milliseconds(0), *this);
+  share_member_.reset();
   ended_fork_server_.reset();
   if (server_out_ && server_out_lines_ != nullptr) server_out_lines_->drain(server_out_.get(), out_);
   if (server_err_ && server_err_lines_ != nullptr) server_err_lines_->drain(server_err_.get(), err_);

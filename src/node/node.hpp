@@ -22,6 +22,7 @@
 #include "base/thread.hpp"
 #include "node/memory_desk.hpp"
 #include "node/relay_news.hpp"
+#include "node/shared_cpus.hpp"
 #include "node/worker_process.hpp"
 #include "observe/output_writer.hpp"
 #include "process/fork_server.hpp"
@@ -37,6 +38,7 @@ struct NodeConfig {
   int cpus = 1;
   std::uint64_t store_bytes = 0;
   int max_workers = 64;
+  std::shared_ptr<SharedCpus> shared_cpus = {};  // `cpus` are not this node's alone
   std::chrono::nanoseconds store_timeout = std::chrono::seconds(10);
   process::Program program = {};  // of the workers; nothing set: this process's
   // Where what they print goes. The caller's, and open as long as the node lives.
@@ -92,6 +94,8 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   base::TimeNs next_deadline_ns();
   void on_readable(std::uint64_t tag);
   void publish_load();
+  void follow_share();
+  void publish_prospect(sched::Units prospect, base::TimeNs now);
 
   // node_answers.cc
   void answer_calls();
@@ -132,6 +136,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   void on_server_exit(const process::ServerExit& exit) override;
 
   bool has_work(sched::LaneId lane) override;
+  std::uint64_t count_work(sched::LaneId lane) override;
   bool is_asleep(sched::WorkerId worker) override;
   std::optional<sched::WorkerId> start_worker() override;
   void grant(sched::WorkerId worker, sched::LaneId lane) override;
@@ -149,6 +154,11 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   shm::DeathNotes notes_;
   std::unique_ptr<MemoryDesk> desk_;
   std::unique_ptr<sched::Scheduler> scheduler_;
+  std::unique_ptr<SharedCpus::Member> share_member_;  // while there is a thread, if others use the CPUs too
+  sched::Share share_;
+  sched::Wish told_wish_;
+  base::TimeNs share_again_ns_ = base::kNever;
+  base::TimeNs prospect_at_ns_ = 0;  // when the relay may hear of another one
   std::unique_ptr<process::ForkServer> fork_server_;
   std::unique_ptr<process::ForkServer> ended_fork_server_;  // until its last event has returned
   base::UniqueFd server_out_;

@@ -286,6 +286,20 @@ bool Node::has_work(sched::LaneId lane) {
   return false;
 }
 
+std::uint64_t Node::count_work(sched::LaneId lane) {
+  const shm::LaneState& state = control_.lane(lane).state();
+  std::uint64_t count = 0;
+  for (std::uint32_t group = 0; group < shm::kProcessesMax / 64; ++group) {
+    std::uint64_t bits = state.submitters[group].load(std::memory_order_acquire);
+    for (; bits != 0; bits &= bits - 1) {
+      const shm::TaskQueue queue =
+          control_.queue(group * 64 + static_cast<std::uint32_t>(std::countr_zero(bits)), lane);
+      if (queue.is_open()) count += queue.count_unclaimed();
+    }
+  }
+  return count;
+}
+
 bool Node::is_asleep(sched::WorkerId worker) {
   const auto found = workers_.find(worker);
   if (found == workers_.end() || found->second.lane == 0) return false;

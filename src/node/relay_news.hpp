@@ -31,7 +31,7 @@ struct RelayNews {
     kMakerGone,      // the same, because the process that made it is gone
     kActorKilled,    // rayx::kill, of an actor whose lane the relay serves
     kActorEnded,     // the process of an actor of this node is gone, and no other one comes
-    kLent,           // ControlHeader::lent_units has changed
+    kLent,           // ControlHeader::lent_units or share_units has changed
   };
   Kind kind = Kind::kClass;
   LaneName lane = {};

@@ -193,7 +193,7 @@ void Relay::ask_for_capacity(bool needs_more, base::TimeNs now) {
   writer.add(FrameKind::kAskCapacity, AskHead{});
   const std::vector<std::byte> question = writer.finish();
   for (auto& [id, peer] : peers_) {
-    if (peer->node == node_ || peer->is_retiring || peer->cpu_units == 0) continue;
+    if (peer->node == node_ || peer->is_retiring || peer->cpu_units_of_node == 0) continue;
     ++linked;
     peer->link->send(question);
   }
@@ -276,13 +276,19 @@ std::uint64_t Relay::idle_units() {
     const std::uint64_t awake = workers & ~state.sleeping.load(std::memory_order_acquire);
     busy += static_cast<std::int64_t>(static_cast<std::uint64_t>(std::popcount(awake)) * lane.cpu_units);
   }
-  return static_cast<std::uint64_t>(
-      std::clamp<std::int64_t>(static_cast<std::int64_t>(cpu_units_) - busy, 0, static_cast<std::int64_t>(cpu_units_)));
+  const auto share = static_cast<std::int64_t>(share_units());
+  return static_cast<std::uint64_t>(std::clamp<std::int64_t>(share - busy, 0, share));
+}
+
+// Of this node's CPUs: other jobs use them too.
+std::uint64_t Relay::share_units() const {
+  return std::min(cpu_units_, control().header().share_units.load(std::memory_order_relaxed));
 }
 
 CapacityHead Relay::capacity_for(const Peer& peer) {
   if (peer.is_foreign()) return {0, 0, peer.known_as.value, 0, 0};
-  return {cpu_units_, cpu_units_, node_.value, std::min(cpu_units_, idle_units() + peer.units_here),
+  const std::uint64_t share = share_units();
+  return {share, cpu_units_, node_.value, std::min(share, idle_units() + peer.units_here),
           control().header().lent_units.load(std::memory_order_relaxed)};
 }
 

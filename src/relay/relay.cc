@@ -231,8 +231,16 @@ std::uint64_t Relay::total_units() {
   const Lock lock(mutex_);
   std::uint64_t total = 0;
   for (const auto& [id, peer] : peers_)
-    if (peer->node != node_) total += peer->cpu_units;
+    if (peer->node != node_) total += peer->cpu_units_of_node;
   return total;
+}
+
+std::uint64_t Relay::units_for_job() {
+  const Lock lock(mutex_);
+  std::uint64_t units = 0;
+  for (const auto& [id, peer] : peers_)
+    if (peer->node != node_) units += peer->cpu_units;
+  return units;
 }
 
 // What is due of them, and what news let hope for room.

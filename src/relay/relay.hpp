@@ -113,7 +113,8 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
 
   // For the node: who may do tasks of a class.
   node::ClassPlaces places_of_class(const base::Where& where);
-  std::uint64_t total_units();  // that all peers give to the job
+  std::uint64_t total_units();    // that all peers have, other jobs' parts too
+  std::uint64_t units_for_job();  // of them, what this job may reckon with
   base::NodeId node() const noexcept { return node_; }
   // How many objects of this node other nodes may use, and how many of others this one knows. For tests.
   struct References {
@@ -365,6 +366,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   bool is_hopeless(const base::Where& where) const;
   bool fail_hopeless();
   std::uint64_t idle_units();
+  std::uint64_t share_units() const;
   CapacityHead capacity_for(const Peer& peer);
   void say_capacity(Peer& peer);
   void say_what_is_lent(base::TimeNs now);

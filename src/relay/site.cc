@@ -33,8 +33,10 @@ Result<std::unique_ptr<Site>> Site::start(SiteConfig config) {
       worker_config(config.node.cpus, config.is_alone, config.submit_timeout, config.pending_max);
   config.node.has_relay = true;
   config.node.first_generation = static_cast<std::uint32_t>(process::random_word() & 0xfff);
-  // The first class is asked for by a client, and there is none before the relay is made.
-  config.node.tell_relay = [self](node::RelayNews news) { self->relay_->hear(std::move(news)); };
+  // What the node has to say before the relay is made is in the arena when the first peer comes.
+  config.node.tell_relay = [self](node::RelayNews news) {
+    if (Relay* const relay = self->hears_.load(std::memory_order_acquire)) relay->hear(std::move(news));
+  };
   config.node.has_places = config.places != nullptr;
   config.node.is_all_here = config.is_alone;
   config.node.places_of_class = [self](const base::Where& where) { return self->relay_->places_of_class(where); };
@@ -73,6 +75,7 @@ Result<std::unique_ptr<Site>> Site::start(SiteConfig config) {
   relay.store_use = [self] { return self->node_->desk().leased_bytes(); };
   relay.store_timeout = store_timeout;
   site->relay_ = std::make_unique<Relay>(relay);
+  site->hears_.store(site->relay_.get(), std::memory_order_release);
   return site;
 }
 

@@ -1,6 +1,7 @@
 // One job on one node: its arena with the node that serves it, and the relay between it and the job's other sites.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -53,6 +54,7 @@ class Site {
   std::unique_ptr<DeskMemory> memory_;
   std::unique_ptr<worker::NodeAsker> asker_;
   std::unique_ptr<Relay> relay_;
+  std::atomic<Relay*> hears_{nullptr};  // the same, for the node's thread
   bool is_stopped_ = false;
 };
 

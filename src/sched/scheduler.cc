@@ -171,28 +171,31 @@ void Scheduler::revoke(WorkerId id, Worker& worker) {
   effects_.revoke(id);
 }
 
-// CPUs of leases that were taken back and not left yet.
-Units Scheduler::returning() const {
+// CPUs of leases that were taken back and not left yet: of all, or of those who sleep and so come at once.
+Units Scheduler::returning(bool at_once) {
   Units units = 0;
   for (const auto& [id, worker] : workers_)
-    if (worker.is_revoked && worker.lane && !worker.is_blocked) units += lanes_.at(*worker.lane).units;
+    if (worker.is_revoked && worker.lane && !worker.is_blocked && (!at_once || effects_.is_asleep(id)))
+      units += lanes_.at(*worker.lane).units;
   return units;
 }
 
 // What a lane can have at most by waiting: actors keep their CPUs.
 Units Scheduler::attainable() const {
-  Units units = total_;
+  Units units = ceiling_;
   if (RAYX_PLANTED_BUG(217)) return units;
   for (const auto& [id, worker] : workers_)
     if (worker.is_actor && worker.lane && !worker.is_blocked) units -= lanes_.at(*worker.lane).units;
-  return units;
+  return std::max(units, Units{0});
 }
 
-// Takes leases back until `needed` units come free, if that can be had.
+// Takes leases back until `needed` units come free, if that can be had. Of sleepers also where busy ones have been taken back that would
+// do: their tasks may be long.
 void Scheduler::take_back(Units needed, LaneId for_lane, base::TimeNs now_ns) {
   if (needed > attainable()) return;
-  Units coming = free_ + returning();
-  if (coming >= needed) return;
+  Units at_once = free_ + returning(true);
+  if (at_once >= needed) return;
+  Units coming = free_ + returning(false);
   struct Candidate {
     bool is_asleep;
     base::TimeNs granted_ns;
@@ -206,7 +209,7 @@ void Scheduler::take_back(Units needed, LaneId for_lane, base::TimeNs now_ns) {
     if (units == 0) continue;
     const bool is_asleep = effects_.is_asleep(id) && !effects_.has_work(*worker.lane);
     if (!is_asleep && now_ns - worker.granted_ns < kQuantum_ns) {
-      next_deadline_ns_ = std::min(next_deadline_ns_, worker.granted_ns + kQuantum_ns);
+      if (coming < needed) next_deadline_ns_ = std::min(next_deadline_ns_, worker.granted_ns + kQuantum_ns);
       continue;
     }
     candidates.push_back({is_asleep, worker.granted_ns, id, units});
@@ -215,7 +218,9 @@ void Scheduler::take_back(Units needed, LaneId for_lane, base::TimeNs now_ns) {
     return a.is_asleep != b.is_asleep ? a.is_asleep : a.granted_ns < b.granted_ns;
   });
   for (const Candidate& candidate : candidates) {
-    if (coming >= needed) return;
+    if (candidate.is_asleep && RAYX_PLANTED_BUG(222) && coming >= needed) return;
+    if ((candidate.is_asleep ? at_once : coming) >= needed) return;
+    at_once += candidate.is_asleep ? candidate.units : 0;
     coming += candidate.units;
     revoke(candidate.id, workers_.at(candidate.id));
   }
@@ -281,12 +286,16 @@ bool Scheduler::serve(LaneId id, Lane& lane, base::TimeNs now_ns) {
   }
   if (lane.is_actor) {
     const std::optional<WorkerId> worker = effects_.start_worker();
-    if (!worker) return false;
+    if (!worker) {
+      without_workers_until_ns_ = now_ns + kQuantum_ns;
+      return false;
+    }
     give(*worker, workers_[*worker], id, lane, now_ns);
     return true;
   }
   const std::optional<WorkerId> worker = free_worker();
   if (!worker) {
+    without_workers_until_ns_ = now_ns + kQuantum_ns;
     take_back_worker(id, now_ns);
     return false;
   }
@@ -345,8 +354,10 @@ void Scheduler::decide(base::TimeNs now_ns) {
     }
     if (got_all || !effects_.has_work(id)) {
       lane.is_wanting = false;
-      // Whatever frees CPUs later comes by here again; who submits needs to ask only where nobody is.
-      const bool is_served = active_in(id) > 0;
+      // Whatever frees CPUs later comes by here again; who submits needs to ask only where nobody is, or where other jobs may let
+      // go of CPUs when they hear that they are wanted.
+      const bool may_grow = !got_all && limit_ < total_ && free_ < lane.units;
+      const bool is_served = active_in(id) > 0 && (!may_grow || RAYX_PLANTED_BUG(221));
       effects_.set_served(id, is_served);
       if (!is_served && effects_.has_work(id)) {  // queued while it was said that nobody need ask
         lane.is_wanting = true;
@@ -359,6 +370,60 @@ void Scheduler::decide(base::TimeNs now_ns) {
     }
   }
   send_away_surplus(now_ns);
+}
+
+void Scheduler::set_share(Units limit, Units ceiling, base::TimeNs now_ns) {
+  if (limit == limit_ && ceiling == ceiling_ && free_ >= 0) return;
+  free_ += limit - limit_;
+  limit_ = limit;
+  ceiling_ = ceiling;
+  decide(now_ns);
+}
+
+Wish Scheduler::wish(base::TimeNs now_ns) {
+  Wish wish;
+  wish.used = limit_ - free_;
+  std::map<LaneId, std::uint64_t> waking;  // sleepers who are about to find that their lane has work
+  for (const auto& [id, worker] : workers_) {
+    if (!worker.lane || worker.is_blocked) continue;
+    const Units units = lanes_.at(*worker.lane).units;
+    if (worker.is_actor) {
+      wish.by_actors += units;
+      wish.wanted += units;
+      continue;
+    }
+    if (units == 0) continue;
+    if (effects_.is_asleep(id)) {
+      if (worker.is_revoked || !effects_.has_work(*worker.lane)) {
+        wish.idle += units;
+        continue;
+      }
+      ++waking[*worker.lane];
+    }
+    wish.wanted += units;
+    wish.step = std::max(wish.step, units);
+  }
+  // CPUs that it could not use for want of processes are for others.
+  if (now_ns < without_workers_until_ns_) return wish;
+  const Units attainable_now = attainable();
+  for (const auto& [id, lane] : lanes_) {
+    if (lane.units == 0 || lane.units > attainable_now) continue;
+    std::uint64_t more = 0;
+    if (lane.is_actor) {
+      more = lane.is_wanting ? 1 : 0;
+    } else {
+      const std::uint64_t count = effects_.count_work(id);
+      const auto found = waking.find(id);
+      const std::uint64_t taken = found == waking.end() ? 0 : found->second;
+      const auto full = static_cast<std::uint64_t>(total_ / lane.units);
+      more = std::min(count - std::min(count, taken), full - std::min<std::uint64_t>(full, active_in(id)));
+    }
+    if (more == 0) continue;
+    wish.wanted += static_cast<Units>(more) * lane.units;
+    wish.step = std::max(wish.step, lane.units);
+    wish.least = wish.least == 0 ? lane.units : std::min(wish.least, lane.units);
+  }
+  return wish;
 }
 
 // Whether an actor does something that a worker may wait for. It tells nobody when it is done.
@@ -403,7 +468,7 @@ bool Scheduler::is_valid() const {
     const auto lane = lanes_.find(*worker.lane);
     if (lane != lanes_.end() && !worker.is_blocked) used += lane->second.units;
   }
-  return used + free_ == total_;
+  return used + free_ == limit_;
 }
 
 }  // namespace rayx::sched

@@ -10,6 +10,9 @@
 // A worker that waits inside a task lends its CPUs; when it goes on it takes them back at once, and what is then used beyond
 // the CPUs of the node is repaid by leases that are taken back.
 //
+// Where other jobs use the same node, each has a Scheduler, which uses no more than its share (set_share). What that loses is repaid in
+// the same way, and a lane waits for CPUs of other jobs as it does for those of another lane.
+//
 // Workers beyond the CPUs of the node, started while others waited, leave when they have had nothing to do for a while.
 #pragma once
 
@@ -19,15 +22,14 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "sched/shares.hpp"
+#include "sched/units.hpp"
 
 namespace rayx::sched {
 
-using Units = std::int64_t;  // 1/10000 of a CPU
 using LaneId = std::uint32_t;
 using WorkerId = std::uint32_t;
 
-inline constexpr Units kUnitsOfOneCpu = 10'000;
-inline constexpr base::TimeNs kQuantum_ns = 10'000'000;
 inline constexpr base::TimeNs kSurplusIdle_ns = 5'000'000'000;
 inline constexpr base::TimeNs kSurplusPatienceMax_ns =
     3'600'000'000'000;                // between two questions to one that cannot leave yet
@@ -38,6 +40,8 @@ class Effects {
   virtual ~Effects() = default;
   virtual bool has_work(LaneId lane) = 0;       // something unclaimed lies in its queues
   virtual bool is_asleep(WorkerId worker) = 0;  // it has looked and found nothing
+  // How many tasks that is: what the job wants of CPUs that others have. At least 1 if it has work.
+  virtual std::uint64_t count_work(LaneId lane) { return has_work(lane) ? 1 : 0; }
   // A new process. Its id, or nothing if there is no room for one. started or died follows.
   virtual std::optional<WorkerId> start_worker() = 0;
   virtual void grant(WorkerId worker, LaneId lane) = 0;
@@ -54,7 +58,7 @@ class Effects {
 class Scheduler {
  public:
   Scheduler(Units cpus, std::uint32_t workers_max, Effects& effects)
-      : total_(cpus), free_(cpus), workers_max_(workers_max), effects_(effects) {}
+      : total_(cpus), limit_(cpus), ceiling_(cpus), free_(cpus), workers_max_(workers_max), effects_(effects) {}
 
   // Lanes. An actor's lane gets one process of its own, as soon as its CPUs are free. The caller has refused more than total().
   void add_class(LaneId lane, Units cpus);
@@ -75,7 +79,12 @@ class Scheduler {
   }
   base::TimeNs next_deadline_ns() const { return next_deadline_ns_; }
 
+  // Other jobs use the node: Share::limit and Share::ceiling. Until it is called the job is alone.
+  void set_share(Units limit, Units ceiling, base::TimeNs now_ns);
+  Wish wish(base::TimeNs now_ns);
+
   Units total() const { return total_; }
+  Units limit() const { return limit_; }
   Units free_units() const { return free_; }
   // CPUs that actors hold, and what workers of classes have lent that wait inside a task.
   struct Held {
@@ -120,19 +129,22 @@ class Scheduler {
   void send_away_surplus(base::TimeNs now_ns);
   void wait_longer(Worker& worker, base::TimeNs now_ns);
   void give(WorkerId id, Worker& worker, LaneId lane_id, Lane& lane, base::TimeNs now_ns);
-  Units returning() const;
+  Units returning(bool at_once);
   Units attainable() const;
   bool is_an_actor_busy();
   void look_for_deadlock(base::TimeNs now_ns);
 
   const Units total_;
-  Units free_;
+  Units limit_;
+  Units ceiling_;
+  Units free_;  // of limit_
   const std::uint32_t workers_max_;
   Effects& effects_;
   std::map<LaneId, Lane> lanes_;
   std::map<WorkerId, Worker> workers_;
   std::uint64_t asked_ = 0;
   std::uint64_t blocked_ = 0;
+  base::TimeNs without_workers_until_ns_ = 0;  // it has CPUs, and can start no process for them
   base::TimeNs next_deadline_ns_ = base::kNever;
 };
 

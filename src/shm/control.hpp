@@ -37,6 +37,8 @@ struct ControlHeader {
   // Node, in shm::kCpuUnits: CPUs that actors hold, and what workers have lent that wait inside a task of a class.
   std::atomic<std::uint64_t> actors_units;
   std::atomic<std::uint64_t> lent_units;
+  // Node: of its CPUs what the job may reckon with, where other jobs use them too.
+  std::atomic<std::uint64_t> share_units;
   alignas(kCacheLineBytes) std::atomic<std::uint64_t> membership_version;
   // Rows of the process table that were ever used: readers need to look at no more.
   std::atomic<std::uint32_t> processes_used;

@@ -25,6 +25,7 @@ inline std::string variable(const char* name) {
 
 struct NodeSpec {
   std::string name = {};                 // for its tasks: RAYX_TEST_NODE
+  int cpus = 2;                          // that it lends
   std::string listen = {};               // empty: the default
   int network = -1;                      // of a kit::TestHosts
   std::string advertise = {};            // by which others reach it, if it is behind something
@@ -67,9 +68,9 @@ class Nodes : public testing::Test {
     if (head_ == nullptr) start_head();
     std::vector<std::string> arguments(spec.before);
     if (!arguments.empty()) arguments.push_back(variable("RAYX_CLI"));
-    arguments.insert(arguments.end(),
-                     {"start", "--address", spec.head.empty() ? head_address_ : spec.head, "--num-cpus", "2",
-                      "--token-file", token_file(), "--cache", (folder_ / spec.cache).string()});
+    arguments.insert(arguments.end(), {"start", "--address", spec.head.empty() ? head_address_ : spec.head,
+                                       "--num-cpus", std::to_string(spec.cpus), "--token-file", token_file(), "--cache",
+                                       (folder_ / spec.cache).string()});
     if (!spec.label.empty()) arguments.insert(arguments.end(), {"--label", spec.label});
     if (!spec.name.empty()) arguments.insert(arguments.end(), {"--name", spec.name});
     if (!spec.listen.empty()) arguments.insert(arguments.end(), {"--listen", spec.listen});

@@ -71,7 +71,7 @@ void Simulator::grant(sched::WorkerId worker, LaneId lane) {
   for (std::size_t other = 0; other < classes_; ++other) {
     Lane& waiting = lanes_[other];
     if (other == lane || lanes_[lane].units == 0 || waiting.queue.empty() || waiting.units == 0) continue;
-    if (waiting.units > scheduler_->total() - units_of_actors()) continue;
+    if (waiting.units > std::min(scheduler_->limit(), ceiling_) - units_of_actors()) continue;
     const bool is_served = std::any_of(processes_.begin(), processes_.end(),
                                        [&](const auto& p) { return p.second.lane == other && !p.second.is_blocked; });
     if (!is_served && ++waiting.grants_to_others > kGrantsMax) fail("a lane starves");

@@ -15,11 +15,12 @@ constexpr sched::Units kOne = sched::kUnitsOfOneCpu;
 
 }  // namespace
 
-Simulator::Simulator(std::uint64_t seed) : random_(seed) {
+Simulator::Simulator(std::uint64_t seed) : random_(seed), shares_random_(seed) {
   const sched::Units cpus = 1 + pick(2);
   workers_max_ = pick(4) == 0 ? 2 + pick(3) : 64;
   sched::Effects& effects = *this;
   scheduler_ = std::make_unique<sched::Scheduler>(cpus * kOne, workers_max_, effects);
+  ceiling_ = cpus * kOne;
   const auto add_class = [&](sched::Units units) {
     scheduler_->add_class(static_cast<LaneId>(lanes_.size()), units);
     lanes_.push_back(
@@ -38,6 +39,7 @@ Simulator::Simulator(std::uint64_t seed) : random_(seed) {
     keeps_actors_ = pick(2) == 0;
     starts_fail_often_ = pick(8) == 0;
   }
+  shares_node_ = seed % 4 == 0;
   // There is room for all, but the dead take some until they are buried.
   if (workers_max_ < 64 && pick(4) != 0) {
     slots_max_ = workers_max_ + static_cast<std::size_t>(to_create_ + actors_left_);
@@ -46,6 +48,15 @@ Simulator::Simulator(std::uint64_t seed) : random_(seed) {
 }
 
 Simulator::~Simulator() = default;
+
+// Other jobs of the node want more or less of it.
+void Simulator::change_share() {
+  ++outcome_.shares;
+  const sched::Units total = scheduler_->total();
+  const auto some_units = [&] { return std::min(total, static_cast<sched::Units>(shares_random_() % 4) * kOne / 2); };
+  ceiling_ = shares_random_() % 3 == 0 ? some_units() : total;
+  scheduler_->set_share(std::min(ceiling_, shares_random_() % 2 == 0 ? some_units() : total), ceiling_, now_);
+}
 
 // ---- The program
 
@@ -197,8 +208,19 @@ void Simulator::check() {
   sched::Units used = 0;
   for (const auto& [id, process] : processes_)
     if (process.lane && !process.is_blocked) used += lanes_[*process.lane].units;
-  if (used != scheduler_->total() - scheduler_->free_units())
+  if (used != scheduler_->limit() - scheduler_->free_units())
     fail("CPUs are counted that nobody uses, or used that nobody counts");
+}
+
+// For a lane that has nobody and needs more than other jobs leave at present, CPUs are kept free until they leave it.
+bool Simulator::is_waiting_for_other_jobs() const {
+  const sched::Units actors = units_of_actors();
+  for (LaneId id = 0; id < lanes_.size(); ++id) {
+    const Lane& lane = lanes_[id];
+    const bool wants = lane.is_actor ? !lane.is_ended && !actors_.at(id).is_released : !lane.queue.empty();
+    if (wants && lane.units > scheduler_->limit() - actors && lane.units <= ceiling_ - actors) return true;
+  }
+  return false;
 }
 
 // Nothing moves: who still waits must have a reason.
@@ -318,6 +340,7 @@ Outcome Simulator::run() {
       }
     }
     if (pick(rounds_to_burial_) == 0) bury();
+    if (shares_node_ && shares_random_() % 40 == 0) change_share();
     check();
     idle_rounds = any ? 0 : idle_rounds + 1;
     if (idle_rounds < kIdleRounds) continue;
@@ -339,7 +362,13 @@ Outcome Simulator::run() {
     }
     is_waiting = is_waiting && idle_rounds < 10 * kIdleRounds;
     if (is_waiting || driver_.has_news() || !dead_.empty()) continue;
-    check_idle();
+    if (!is_waiting_for_other_jobs()) check_idle();
+    if (scheduler_->limit() < scheduler_->total()) {
+      ceiling_ = scheduler_->total();
+      scheduler_->set_share(ceiling_, ceiling_, now_);
+      idle_rounds = 0;
+      continue;
+    }
     if (is_ending) break;
     if (to_submit_ > 0) continue;
     if (!all_done()) {

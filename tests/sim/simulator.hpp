@@ -34,6 +34,7 @@ struct Outcome {
   int given_back = 0;
   int surplus_left = 0;
   int surplus_stayed = 0;  // for what they owned
+  int shares = 0;          // changes of what other jobs leave of the node
   int owner_deaths = 0;    // of processes with tasks or actors of their own
   int actors = 0;
   int actor_ends = 0;  // other than by their last handle
@@ -249,6 +250,8 @@ class Simulator final : private sched::Effects {
   void driver_creates_actor();
   bool driver_handles();
   bool deliver(Owner& owner);
+  void change_share();
+  bool is_waiting_for_other_jobs() const;
   void check();
   void check_idle();
   bool all_done();
@@ -266,6 +269,7 @@ class Simulator final : private sched::Effects {
   sched::Units units_of_actors() const;
 
   std::mt19937_64 random_;
+  std::mt19937_64 shares_random_;  // so that programs without other jobs stay what they are
   base::TimeNs now_ = 0;
   std::unique_ptr<sched::Scheduler> scheduler_;
   std::deque<Lane> lanes_;  // classes first, then an actor each
@@ -286,6 +290,8 @@ class Simulator final : private sched::Effects {
   int imports_left_ = 20;
   std::uint64_t tasks_begun_ = 0;
   bool starts_fail_often_ = false;
+  bool shares_node_ = false;  // with jobs that are not played
+  sched::Units ceiling_ = 0;
   bool keeps_actors_ = false;  // those with CPUs: others must get on beside them
   std::uint32_t workers_max_ = 64;
   std::size_t slots_max_ = 1'000;

@@ -36,6 +36,7 @@ TEST(Simulator, FindsNothingInAThousandSeeds) {
     sum.given_back += outcome.given_back;
     sum.surplus_left += outcome.surplus_left;
     sum.surplus_stayed += outcome.surplus_stayed;
+    sum.shares += outcome.shares;
     sum.owner_deaths += outcome.owner_deaths;
     sum.actors += outcome.actors;
     sum.actor_ends += outcome.actor_ends;
@@ -48,7 +49,8 @@ TEST(Simulator, FindsNothingInAThousandSeeds) {
   std::cout << sum.steps << " steps, " << sum.kills << " kills, " << sum.owner_deaths << " of owners, " << sum.blocks
             << " waits that lent a CPU, " << sum.inline_runs << " tasks run by their waiters, " << sum.worker_limits
             << " worker limits, " << sum.given_back << " tasks given back, " << sum.surplus_left
-            << " workers left that were surplus, " << sum.surplus_stayed << " stayed\n"
+            << " workers left that were surplus, " << sum.surplus_stayed << " stayed, " << sum.shares
+            << " changes of the job's share\n"
             << sum.actors << " actors, " << sum.actor_ends << " killed or crashed, " << sum.calls_run << " calls run, "
             << sum.calls_held_back << " held back, " << sum.calls_failed_at_end << " of them failed with their actor, "
             << sum.borrowed_handles << " handles borrowed, " << sum.revived_handles << " came back\n";
@@ -61,6 +63,7 @@ TEST(Simulator, FindsNothingInAThousandSeeds) {
   EXPECT_GE(sum.given_back, 1'000);
   EXPECT_GE(sum.surplus_left, 100);
   EXPECT_GE(sum.surplus_stayed, 10);
+  EXPECT_GE(sum.shares, 10'000);
   EXPECT_GE(sum.actors, 1'000);
   EXPECT_GE(sum.actor_ends, 300);
   EXPECT_GE(sum.calls_run, 3'000);

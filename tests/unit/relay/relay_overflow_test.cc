@@ -2,13 +2,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <memory>
 #include <rayx/rayx.hpp>
 #include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "meeting.hpp"
+#include "node/shared_cpus.hpp"
 #include "sites.hpp"
 
 namespace {
@@ -59,6 +63,50 @@ TEST(RelayOverflow, ANodeThatComesIsUsedByTasksThatWaitAlready) {
   sites.add_site(2);
   const std::vector<int> places = rayx::get(all);
   EXPECT_EQ(std::set(places.begin(), places.end()).size(), 2u);
+}
+
+// Another job of a node: it wants all CPUs, and uses what it gets.
+class OtherJob {
+ public:
+  explicit OtherJob(rayx::node::SharedCpus& cpus) : member_(cpus, [] {}) {
+    wish_.wanted = cpus.total();
+    wish_.step = wish_.least = rayx::sched::kUnitsOfOneCpu;
+    look();
+    thread_ = std::thread([this] {
+      for (; !is_over_.load(); std::this_thread::yield())
+        if (member_.is_called() || clock_.now_ns() >= again_ns_) look();
+    });
+  }
+  ~OtherJob() {
+    is_over_ = true;
+    thread_.join();
+  }
+
+ private:
+  void look() {
+    for (int turn = 0; turn < 2; ++turn) {
+      const rayx::sched::Share share = member_.report(wish_, clock_.now_ns());
+      wish_.used = share.limit;
+      again_ns_ = share.look_again_ns;
+    }
+  }
+
+  const rayx::base::SteadyClock clock_;
+  rayx::node::SharedCpus::Member member_;
+  rayx::sched::Wish wish_;
+  rayx::base::TimeNs again_ns_ = 0;
+  std::atomic<bool> is_over_{false};
+  std::thread thread_;
+};
+
+// Else one of three tasks would wait there for the CPU that another job has, beside one that is idle elsewhere.
+TEST(RelayOverflow, ANodeThatOtherJobsUseGetsWhatItHasForThisOne) {
+  const Meeting meeting;
+  const auto cpus = std::make_shared<rayx::node::SharedCpus>(2 * rayx::sched::kUnitsOfOneCpu);
+  const OtherJob other(*cpus);
+  Sites sites({.others = 2, .cpus = 2, .shared_cpus = cpus});
+  while (sites.units_for_job() != 3 * rayx::sched::kUnitsOfOneCpu) std::this_thread::yield();
+  EXPECT_EQ(meet_all(meeting.path(), 3, 1.0).size(), 3u);
 }
 
 // Makes many that are long, and looks how many are done at a time.

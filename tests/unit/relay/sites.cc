@@ -134,6 +134,7 @@ struct Sites::Parts {
   void start_site(int cpus) {
     SiteConfig config;
     config.node.cpus = cpus;
+    if (sites.size() == 1) config.node.shared_cpus = options.shared_cpus;
     config.node.store_bytes =
         sites.empty() && options.driver_store_bytes != 0 ? options.driver_store_bytes : options.store_bytes;
     config.node.store_timeout = options.store_timeout;
@@ -247,6 +248,7 @@ std::uint64_t Sites::sent_bytes(std::size_t site) {
   }
   return bytes;
 }
+std::uint64_t Sites::units_for_job() { return parts_->sites[0]->relay().units_for_job(); }
 std::size_t Sites::size() const { return parts_->sites.size(); }
 std::uint64_t Sites::used_bytes(std::size_t site) { return parts_->sites[site]->node().desk().leased_bytes(); }
 

@@ -12,6 +12,10 @@
 #include "base/clock.hpp"
 #include "base/cluster_ids.hpp"
 
+namespace rayx::node {
+class SharedCpus;
+}
+
 namespace rayx::relay::test {
 
 class Sites {
@@ -28,7 +32,8 @@ class Sites {
     std::chrono::milliseconds store_timeout{10'000};
     // Not 0: frames take their time, and those that wait for a stream are overtaken, all by this seed.
     std::uint64_t delay_seed = 0;
-    std::optional<base::TimeNs> patience_ns = {};  // see relay/choice.cc
+    std::optional<base::TimeNs> patience_ns = {};        // see relay/choice.cc
+    std::shared_ptr<node::SharedCpus> shared_cpus = {};  // of the first of the others
   };
   Sites() : Sites(Options()) {}
   explicit Sites(const Options& options);
@@ -47,6 +52,8 @@ class Sites {
   std::size_t size() const;
   // No site that is not cut off knows an object of another one any more. Waits for what is on its way.
   void wait_until_nothing_is_shared();
+  // Units of CPUs that the others have for the job, as the driver's site knows.
+  std::uint64_t units_for_job();
   // Bytes of the site's store that are in use.
   std::uint64_t used_bytes(std::size_t site);
   // Bytes of large values that it has sent.
