@@ -211,6 +211,10 @@ void Relay::start_actor(const registry::PlaceActor& place) {
     here.lane = lane;
     here.is_placed = true;
     here.incarnation = place.incarnation;
+    // Its process may have begun and ended before this node knew whose it is; that was not heard then.
+    if (static_cast<shm::LaneEnd>(control().lane(lane.lane).state().end.load(std::memory_order_acquire)) !=
+        shm::LaneEnd::kOpen)
+      process_of_actor_has_ended(lane);
   }
   flush_all_peers();
 }
