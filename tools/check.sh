@@ -170,10 +170,10 @@ $quick || step '50,000 clusters from seeds' cluster_seeds
 
 # Each of these is a job with its nodes, programs and processes: some 20 ms.
 relay_seeds() {
-  RAYX_RELAY_SEEDS=20000 RAYX_TEST_TIMEOUT_S=3000 build/release/tests/sim/relays/relays_sim --seed=10000 \
+  RAYX_RELAY_SEEDS=50000 RAYX_TEST_TIMEOUT_S=3000 build/release/tests/sim/relays/relays_sim --seed=10000 \
     --gtest_filter='RelaySim.FindsNothing*'
 }
-$quick || step '20,000 jobs over several nodes from seeds' relay_seeds
+$quick || step '50,000 jobs over several nodes from seeds' relay_seeds
 
 [[ $ran -gt 0 ]] || die 2 "no step of ./dev check has one of these words in its title: ${words[*]}."
 if [[ ${#failed[@]} -gt 0 ]]; then

@@ -24,7 +24,9 @@ void HeadHost::kill() {
 }
 
 HeadHost::Process::Process(HeadHost& of, std::uint64_t my_life)
-    : host(of), life(my_life), head(registry::HeadOptions{.cluster = 7, .driver_silence_ns = registry::kSilence_ns}, *this) {}
+    : host(of),
+      life(my_life),
+      head(registry::HeadOptions{.cluster = 7, .driver_silence_ns = registry::kSilence_ns}, *this) {}
 
 void HeadHost::Process::arm() {
   const TimeNs deadline = head.next_deadline_ns();

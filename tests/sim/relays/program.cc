@@ -140,8 +140,9 @@ Step Program::step(int& retries) {
 void Program::run() {
   const std::size_t steps = 40 + pick(60);
   const std::unique_ptr<ActorProgram> actors = make_actor_program(number_);
-  const std::size_t kind = pick(3);  // 0: tasks, 1: actors, 2: both
-  for (std::size_t i = 0; i < steps; ++i) {
+  const std::size_t kind = pick(3);            // 0: tasks, 1: actors, 2: both
+  constexpr std::uint64_t kEventsMin = 2'000;  // of a seed
+  for (std::size_t i = 0; i < steps || world_.events < kEventsMin; ++i) {
     if (kind == 1 || (kind == 2 && pick(2) == 0)) {
       actors->one_step();
     } else {

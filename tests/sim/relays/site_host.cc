@@ -113,7 +113,7 @@ void SiteHost::start(std::function<void()> ready) {
     relay::SiteConfig config;
     config.node.cpus = options_.cpus;
     config.node.store_bytes = options_.store_bytes;
-    config.node.max_workers = 20;
+    config.node.max_workers = 60;  // as many as may wait while a head is away
     config.node.modules = modules();
     config.node.out_fd = config.node.err_fd = null_fd();
     config.node_id = node_;

@@ -153,6 +153,7 @@ struct Scene {
   Chance& chance;
   Story& story;
   RelayCounts& counts;
+  const std::uint64_t& events;  // so far
   bool has_large_values = false;
   bool has_head = false;
   int cpus_min = 1;  // of each node

@@ -311,7 +311,8 @@ RelayOutcome World::run() {
   });
   // The programs end, whatever happens.
   const TimeNs end = events_.now() + 300 * kSecond;
-  run_until(events_.now() + 2 * kMillisecond);
+  while (story_.problem().empty() && events_.now() < end && programs_running_ == 0)
+    run_until(events_.now() + 2 * kMillisecond);
   while (story_.problem().empty() && events_.now() < end && programs_running_ != 0)
     run_until(events_.now() + 10 * kMillisecond);
   if (story_.problem().empty() && programs_running_ != 0) story_.fail("a wait does not end");

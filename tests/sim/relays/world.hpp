@@ -82,8 +82,8 @@ class World final : public SiteHosts {
   Processes processes_;
   Story story_;
   RelayCounts counts_;
-  Scene scene_{machine_, chance_, story_, counts_};
   std::uint64_t steps_ = 0;
+  Scene scene_{machine_, chance_, story_, counts_, steps_};
   std::vector<std::unique_ptr<SiteHost>> sites_;  // [0] is the driver's
   bool is_mesh_ = false;                          // there is a head, and nodes link to each other
   HeadHost head_{events_, network_, chance_, kHeadHost};
