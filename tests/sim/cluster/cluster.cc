@@ -13,7 +13,7 @@ using registry::MemberKind;
 namespace {
 HeadOptions options_of(std::uint64_t life) {
   HeadOptions options;
-  options.cluster = 0x1000 + life;  // only that of the first life counts
+  options.cluster = 0x1000 + life;                     // only that of the first life counts
   options.driver_silence_ns = 2 * options.silence_ns;  // and not a minute, in which nothing else would happen
   options.view_nodes_max = 3;
   options.named_in_flight_max = 25;
