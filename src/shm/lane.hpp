@@ -127,6 +127,10 @@ class Lane {
   // Executor: says that it is going to sleep. It must look at its queues once more between this call and `sleep`.
   void announce_sleep(int member, ProcessSlot& slot) const noexcept {
     slot.run_word.store(1, std::memory_order_relaxed);
+    announce_one_more(member);
+  }
+  // The same for who sleeps in many lanes, and has set its word before the first of them: somebody may have woken it there already.
+  void announce_one_more(int member) const noexcept {
     const std::uint64_t bit = std::uint64_t{1} << member;
     RAYX_KILL_POINT("lane.sleep.before_bit");
     state_->sleeping.fetch_or(bit, std::memory_order_seq_cst);

@@ -71,9 +71,10 @@ class LanePuller {
     for (Served& served : lanes_) refresh(served);
   }
 
-  // Around a sleep on the slot's run_word: which lanes may wake it. Between them the caller looks for work once more.
+  // Around a sleep on the slot's run_word, which the caller has set to 1: which lanes may wake it. Between them the caller looks for work
+  // once more.
   void announce_sleep(std::uint32_t lane_index) {
-    if (Served* const served = find(lane_index)) served->lane.announce_sleep(kRelayMember, control_.slot(me_));
+    if (Served* const served = find(lane_index)) served->lane.announce_one_more(kRelayMember);
   }
   void withdraw_sleep(std::uint32_t lane_index) {
     if (Served* const served = find(lane_index)) served->lane.withdraw_sleep(kRelayMember, control_.slot(me_));

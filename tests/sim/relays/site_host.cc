@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "story.hpp"
 #include "worker/asked_memory.hpp"
 #include "worker/worker_main.hpp"
 
@@ -192,6 +193,7 @@ void SiteHost::drop_link(ConnectionId connection, std::shared_ptr<SimLink> link)
     link->close();
     machine_.log("site %u removes peer %u", host_, link->peer);
     relay().remove_peer(link->peer, "the link is closed");
+    g_scene->story.loss();  // also of what was handed out since it broke
   });
 }
 

@@ -7,6 +7,8 @@
 
 #include <cstring>
 
+#include "shm/lane_puller.hpp"
+
 namespace rayx::shm {
 namespace {
 
@@ -76,6 +78,26 @@ TEST_F(ExecutorTest, WhoLeavesTheLaneHandsOnTheWakeUpThatItWasGiven) {
   lane.withdraw_sleep(leaving_member, control_.slot(leaving));
   executor.leave_lane();  // its lease was taken away while it slept
   EXPECT_EQ(control_.slot(staying).run_word.load(), 0u) << "a task lies there and everybody who could take it sleeps";
+}
+
+// Failed when each lane that a relay announced its sleep in set its word anew: a task that came into the first one meanwhile had taken the
+// relay's bit and woken it in vain, and lay there until something else came.
+TEST_F(ExecutorTest, WhoSleepsInManyLanesKeepsTheWakeUpOfTheFirst) {
+  const std::uint32_t me = *control_.add_process();
+  LanePuller puller(control_, me);
+  control_.lane(1).add_relay(me);
+  control_.lane(2).add_relay(me);
+  puller.join(1);
+  puller.join(2);
+  TaskQueue queue = open_queue(owner_, 1);
+  std::uint64_t tail = 0;
+  ProcessSlot& slot = control_.slot(me);
+  slot.run_word.store(1);
+  puller.announce_sleep(1);
+  ASSERT_FALSE(puller.has_work(1));
+  submit(queue, tail, 1, 0);
+  puller.announce_sleep(2);
+  EXPECT_EQ(slot.run_word.load(), 0u) << "it would sleep beside a task";
 }
 
 // Failed when the version of the lane before was kept: the node took the queue's memory away from under the executor.
