@@ -233,7 +233,7 @@ Relay::SentRow* Relay::find_sent(TaskNumber number, PeerId peer) {
   const auto index = static_cast<std::uint32_t>(number);
   if (index >= sent_.size()) return nullptr;
   SentRow& row = sent_[index];
-  return row.is_used && (row.life == number >> 32 || RAYX_PLANTED_BUG(504)) && row.peer == peer ? &row : nullptr;
+  return row.is_used && row.life == number >> 32 && row.peer == peer ? &row : nullptr;
 }
 
 void Relay::forget_sent(SentRow& row) {

@@ -137,6 +137,7 @@ std::span<std::byte> Channel::on_chunk_begin(const PayloadChunk& chunk) {
 }
 
 bool Channel::on_chunk_end(const PayloadChunk& chunk) {
+  breaks_in_chunk_ = 0;
   has_chunk_to_confirm_ = true;  // its sender keeps the memory
   handler_->on_payload_end(chunk);
   return is_alive();

@@ -149,6 +149,7 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
   base::TimeNs resume_until_ns_ = base::kNever;  // kNever: the connection stands
   std::chrono::milliseconds resume_pause_{0};
   int idle_resumes_ = 0;               // since something moved
+  int breaks_in_chunk_ = 0;            // since a chunk has arrived, at either end
   std::uint64_t moved_ = 0;            // both ways, when the connection broke last
   bool waits_for_position_ = false;    // of a client: what the peer has is not known yet, and nothing is sent
   std::uint64_t received_before_ = 0;  // on earlier connections

@@ -12,6 +12,10 @@
 namespace rayx::wire {
 namespace {
 
+// Connections one after the other in which no chunk gets through, although control frames do: something between lets less through than
+// one chunk, and for ever.
+constexpr int kBreaksInChunkMax = 12;
+
 std::string ms_text(std::chrono::nanoseconds time) {
   return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) + " ms";
 }
@@ -28,6 +32,10 @@ void Channel::broke(std::string why) {
   if (idle_resumes_ > kIdleResumesMax)
     return end_lost(CloseKind::kLost, why + ", as on the " + std::to_string(kIdleResumesMax) +
                                           " connections before, and nothing went through them");
+  const bool has_chunks = outbox_.chunks() != 0 || outbox_.unconfirmed_bytes() > 2 * kConfirmBytes;
+  if (++breaks_in_chunk_ > kBreaksInChunkMax && has_chunks)
+    return end_lost(CloseKind::kLost, why + ", as on the " + std::to_string(kBreaksInChunkMax) +
+                                          " connections before, and none of them carried a whole chunk of a value");
   broken_why_ = std::move(why);
   const bool is_client = role_ == Role::kClient;
   const auto patience =
@@ -149,6 +157,7 @@ bool Channel::peer_has(std::span<const std::byte> position, bool is_new) {
     waits_for_position_ = false;
     resume_until_ns_ = base::kNever;
   }
+  if (!released_.empty()) breaks_in_chunk_ = 0;
   if (is_new || !released_.empty() || was_told_to_pause_) schedule_flush();
   return true;
 }

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::uint64_t kSeeds = 1'000;
 // 50x to 52x: the relay; 55x: the client; 57x: the node.
-constexpr int kPlanted[] = {501, 503, 504, 507, 508, 510, 511, 512, 514, 515, 516, 517, 518, 520,
+constexpr int kPlanted[] = {501, 503, 507, 508, 510, 511, 512, 514, 515, 516, 517, 518, 520,
                             521, 522, 523, 527, 528, 551, 552, 555, 556, 557, 558, 559, 571};
 static_assert(std::size(kPlanted) >= 20);
 
