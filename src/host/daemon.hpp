@@ -102,10 +102,13 @@ class Daemon final : private head::MemberHandler, private SitePlaces::Host {
   };
   void program_is_late(Placement placement, bool may_be_sent);
   void begin_detached(const registry::PlaceActor& place);
-  void waiting_actors_fail(const base::SiteId& site, const std::string& why);
+  enum class PlacedAs : std::uint8_t { kWaiting, kHandedOver };
+  std::vector<Placement> placed_in(base::JobId job, bool is_detached, PlacedAs as) const;
+  void forget_placed(std::map<Placement, Placed>::iterator found);
+  void waiting_detached_fail(base::JobId job, const std::string& why);
   void look_whether_needed(base::JobId job);
   void site_is_open(HostedSite& server);
-  void actors_are_lost(const base::SiteId& site, const std::string& why);
+  void actors_are_lost(const HostedSite& site, const std::string& why);
   void report_ended(Placement placement, registry::EndCause cause, const std::string& why);
   const registry::NodeView* find_node(base::NodeId node) const;
   const registry::NodeView* node_after(base::NodeId node) const;  // another one, in their order

@@ -65,7 +65,7 @@ void Daemon::start_actor(const registry::PlaceActor& place) {
 // Its job's driver may be gone; the node has the program, or had better have it.
 void Daemon::begin_detached(const registry::PlaceActor& place) {
   Result<OpenSite> open = read_text_of_head(place.site);
-  if (!open) return waiting_actors_fail({{}, place.job.job, true}, open.error().message);
+  if (!open) return waiting_detached_fail(place.job.job, open.error().message);
   open->node = member_->member().identity().node;
   open->driver = {};
   open->job = place.job.job;
@@ -74,12 +74,19 @@ void Daemon::begin_detached(const registry::PlaceActor& place) {
   site->begin(std::move(*open));
 }
 
-void Daemon::waiting_actors_fail(const base::SiteId& site, const std::string& why) {
-  std::vector<Placement> waiting;
+// Those of a site of this node: which wait for it, or which it has.
+std::vector<Daemon::Placement> Daemon::placed_in(base::JobId job, bool is_detached, PlacedAs as) const {
+  std::vector<Placement> found;
   for (const auto& [placement, placed] : placed_)
-    if (placed.job == site.job && placed.is_detached == site.is_detached && placed.waits != nullptr)
-      waiting.push_back(placement);
-  for (const Placement& placement : waiting) report_ended(placement, registry::EndCause::kNoProcess, why);
+    if (placed.job == job && placed.is_detached == is_detached &&
+        (placed.waits != nullptr) == (as == PlacedAs::kWaiting))
+      found.push_back(placement);
+  return found;
+}
+
+void Daemon::waiting_detached_fail(base::JobId job, const std::string& why) {
+  for (const Placement& placement : placed_in(job, true, PlacedAs::kWaiting))
+    report_ended(placement, registry::EndCause::kNoProcess, why);
 }
 
 // The site of a job's detached actors, after one has come or gone.
@@ -122,30 +129,26 @@ void Daemon::end_actor(registry::ActorId actor, registry::Incarnation incarnatio
 }
 
 void Daemon::report_ended(Placement placement, registry::EndCause cause, const std::string& why) {
-  const auto found = placed_.find(placement);
-  const Placed gone = std::move(found->second);
-  network_->loop().cancel(gone.timer);
-  placed_.erase(found);
-  if (gone.is_detached) look_whether_needed(gone.job);
+  forget_placed(placed_.find(placement));
   member_->member().actor_ended(placement.first, placement.second, cause, why);
 }
 
 // The relay says the rest itself.
 void Daemon::actor_was_ended(base::ActorId actor, registry::Incarnation incarnation) {
   const auto found = placed_.find({actor, incarnation});
-  if (found == placed_.end()) return;
+  if (found != placed_.end()) forget_placed(found);
+}
+
+void Daemon::forget_placed(std::map<Placement, Placed>::iterator found) {
   const Placed gone = std::move(found->second);
+  network_->loop().cancel(gone.timer);
   placed_.erase(found);
   if (gone.is_detached) look_whether_needed(gone.job);
 }
 
 // The site has ended, and what it would have said of them is not heard any more.
-void Daemon::actors_are_lost(const base::SiteId& site, const std::string& why) {
-  std::vector<Placement> lost;
-  for (const auto& [placement, placed] : placed_)
-    if (placed.job == site.job && placed.is_detached == site.is_detached && placed.waits == nullptr)
-      lost.push_back(placement);
-  for (const Placement& placement : lost)
+void Daemon::actors_are_lost(const HostedSite& site, const std::string& why) {
+  for (const Placement& placement : placed_in(site.job(), site.is_detached(), PlacedAs::kHandedOver))
     report_ended(placement, registry::EndCause::kCrashed, "its site has ended: " + why);
 }
 

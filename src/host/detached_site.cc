@@ -87,7 +87,7 @@ void DetachedSite::is_needed(bool is_needed) {
 }
 
 void DetachedSite::fail(const std::string& why) {
-  daemon_.waiting_actors_fail(base::SiteId{{}, job(), true}, why);
+  daemon_.waiting_detached_fail(job(), why);
   end(why);
 }
 

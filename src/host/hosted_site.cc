@@ -16,7 +16,7 @@ void HostedSite::open_places() {
 void HostedSite::close_places(const std::string& why) {
   peers_.reset();
   places().close();
-  daemon_.actors_are_lost({job_->about().node, job(), is_detached_}, why);
+  daemon_.actors_are_lost(*this, why);
 }
 
 }  // namespace rayx::host

@@ -53,6 +53,8 @@ class Job : public std::enable_shared_from_this<Job> {
 
   // Answers once with the files that are missing, and takes them; then start(), if there is no error.
   void stage(std::function<void(Result<Missing>)> answer);
+  // So many runs of bytes may wait for the disk; then who brings them is to pause.
+  static constexpr int kRunsWaitingMax = 16;
   // One run of bytes of a missing file, in order. An error shows in start(). `done` says when the bytes are on the disk.
   void append(std::uint32_t file, std::vector<std::byte> bytes, std::function<void()> done);
   void start(std::function<void(Result<void>)> answer);

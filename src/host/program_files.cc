@@ -11,6 +11,19 @@
 
 namespace rayx::host {
 
+FileSent send_file(wire::Link& link, std::uint64_t stream, int file, std::uint64_t bytes, std::uint64_t& offset) {
+  while (offset < bytes) {
+    const auto run =
+        std::make_shared<std::vector<std::byte>>(std::min<std::uint64_t>(bytes - offset, wire::kPayloadBytesMax));
+    if (bundle::read_at(file, offset, *run) != static_cast<std::ptrdiff_t>(run->size())) return FileSent::kUnreadable;
+    const wire::Sent sent = link.send_payload(stream, offset, *run, {}, run);
+    if (sent == wire::Sent::kClosed || sent == wire::Sent::kRefused) return FileSent::kInPart;
+    offset += run->size();
+    if (sent == wire::Sent::kPause) return FileSent::kInPart;
+  }
+  return FileSent::kWhole;
+}
+
 void FilesServer::on_control(std::span<const std::byte> bytes) {
   constexpr std::size_t kDigest = sizeof(bundle::Digest);
   if (std::exchange(is_asked_, true) || bytes.size() % kDigest != 0 || bytes.size() / kDigest > bundle::kFilesMax)
@@ -27,18 +40,12 @@ void FilesServer::on_control(std::span<const std::byte> bytes) {
   send();
 }
 
-// As a driver sends them.
 void FilesServer::send() {
   for (; next_ < files_.size(); ++next_, offset_ = 0) {
-    while (offset_ < sizes_[next_]) {
-      const auto bytes = std::make_shared<std::vector<std::byte>>(
-          std::min<std::uint64_t>(sizes_[next_] - offset_, wire::kPayloadBytesMax));
-      if (bundle::read_at(files_[next_].get(), offset_, *bytes) != static_cast<std::ptrdiff_t>(bytes->size()))
-        return link_->close("a file of the program cannot be read on this node");
-      const wire::Sent sent = link_->send_payload(next_, offset_, *bytes, {}, bytes);
-      if (sent == wire::Sent::kClosed || sent == wire::Sent::kRefused) return;  // on_writable comes
-      offset_ += bytes->size();
-      if (sent == wire::Sent::kPause) return;
+    switch (send_file(*link_, next_, files_[next_].get(), sizes_[next_], offset_)) {
+      case FileSent::kWhole: continue;
+      case FileSent::kInPart: return;
+      case FileSent::kUnreadable: return link_->close("a file of the program cannot be read on this node");
     }
   }
 }
@@ -74,7 +81,7 @@ std::span<std::byte> FilesFetch::on_payload(const wire::PayloadChunk& chunk) {
 void FilesFetch::on_payload_end(const wire::PayloadChunk& chunk) {
   if (chunk_.size() != chunk.bytes) return;
   received_ += chunk.bytes;
-  if (++chunks_on_their_way_ >= kChunksOnTheirWayMax) link_->pause_reading();
+  if (++chunks_on_their_way_ >= Job::kRunsWaitingMax) link_->pause_reading();
   job_->append(missing_.files[chunk.stream], std::exchange(chunk_, {}), [self = shared_from_this()] {
     --self->chunks_on_their_way_;
     if (self->received_ == self->missing_.bytes && self->chunks_on_their_way_ == 0) return self->tell({});

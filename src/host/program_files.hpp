@@ -24,6 +24,14 @@ namespace rayx::host {
 
 inline constexpr const char* kFilesHello = "rayx files 1";
 
+// A file of a program over a link, from `offset` on, which follows what was sent.
+enum class FileSent : std::uint8_t {
+  kWhole,
+  kInPart,      // the link is full: again after on_writable; or it is closed
+  kUnreadable,  // errno
+};
+FileSent send_file(wire::Link& link, std::uint64_t stream, int file, std::uint64_t bytes, std::uint64_t& offset);
+
 // Gives all that is asked for, or nothing.
 class FilesServer final : public wire::LinkHandler, public std::enable_shared_from_this<FilesServer> {
  public:
@@ -71,8 +79,6 @@ class FilesFetch final : public wire::LinkHandler, public std::enable_shared_fro
   void on_payload_end(const wire::PayloadChunk& chunk) override;
   void on_closed(const wire::CloseReason& reason) override { tell(Error{ErrorCode::kSystemError, reason.message}); }
   void tell(Result<void> outcome);
-
-  static constexpr int kChunksOnTheirWayMax = 16;
 
   wire::Loop& loop_;
   const std::shared_ptr<Job> job_;

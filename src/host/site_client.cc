@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "bundle/file_error.hpp"
+#include "host/program_files.hpp"
 
 namespace rayx::host {
 
@@ -107,21 +108,13 @@ void SiteClient::send_files() {
       file_ = std::move(*opened);
       offset_ = 0;
     }
-    while (offset_ < size) {
-      const auto bytes =
-          std::make_shared<std::vector<std::byte>>(std::min<std::uint64_t>(size - offset_, wire::kPayloadBytesMax));
-      const std::string& source = about_->program.sources[file];
-      if (bundle::read_at(file_.get(), offset_, *bytes) != static_cast<std::ptrdiff_t>(bytes->size())) {
-        const Error error = bundle::file_error("reading the program's file", source, errno);
-        tell(error);
-        return link_->close(error.message);
-      }
-      const wire::Sent sent = link_->send_payload(file, offset_, *bytes, {}, bytes);
-      if (sent == wire::Sent::kClosed) return;
-      if (sent == wire::Sent::kRefused) return;  // on_writable comes
-      offset_ += bytes->size();
-      if (sent == wire::Sent::kPause) return;
+    const FileSent sent = send_file(*link_, file, file_.get(), size, offset_);
+    if (sent == FileSent::kUnreadable) {
+      const Error error = bundle::file_error("reading the program's file", about_->program.sources[file], errno);
+      tell(error);
+      return link_->close(error.message);
     }
+    if (sent == FileSent::kInPart) return;
     file_ = {};
     ++next_;
   }

@@ -73,7 +73,7 @@ void SiteServer::on_payload_end(const wire::PayloadChunk& chunk) {
   reading_.reset();
   if (state_ == State::kOpen) return job_->site()->relay().value_arrived(peer_id_, chunk.stream, chunk.bytes);
   if (state_ != State::kReceiving) return;
-  if (++chunks_on_their_way_ >= kChunksOnTheirWayMax) link_->pause_reading();  // the disk is slower than the network
+  if (++chunks_on_their_way_ >= Job::kRunsWaitingMax) link_->pause_reading();  // the disk is slower than the network
   job_->append(static_cast<std::uint32_t>(chunk.stream), std::exchange(chunk_, {}), [self = shared_from_this()] {
     --self->chunks_on_their_way_;
     if (self->link_ != nullptr) self->link_->resume_reading();

@@ -23,7 +23,6 @@ class SiteServer final : public HostedSite, public wire::LinkHandler, public std
 
  private:
   enum class State : std::uint8_t { kNew, kAsking, kStaging, kReceiving, kStarting, kOpen, kEnding, kEnded };
-  static constexpr int kChunksOnTheirWayMax = 16;
 
   void on_control(std::span<const std::byte> bytes) override;
   std::span<std::byte> on_payload(const wire::PayloadChunk& chunk) override;

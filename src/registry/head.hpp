@@ -214,6 +214,7 @@ class Head {
 
   // head_actors.cc
   Answer create_actor(NodeId owner, const CreateActor& request);
+  std::optional<ActorId> find_name(const std::string& space, const std::string& name, bool or_detached) const;
   Answer kill_actor(const KillActor& request);
   void made(NodeId node, ActorId actor, Incarnation incarnation);
   void died(NodeId node, ActorId actor, Incarnation incarnation, EndCause cause, const std::string& message);

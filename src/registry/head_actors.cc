@@ -14,6 +14,14 @@ namespace {
 Answer refused(Status status, std::string message) { return {0, status, std::move(message), {}}; }
 }  // namespace
 
+// The living actor of that name: in the space, or else, if that may be, the detached one of any program.
+std::optional<ActorId> Head::find_name(const std::string& space, const std::string& name, bool or_detached) const {
+  auto found = names_.find({space, name});
+  if (found == names_.end() && or_detached) found = names_.find({kDetachedSpace, name});
+  if (found == names_.end()) return std::nullopt;
+  return found->second;
+}
+
 Answer Head::create_actor(NodeId owner, const CreateActor& request) {
   if (!request.actor || request.creation.size() > kCreationBytesMax || request.name.size() > kNameBytesMax ||
       request.name_space.size() > kNameBytesMax)
@@ -30,11 +38,10 @@ Answer Head::create_actor(NodeId owner, const CreateActor& request) {
   CreateActor creation = request;
   if (creation.name_space.empty() && job != nullptr) creation.name_space = job->info.name_space;
   if (!creation.name.empty()) {
-    auto taken = names_.find({creation.name_space, creation.name});
-    if (taken == names_.end() && request.get_if_exists && request.name_space.empty())
-      taken = names_.find({kDetachedSpace, creation.name});  // as LookUpName
-    if (taken != names_.end() && request.get_if_exists) return {0, Status::kOk, {}, taken->second};
-    if (taken != names_.end() && !RAYX_PLANTED_BUG(420))
+    const bool or_detached = request.get_if_exists && request.name_space.empty();
+    const std::optional<ActorId> taken = find_name(creation.name_space, creation.name, or_detached);
+    if (taken && request.get_if_exists) return {0, Status::kOk, {}, *taken};
+    if (taken && !RAYX_PLANTED_BUG(420))
       return refused(Status::kExists, "an actor called \"" + creation.name +
                                           "\" lives already: kill it, take another name, "
                                           "or ask for get_if_exists");

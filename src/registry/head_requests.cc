@@ -85,10 +85,10 @@ Answer Head::answer_to(NodeId node, const RequestBody& body) {
           return {};
         } else if constexpr (std::is_same_v<Body, LookUpName>) {
           const JobRecord* const job = it.name_space.empty() ? find_job(it.job) : nullptr;
-          auto found = names_.find({job == nullptr ? it.name_space : job->info.name_space, it.name});
-          if (found == names_.end() && it.name_space.empty()) found = names_.find({kDetachedSpace, it.name});
-          if (found == names_.end()) return said(Status::kNotFound, "no living actor is called \"" + it.name + "\"");
-          return {0, Status::kOk, {}, found->second};
+          const std::string& space = job == nullptr ? it.name_space : job->info.name_space;
+          const std::optional<ActorId> found = find_name(space, it.name, it.name_space.empty());
+          if (!found) return said(Status::kNotFound, "no living actor is called \"" + it.name + "\"");
+          return {0, Status::kOk, {}, *found};
         } else if constexpr (std::is_same_v<Body, ListNames>) {
           return list_names(it);
         } else if constexpr (std::is_same_v<Body, ListWaiting>) {

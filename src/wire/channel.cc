@@ -79,7 +79,7 @@ bool Channel::took(std::size_t bytes) {
     if (!parser_.fault().empty() && is_alive()) lost(CloseKind::kBroken, parser_.fault());
     return false;
   }
-  if (session_.id != 0) confirm_received();
+  confirm_received();
   return phase_ == Phase::kOpen || phase_ == Phase::kHello;
 }
 
@@ -158,7 +158,7 @@ void Channel::resume_reading() {
     // With a read under way there is no whole frame in the buffer, and the parser may not move what is there.
     if (self->watch_.waits_for_bytes()) return self->parser_.unpause();
     if (self->parser_.resume(*self)) {
-      if (self->session_.id != 0) self->confirm_received();
+      self->confirm_received();
       return self->read_frames();
     }
     if (!self->parser_.fault().empty() && self->is_alive()) self->lost(CloseKind::kBroken, self->parser_.fault());

@@ -98,6 +98,7 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
   void give_back_chunks();
   void beat();
   void schedule_beat();
+  void begin_to_read();
   // channel_resume.cc: one connection after the other.
   void broke(std::string why);
   void let_go_of_connection();

@@ -161,6 +161,11 @@ void Channel::open(LinkHandler& handler) {
   handler_ = &handler;
   if (phase_ != Phase::kReady) return report_closed(*std::exchange(closed_before_open_, std::nullopt));
   phase_ = Phase::kOpen;
+  begin_to_read();
+}
+
+// On a connection that is there from now on.
+void Channel::begin_to_read() {
   heard_ns_ = loop_.now_ns();
   if (config_.options.heartbeat_interval.count() > 0) schedule_beat();
   if (std::exchange(reading_is_paused_, true)) return;  // the owner wants it so

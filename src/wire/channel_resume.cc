@@ -3,6 +3,7 @@
 // session and what the client has, the server's first frame (kResumed) what the server has, and both go on from there. An end of the
 // stream is none of that: a kernel closes it in order, and a process that ends is gone.
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "base/check.hpp"
@@ -12,9 +13,11 @@
 namespace rayx::wire {
 namespace {
 
-// Connections one after the other in which no chunk gets through, although control frames do: something between lets less through than
-// one chunk, and for ever.
-constexpr int kBreaksInChunkMax = 12;
+std::array<std::byte, kPositionBytes> encode_position(std::uint64_t position) {
+  std::array<std::byte, kPositionBytes> bytes;
+  store<std::uint64_t>(bytes.data(), position);
+  return bytes;
+}
 
 std::string ms_text(std::chrono::nanoseconds time) {
   return std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(time).count()) + " ms";
@@ -119,9 +122,7 @@ void Channel::take_over(Channel& other) {
   if (role_ == Role::kServer) {
     if (!outbox_.rewind(other.session_.position, released_))
       return lost(CloseKind::kBroken, "the peer says that it has what was not sent");
-    std::array<std::byte, kPositionBytes> position;
-    store<std::uint64_t>(position.data(), received());
-    outbox_.add_first(FrameKind::kResumed, position);
+    outbox_.add_first(FrameKind::kResumed, encode_position(received()));
     resume_until_ns_ = base::kNever;
   } else {
     waits_for_position_ = true;
@@ -130,11 +131,8 @@ void Channel::take_over(Channel& other) {
   const bool is_watched = watch_.begin_tcp(
       loop_, stream_.socket(), [this] { on_readable(); }, [this] { on_writable(); });
   if (!is_watched) return broke("the kernel watches no more sockets (epoll)");
-  heard_ns_ = loop_.now_ns();
-  if (config_.options.heartbeat_interval.count() > 0) schedule_beat();
   schedule_flush();
-  if (std::exchange(reading_is_paused_, true)) return;  // the owner wants it so
-  resume_reading();
+  begin_to_read();
 }
 
 // What it has shaken hands about is another one's from now on.
@@ -163,13 +161,11 @@ bool Channel::peer_has(std::span<const std::byte> position, bool is_new) {
 }
 
 void Channel::confirm_received() {
-  if (phase_ != Phase::kOpen || waits_for_position_) return;
+  if (session_.id == 0 || phase_ != Phase::kOpen || waits_for_position_) return;
   if (!has_chunk_to_confirm_ && received() - confirmed_ < kConfirmBytes) return;
   has_chunk_to_confirm_ = false;
   confirmed_ = received();
-  std::array<std::byte, kPositionBytes> position;
-  store<std::uint64_t>(position.data(), confirmed_);
-  outbox_.add_frame(FrameKind::kConfirm, position);
+  outbox_.add_frame(FrameKind::kConfirm, encode_position(confirmed_));
   schedule_flush();
 }
 

@@ -42,6 +42,9 @@ inline constexpr std::chrono::milliseconds kResumeGrace{1'000};         // and s
 inline constexpr std::chrono::milliseconds kResumePatienceMax{30'000};  // that a client may ask of a server
 inline constexpr std::chrono::milliseconds kResumePauseMin{20};         // between two attempts
 inline constexpr std::chrono::milliseconds kResumePauseMax{500};
+// Connections one after the other that carried no whole chunk, although control frames went through: something between lets less through
+// than one chunk, and for ever.
+inline constexpr int kBreaksInChunkMax = 12;
 inline constexpr int kIdleResumesMax = 20;  // connections one after the other on which nothing moved
 inline constexpr std::size_t kConfirmBytes =
     64 * 1024;  // control frames that the peer keeps at most for want of a word

@@ -185,6 +185,17 @@ TEST_F(SharesTest, ThreeJobsShareFourCpusByTime) {
 class OneCpu : public SharesTest {
  protected:
   OneCpu() : SharesTest(kOne) {}
+  // Both want it, and A's task does not end for a second.
+  void a_does_not_let_go() {
+    want(kA, kOne);
+    want(kB, kOne);
+    const Wish busy{.used = kOne, .by_actors = 0, .idle = 0, .wanted = kOne, .step = kOne, .least = 0};
+    for (int i = 0; i < 100; ++i) {
+      now += kQuantum_ns;
+      shares.report(kA, busy, now);
+      shares.report(kB, wishes[kB], now);
+    }
+  }
 };
 
 TEST_F(OneCpu, IsSharedByTime) {
@@ -205,15 +216,7 @@ TEST_F(OneCpu, IsSharedByTime) {
 }
 
 TEST_F(OneCpu, LongTasksAreMadeGood) {
-  want(kA, kOne);
-  want(kB, kOne);
-  // A's task does not end for a second.
-  Wish busy{.used = kOne, .by_actors = 0, .idle = 0, .wanted = kOne, .step = kOne, .least = 0};
-  for (int i = 0; i < 100; ++i) {
-    now += kQuantum_ns;
-    shares.report(kA, busy, now);
-    shares.report(kB, wishes[kB], now);
-  }
+  a_does_not_let_go();
   pass(0);
   ASSERT_EQ(wishes[kB].used, kOne);
   EXPECT_NEAR(run(99).at(kB), 1, 0.02);
@@ -221,14 +224,7 @@ TEST_F(OneCpu, LongTasksAreMadeGood) {
 }
 
 TEST_F(OneCpu, WhatIsOwedIsForgottenWhenNothingIsWanted) {
-  want(kA, kOne);
-  want(kB, kOne);
-  Wish busy{.used = kOne, .by_actors = 0, .idle = 0, .wanted = kOne, .step = kOne, .least = 0};
-  for (int i = 0; i < 100; ++i) {
-    now += kQuantum_ns;
-    shares.report(kA, busy, now);
-    shares.report(kB, wishes[kB], now);
-  }
+  a_does_not_let_go();
   want(kA, 0);
   want(kB, 0);
   pass(kOwedForgotten_ns);
