@@ -140,7 +140,7 @@ void Client::on_completed(Index index) {
     if (e.kind == EntryKind::kProxy) return look_at_proxy(e, word);
     if (e.node.phase != owner::Phase::kQueued) return;
     if ((word & detail::kRecordReturned) == 0) return made_elsewhere(e, word);
-    if ((word & detail::kRecordElsewhere) != 0 && e.node.is_dropped) return take_spent(e, word);
+    if ((word & detail::kRecordElsewhere) != 0 && e.node.is_dropped && is_unwanted(e)) return take_spent(e, word);
     if ((word & detail::kRecordLost) != 0) return take_lost(e);
     return take_returned(e);
   }

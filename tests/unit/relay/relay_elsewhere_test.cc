@@ -55,6 +55,16 @@ std::size_t size_after(const std::string& text, const std::string& file) {
   return text.size();
 }
 
+// Has a reference, and reads it when it is asked to.
+struct Holder {
+  bool hold(ObjectRef<std::string> ref) {
+    held = std::move(ref);
+    return true;
+  }
+  std::size_t size() { return rayx::get(held).size(); }
+  ObjectRef<std::string> held;
+};
+
 class Folder {
  public:
   Folder() { EXPECT_NE(::mkdtemp(path_.data()), nullptr); }
@@ -190,6 +200,23 @@ TEST(RelayElsewhere, AResultIsMadeAgainWhenItsNodeIsLost) {
   EXPECT_EQ(rayx::get(waits), 4 * kMiB);
   EXPECT_EQ(count_files(runs.path()), 2u);
   EXPECT_EQ(rayx::get(rayx::remote<size_of>(value)), 4 * kMiB);
+}
+
+// Failed when a result whose node was lost counted as unread as soon as its owner had no reference left: the others read no bytes at all.
+TEST(RelayElsewhere, AResultThatOnlyOthersReferToIsMadeAgainWhenItsNodeIsLost) {
+  Folder runs;
+  Sites sites(mesh_of(2, 2));
+  ObjectRef<std::string> value = rayx::remote<make_counted>(4 * kMiB, runs.path());
+  wait_until([&] { return sites.proxies(0) != 0; });
+  const std::size_t maker = sites.exports(1) != 0 ? 1 : 2;
+  rayx::ActorOptions there;
+  there.labels = on(3 - maker).labels;
+  const auto holder = rayx::actor<Holder>(there);
+  ASSERT_TRUE(rayx::get(holder.call<&Holder::hold>(value)));
+  value = {};
+  sites.cut(maker);
+  EXPECT_EQ(rayx::get(holder.call<&Holder::size>()), 4 * kMiB);
+  EXPECT_EQ(count_files(runs.path()), 2u);
 }
 
 // As when a node is lost and the driver has not heard of it.
