@@ -51,7 +51,9 @@ step() {
     printf 'FAILED  %d.%d s\n' $((elapsed_ms / 1000)) $((elapsed_ms % 1000 / 100))
     if [[ $(wc -l <"$log") -gt 80 ]]; then
       head -n 30 "$log"
-      printf '  … the whole of it is in %s …\n' "$log"
+      printf '  … the whole of it is in %s; what failed there: …\n' "$log"
+      grep -A 12 -E ': Failure$|(ERROR|WARNING): [A-Za-z]+Sanitizer|runtime error:' "$log" | head -n 100
+      printf '  … and its end: …\n'
       tail -n 50 "$log"
     else
       cat "$log"

@@ -54,6 +54,7 @@ Result<std::unique_ptr<Daemon>> Daemon::start(DaemonConfig config) {
     cache.emplace(std::move(*opened));
     config.resources.shared_cpus =
         std::make_shared<node::SharedCpus>(sched::Units{config.resources.cpus} * sched::kUnitsOfOneCpu);
+    config.resources.shared_memory = std::make_shared<node::SharedMemory>(config.resources.store_bytes);
   }
   Result<std::unique_ptr<Network>> network = Network::start();
   if (!network) return std::move(network).error();

@@ -83,6 +83,7 @@ Result<void> Job::start_site() {
   config.node.cpus = resources_.cpus;
   config.node.shared_cpus = resources_.shared_cpus;
   config.node.store_bytes = resources_.store_bytes;
+  config.node.shared_memory = resources_.shared_memory;
   config.node.max_workers = resources_.max_workers;
   config.node.modules = about_.modules;
   config.node.program = {layout_->executable(), {about_.name}, layout_->library_path()};

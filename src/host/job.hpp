@@ -22,6 +22,7 @@ struct NodeResources {
   int cpus = 1;                                        // of all jobs together
   std::shared_ptr<node::SharedCpus> shared_cpus = {};  // the same, where they are divided; set by the node
   std::uint64_t store_bytes = 0;
+  std::shared_ptr<node::SharedMemory> shared_memory = {};  // the same
   int max_workers = 63;
   std::string name = {};  // for people; empty: the host's
   base::Labels labels = {};

@@ -12,13 +12,16 @@
 #include <rayx/result.hpp>
 
 #include "base/clock.hpp"
+#include "node/shared_memory.hpp"
 #include "store/extent_map.hpp"
 
 namespace rayx::node {
 
 class MemoryDesk {
  public:
-  MemoryDesk(shm::Offset begin, std::uint64_t bytes, const base::Clock& clock) : clock_(clock), books_(begin, bytes) {}
+  // `shared`: others use the same memory. The caller's, as long as the desk is.
+  MemoryDesk(shm::Offset begin, std::uint64_t bytes, const base::Clock& clock, SharedMemory::Member* shared = nullptr)
+      : clock_(clock), shared_(shared), books_(begin, bytes, shared) {}
 
   // A thread of the driver's process: waits for room until the deadline of the request; `ticket` is set here.
   Result<store::Lease> lease(store::LeaseRequest request);
@@ -81,6 +84,10 @@ class MemoryDesk {
     return books_.has_orphans();
   }
 
+  // The node's loop, where others use the same memory: gives back what is unused and they wait for, and takes what there is for those who
+  // wait here.
+  void follow_others();
+
   // Cold memory that is worth faulting in now; see store::ExtentMap.
   std::optional<store::Extent> next_prefault() {
     std::lock_guard lock(mutex_);
@@ -91,26 +98,32 @@ class MemoryDesk {
     if (worked) {
       books_.mark_warm(extent);
     } else {
-      books_.prefault_failed();
+      books_.prefault_failed(extent);
     }
   }
 
   std::uint64_t leased_bytes();
+  // What is not to be had: what is leased, and what the others leave no room for.
+  std::uint64_t used_bytes();
+  std::uint64_t used_by_others() { return shared_ == nullptr ? 0 : shared_->used_by_others(); }
   std::string full_text(std::uint64_t bytes);
 
  private:
   static constexpr std::uint64_t kLocalTicket = std::uint64_t{1} << 63;
 
+  std::string text_of_others();
   // Takes the answers for this process's own threads out of `out` and wakes them.
   void keep_local(std::vector<store::LeaseAnswer>& out);
 
   const base::Clock& clock_;
+  SharedMemory::Member* const shared_;
   std::mutex mutex_;
   std::condition_variable answered_;
   store::ExtentMap books_;
   std::uint64_t next_ticket_ = 0;
   std::map<std::uint64_t, store::LeaseAnswer> local_answers_;
   std::vector<store::LeaseAnswer> answers_;
+  base::TimeNs ask_again_ns_ = 0;  // for pages
   bool is_closed_ = false;
 };
 

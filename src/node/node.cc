@@ -58,7 +58,13 @@ Result<void> Node::open() {
     control_.lane(shm::kServiceLane).state().generation.store(1, std::memory_order_release);
     control_.lane(shm::kServiceLane).add_relay(relay_);
   }
-  desk_ = std::make_unique<MemoryDesk>(arena_->store_begin(), arena_->store_bytes(), clock_);
+  if (config_.shared_memory != nullptr) {
+    RAYX_CHECK(config_.shared_memory->total_bytes() == arena_->store_bytes(), "a node shares other memory than it has");
+    memory_member_ = std::make_unique<SharedMemory::Member>(
+        *config_.shared_memory, [this] { ring(); },
+        [this](const store::Extent& unused) { arena_->drop_pages(unused.offset, unused.bytes); });
+  }
+  desk_ = std::make_unique<MemoryDesk>(arena_->store_begin(), arena_->store_bytes(), clock_, memory_member_.get());
   sched::Effects& effects = *this;
   scheduler_ = std::make_unique<sched::Scheduler>(sched::Units{config_.cpus} * sched::kUnitsOfOneCpu,
                                                   static_cast<std::uint32_t>(config_.max_workers), effects);
@@ -149,6 +155,7 @@ base::TimeNs Node::next_deadline_ns() {
 void Node::loop_once() {
   const base::TimeNs now = clock_.now_ns();
   answer_calls();
+  desk_->follow_others();
   answer_leases();
   if (now >= scheduler_->next_deadline_ns()) scheduler_->tick(now);
   if (now >= start_again_ns_) {

@@ -23,6 +23,7 @@
 #include "node/memory_desk.hpp"
 #include "node/relay_news.hpp"
 #include "node/shared_cpus.hpp"
+#include "node/shared_memory.hpp"
 #include "node/worker_process.hpp"
 #include "observe/output_writer.hpp"
 #include "process/fork_server.hpp"
@@ -38,7 +39,8 @@ struct NodeConfig {
   int cpus = 1;
   std::uint64_t store_bytes = 0;
   int max_workers = 64;
-  std::shared_ptr<SharedCpus> shared_cpus = {};  // `cpus` are not this node's alone
+  std::shared_ptr<SharedCpus> shared_cpus = {};      // `cpus` are not this node's alone
+  std::shared_ptr<SharedMemory> shared_memory = {};  // nor is the memory of the store
   std::chrono::nanoseconds store_timeout = std::chrono::seconds(10);
   process::Program program = {};  // of the workers; nothing set: this process's
   // Where what they print goes. The caller's, and open as long as the node lives.
@@ -149,6 +151,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
 
   NodeConfig config_;
   base::SteadyClock clock_;
+  std::unique_ptr<SharedMemory::Member> memory_member_;  // longer than the arena, whose pages it counts
   std::shared_ptr<shm::Arena> arena_;
   shm::Control control_;
   shm::DeathNotes notes_;

@@ -151,7 +151,7 @@ void Node::lease(std::uint32_t asker, NodeCall& call, bool is_slab) {
     if (given.outcome == store::LeaseOutcome::kGranted) {
       reply(waiting, NodeAnswer::kOk, given.lease.extent.offset, given.lease.serial);
     } else {
-      reply(waiting, NodeAnswer::kStoreFull, desk_->leased_bytes());
+      reply(waiting, NodeAnswer::kStoreFull, desk_->used_bytes(), desk_->used_by_others());
     }
   });
 }
@@ -170,7 +170,7 @@ void Node::answer_leases() {
     if (given.outcome == store::LeaseOutcome::kGranted) {
       reply(waiting, NodeAnswer::kOk, given.lease.extent.offset, given.lease.serial);
     } else {
-      reply(waiting, NodeAnswer::kStoreFull, desk_->leased_bytes());
+      reply(waiting, NodeAnswer::kStoreFull, desk_->used_bytes(), desk_->used_by_others());
     }
   }
 }

@@ -72,7 +72,7 @@ Result<std::unique_ptr<Site>> Site::start(SiteConfig config) {
   relay.places = config.places;
   relay.patience_ns = config.patience_ns;
   relay.arena = site->node_->share_arena();
-  relay.store_use = [self] { return self->node_->desk().leased_bytes(); };
+  relay.store_use = [self] { return self->node_->desk().used_bytes(); };
   relay.store_timeout = store_timeout;
   site->relay_ = std::make_unique<Relay>(relay);
   site->hears_.store(site->relay_.get(), std::memory_order_release);

@@ -183,8 +183,7 @@ void Arena::release_store(std::vector<Piece> kept) const noexcept {
   Offset begin = control_bytes_;
   for (const Piece& piece : kept) {
     const Offset end = piece.offset / kPageBytes * kPageBytes;
-    // Failing costs memory and nothing else.
-    if (end > begin) ::madvise(write_base_ + begin, end - begin, MADV_REMOVE);
+    if (end > begin) drop_pages(begin, end - begin);
     begin = std::max(begin, (piece.offset + piece.bytes + kPageBytes - 1) / kPageBytes * kPageBytes);
   }
 }
@@ -234,6 +233,14 @@ Result<void> Arena::prefault(Offset offset, std::uint64_t bytes) const {
                      ". Set a smaller store_bytes or give the machine or container more memory."};
   }
   return {};
+}
+
+void Arena::drop_pages(Offset offset, std::uint64_t bytes) const noexcept {
+  RAYX_CHECK(offset <= bytes_ && bytes <= bytes_ - offset, "range to drop lies outside the arena", offset, bytes);
+  const std::uint64_t begin = round_up(offset, kPageBytes);
+  const std::uint64_t end = (offset + bytes) / kPageBytes * kPageBytes;
+  // Failing costs memory and nothing else.
+  if (end > begin) ::madvise(write_base_ + begin, end - begin, MADV_REMOVE);
 }
 
 void Arena::prefault_for_reading(Offset offset, std::uint64_t bytes) const noexcept {

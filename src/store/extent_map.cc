@@ -14,8 +14,11 @@ constexpr std::uint32_t round_up(std::uint32_t value, std::uint32_t unit) { retu
 
 }  // namespace
 
-ExtentMap::ExtentMap(Offset begin, std::uint64_t bytes)
-    : begin_(begin), granules_(static_cast<Granule>(bytes / kGranuleBytes)), warm_((granules_ + 63) / 64) {
+ExtentMap::ExtentMap(Offset begin, std::uint64_t bytes, Pages* pages)
+    : begin_(begin),
+      granules_(static_cast<Granule>(bytes / kGranuleBytes)),
+      pages_(pages),
+      warm_((granules_ + 63) / 64) {
   RAYX_CHECK(begin != shm::kNoOffset && begin % shm::kStoreAlignBytes == 0, "store begins at an odd place", begin);
   RAYX_CHECK(bytes > 0 && bytes % kGranuleBytes == 0 && bytes / kGranuleBytes < UINT32_MAX, "size of the store", bytes);
   // A sixteenth of the store, and room for some slabs in any case.
@@ -50,6 +53,10 @@ void ExtentMap::set_warm(Range range) {
     warm_[at / 64] |= ones << at % 64;
     at = stop;
   }
+}
+
+void ExtentMap::set_cold(Range range) {
+  for (Granule at = range.begin; at < range.end; ++at) warm_[at / 64] &= ~(std::uint64_t{1} << at % 64);
 }
 
 ExtentMap::Granule ExtentMap::count_warm(Range range) const {
@@ -189,12 +196,62 @@ std::uint64_t ExtentMap::largest_free_bytes() const {
   return runs_by_size_.empty() ? 0 : std::uint64_t{runs_by_size_.rbegin()->first} * kGranuleBytes;
 }
 
+// --- pages that others want too ---
+
+// Of free memory outside of `but`, from the end of the store.
+ExtentMap::Granule ExtentMap::make_cold(Granule wanted, Range but) {
+  std::vector<Range> found;
+  Granule sum = 0;
+  const auto consider = [&](Range range) {
+    if (range.begin >= range.end || sum >= wanted) return;
+    range.begin = range.end - std::min(range.size(), wanted - sum);
+    sum += range.size();
+    found.push_back(range);
+  };
+  for (auto it = segments_.rbegin(); it != segments_.rend() && sum < wanted; ++it) {
+    if (!it->second.is_warm) continue;
+    const Range segment{it->first, it->second.end};
+    consider({std::max(segment.begin, but.end), segment.end});
+    consider({segment.begin, std::min(segment.end, but.begin)});
+  }
+  for (const Range range : found) {
+    take(range);
+    pages_->drop({offset_of(range.begin), std::uint64_t{range.size()} * kGranuleBytes});
+    set_cold(range);
+    give_back(range);
+  }
+  return sum;
+}
+
+bool ExtentMap::take_pages(Range place) {
+  const Granule cold = place.size() - count_warm(place);
+  const std::uint64_t bytes = std::uint64_t{cold} * kGranuleBytes;
+  if (cold == 0 || pages_->take(bytes)) return true;
+  return make_cold(cold, place) != 0 && pages_->take(bytes);
+}
+
+std::uint64_t ExtentMap::drop_unused(std::uint64_t bytes) {
+  if (pages_ == nullptr) return 0;
+  const std::uint64_t wanted = std::min<std::uint64_t>((bytes + kGranuleBytes - 1) / kGranuleBytes, granules_);
+  return std::uint64_t{make_cold(static_cast<Granule>(wanted), {granules_, granules_})} * kGranuleBytes;
+}
+
+bool ExtentMap::waits_for_pages() const {
+  if (waiters_.empty()) return false;
+  const LeaseRequest& first = waiters_.front().request;
+  return pages_ != nullptr && choose(granules_for(first), alignment_of(first)).has_value();
+}
+
+std::uint64_t ExtentMap::first_wanted_bytes() const {
+  return waiters_.empty() ? 0 : std::uint64_t{granules_for(waiters_.front().request)} * kGranuleBytes;
+}
+
 // --- leases ---
 
 bool ExtentMap::try_grant(const LeaseRequest& request, base::TimeNs now_ns, std::vector<LeaseAnswer>& out) {
   const Granule size = granules_for(request);
   const std::optional<Granule> place = choose(size, alignment_of(request));
-  if (!place) return false;
+  if (!place || (pages_ != nullptr && !take_pages({*place, *place + size}))) return false;
   const std::uint64_t bytes = std::uint64_t{size} * kGranuleBytes;
   if (bytes >= kLargeBytes) note_demand(bytes, count_warm({*place, *place + size}) == size, now_ns);
   take({*place, *place + size});
@@ -252,13 +309,13 @@ void ExtentMap::free_lease(std::map<Granule, Lease>::iterator it) {
   const Range range{it->first, it->first + static_cast<Granule>(it->second.extent.bytes / kGranuleBytes)};
   by_lessee_.erase({it->second.lessee, it->first});
   leases_.erase(it);
+  set_warm(range);  // as far as anybody knows
   give_back(range);
 }
 
 bool ExtentMap::release(Offset offset, base::TimeNs now_ns, std::vector<LeaseAnswer>& out) {
   if (find(offset) == nullptr) return false;
   const auto it = leases_.find(static_cast<Granule>((offset - begin_) / kGranuleBytes));
-  set_warm(range_of(it->second.extent));
   free_lease(it);
   serve(now_ns, out);
   return true;
@@ -309,7 +366,7 @@ void ExtentMap::note_demand(std::uint64_t bytes, bool was_warm, base::TimeNs now
   demand_.push_back({now_ns, bytes});
 }
 
-std::optional<Extent> ExtentMap::next_prefault(base::TimeNs now_ns) const {
+std::optional<Extent> ExtentMap::next_prefault(base::TimeNs now_ns) {
   std::uint64_t largest = 0;
   std::uint64_t sum = 0;
   for (const Demand& demand : demand_) {
@@ -333,7 +390,15 @@ std::optional<Extent> ExtentMap::next_prefault(base::TimeNs now_ns) const {
   const Granule begin = std::max(segment->first, *place);
   const auto chunk = static_cast<Granule>(kPrefaultChunkBytes / kGranuleBytes);
   const Granule end = std::min(segment->second.end, begin + chunk);
-  return Extent{offset_of(begin), std::uint64_t{end - begin} * kGranuleBytes};
+  const Extent extent{offset_of(begin), std::uint64_t{end - begin} * kGranuleBytes};
+  // Nobody waits for it, so it is no wish that others should hear of.
+  if (pages_ != nullptr && (pages_->left() < extent.bytes || !pages_->take(extent.bytes))) return std::nullopt;
+  return extent;
+}
+
+void ExtentMap::prefault_failed(const Extent& extent) {
+  if (pages_ != nullptr) pages_->give(extent.bytes);
+  demand_.clear();
 }
 
 void ExtentMap::mark_warm(const Extent& extent) {
@@ -346,10 +411,13 @@ void ExtentMap::mark_warm(const Extent& extent) {
     if (!it->second.is_warm && part.begin < part.end) warmed.push_back(part);
   }
   set_warm(range);
+  Granule counted = range.size();  // whoever leased some of it meanwhile has counted that, too
   for (const Range part : warmed) {
+    counted -= part.size();
     take(part);
     give_back(part);
   }
+  if (pages_ != nullptr && counted != 0) pages_->give(std::uint64_t{counted} * kGranuleBytes);
 }
 
 // --- text and checks ---
@@ -406,8 +474,9 @@ bool ExtentMap::is_valid() const {
       if (owner[g] == 'l') return false;
   }
   if (in_runs != free || runs_by_size_.size() != runs_.size()) return false;
-  // Whoever waits first does not fit, or it would not wait.
-  return waiters_.empty() || !choose(granules_for(waiters_.front().request), alignment_of(waiters_.front().request));
+  // Whoever waits first does not fit, or it would not wait, unless for pages.
+  return waiters_.empty() || pages_ != nullptr ||
+         !choose(granules_for(waiters_.front().request), alignment_of(waiters_.front().request));
 }
 
 }  // namespace rayx::store

@@ -6,6 +6,9 @@
 // granules. Requests that do not fit wait in order; a later one may pass the first only as long as that one is not held up by
 // more than `overtake_bytes_max` in all.
 //
+// Where other stores want the same memory, `Pages` says whether cold granules may become warm; a request waits if they may not. What is
+// warm and free elsewhere in this store goes first.
+//
 // Every lease names its lessee, which fills it, and the record of the owner, which frees it. After a death the node asks for
 // each lease whether it is still needed.
 #pragma once
@@ -23,6 +26,7 @@
 #include "base/clock.hpp"
 #include "shm/arena.hpp"
 #include "shm/slab.hpp"
+#include "store/pages.hpp"
 
 namespace rayx::store {
 
@@ -35,12 +39,6 @@ inline constexpr std::size_t kWaitersMax = 4096;       // requests that wait for
 inline constexpr std::uint64_t kLargeBytes = 1 << 20;  // from here on page faults are worth avoiding ahead of time
 inline constexpr std::uint64_t kPrefaultChunkBytes = 2 << 20;
 inline constexpr base::TimeNs kDemandMemory_ns = 10'000'000'000;  // how long a large allocation foretells another one
-
-struct Extent {
-  Offset offset = shm::kNoOffset;
-  std::uint64_t bytes = 0;
-  bool operator==(const Extent&) const = default;
-};
 
 struct Lease {
   Extent extent;
@@ -70,8 +68,8 @@ struct LeaseAnswer {
 
 class ExtentMap {
  public:
-  // The store of an arena. All of it is free and cold.
-  ExtentMap(Offset begin, std::uint64_t bytes);
+  // The store of an arena. All of it is free and cold. `pages`: see above; it outlives the map.
+  ExtentMap(Offset begin, std::uint64_t bytes, Pages* pages = nullptr);
 
   // Answers at once, or when memory is released, or at the deadline. Answers, here and below, are appended to `out`.
   // About 0.5 us.
@@ -101,9 +99,17 @@ class ExtentMap {
 
   // Cold memory to be faulted in now, so that the next large object finds warm pages; nothing if enough is warm or nobody uses
   // large objects. The node faults it (Arena::prefault), on any thread, then says `mark_warm`; the memory may be leased meanwhile.
-  std::optional<Extent> next_prefault(base::TimeNs now_ns) const;
+  std::optional<Extent> next_prefault(base::TimeNs now_ns);
   void mark_warm(const Extent& extent);
-  void prefault_failed() { demand_.clear(); }  // no memory: not again before the next large allocation
+  void prefault_failed(const Extent& extent);  // no memory: not again before the next large allocation
+
+  // Unused memory is made cold, so many bytes if there are as many; how many. About 0.1 ms/MiB for the pages.
+  std::uint64_t drop_unused(std::uint64_t bytes);
+  // There may be pages now for those who wait.
+  void pages_came(base::TimeNs now_ns, std::vector<LeaseAnswer>& out) { serve(now_ns, out); }
+  // The first that waits has a place, and waits for pages.
+  bool waits_for_pages() const;
+  std::uint64_t first_wanted_bytes() const;  // by the first that waits; 0: nobody does
 
   // The lease that begins at `offset`, or null.
   const Lease* find(Offset offset) const;
@@ -156,10 +162,13 @@ class ExtentMap {
 
   bool is_warm(Granule granule) const { return (warm_[granule / 64] >> granule % 64 & 1) != 0; }
   void set_warm(Range range);
+  void set_cold(Range range);
   Granule count_warm(Range range) const;
 
   std::optional<Granule> choose(Granule size, Granule alignment) const;
   Granule best_place(Range run, Granule size, Granule alignment) const;
+  bool take_pages(Range place);
+  Granule make_cold(Granule wanted, Range but);
   bool try_grant(const LeaseRequest& request, base::TimeNs now_ns, std::vector<LeaseAnswer>& out);
   void serve(base::TimeNs now_ns, std::vector<LeaseAnswer>& out);
   void take(Range range);
@@ -190,6 +199,7 @@ class ExtentMap {
 
   Offset begin_;
   Granule granules_;
+  Pages* pages_;
   Granule free_granules_ = 0;
   Granule warm_free_granules_ = 0;
   std::uint64_t overtake_granules_max_;

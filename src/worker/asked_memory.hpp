@@ -26,9 +26,11 @@ class AskedMemory final : public MemorySource {
     if (answer.answer == shm::NodeAnswer::kOk) return LeasedMemory{answer.value, answer.serial};
     if (answer.answer == shm::NodeAnswer::kShuttingDown)
       return Error{ErrorCode::kShuttingDown, "rayx: the runtime is shutting down"};
+    const std::string others =
+        answer.serial == 0 ? "" : " (" + shm::bytes_text(answer.serial) + " by other programs on this node)";
     return Error{ErrorCode::kStoreFull, "rayx: the object store is full: " + shm::bytes_text(bytes) +
-                                            " were asked for, " + shm::bytes_text(answer.value) +
-                                            " are in use, and no room came free within Config::store_timeout"};
+                                            " were asked for, " + shm::bytes_text(answer.value) + " are in use" +
+                                            others + ", and no room came free within Config::store_timeout"};
   }
 
   NodeAsker& node_;

@@ -33,6 +33,7 @@ struct NodeSpec {
   std::vector<std::string> before = {};  // a program, with its arguments, that becomes the node's in the end
   std::string cache = "cache";           // its folder; several nodes may have the same
   std::string label = {};
+  std::uint64_t store_mib = 0;  // 0: the default
 };
 
 class Nodes : public testing::Test {
@@ -73,6 +74,7 @@ class Nodes : public testing::Test {
                                        (folder_ / spec.cache).string()});
     if (!spec.label.empty()) arguments.insert(arguments.end(), {"--label", spec.label});
     if (!spec.name.empty()) arguments.insert(arguments.end(), {"--name", spec.name});
+    if (spec.store_mib != 0) arguments.insert(arguments.end(), {"--store-mib", std::to_string(spec.store_mib)});
     if (!spec.listen.empty()) arguments.insert(arguments.end(), {"--listen", spec.listen});
     if (!spec.advertise.empty()) arguments.insert(arguments.end(), {"--advertise", spec.advertise});
     std::string program = variable("RAYX_CLI");

@@ -40,6 +40,11 @@ class Model {
                                       static_cast<std::size_t>(std::count(lease_of_.begin(), lease_of_.end(), 0u))) *
            kGranuleBytes;
   }
+  bool is_free(const Extent& extent) const {
+    for (std::uint64_t at = 0; at < extent.bytes; at += kGranuleBytes)
+      if (lease_of_.at((extent.offset - kModelBegin + at) / kGranuleBytes) != 0) return false;
+    return true;
+  }
   // Whether `granules` on a multiple of `alignment` are free anywhere.
   bool fits(std::uint64_t granules, std::uint64_t alignment) const {
     for (std::uint64_t at = 0; at + granules <= lease_of_.size(); at += alignment) {
@@ -63,10 +68,38 @@ class Model {
   std::uint64_t last_serial_ = 0;
 };
 
+// What other stores leave, which changes.
+class FakePages final : public Pages {
+ public:
+  explicit FakePages(const Model& model) : model_(model) {}
+  bool take(std::uint64_t bytes) override {
+    if (used_bytes + bytes > limit_bytes) return false;
+    used_bytes += bytes;
+    return true;
+  }
+  std::uint64_t left() override { return limit_bytes - std::min(limit_bytes, used_bytes); }
+  void give(std::uint64_t bytes) override { used_bytes -= bytes; }
+  void drop(const Extent& extent) override {
+    ASSERT_TRUE(model_.is_free(extent)) << "memory in use was given back";
+    ASSERT_GE(used_bytes, extent.bytes);
+    used_bytes -= extent.bytes;
+  }
+  std::uint64_t used_bytes = 0;
+  std::uint64_t limit_bytes = UINT64_MAX;
+
+ private:
+  const Model& model_;
+};
+
 class Walk {
  public:
-  Walk(std::uint64_t seed, std::uint64_t granules)
-      : random_(seed), granules_(granules), map_(kModelBegin, granules * kGranuleBytes), model_(granules) {}
+  Walk(std::uint64_t seed, std::uint64_t granules, bool has_pages)
+      : random_(seed),
+        granules_(granules),
+        model_(granules),
+        pages_(model_),
+        map_(kModelBegin, granules * kGranuleBytes, has_pages ? &pages_ : nullptr),
+        has_pages_(has_pages) {}
 
   void step() {
     now_ns_ += static_cast<base::TimeNs>(below(1'000'000'000));
@@ -84,14 +117,19 @@ class Walk {
       map_.expire(now_ns_, answers_);
       take_answers();
       for (const auto& [ticket, request] : waiting_) ASSERT_GT(request.deadline_ns, now_ns_);
-    } else if (const auto chunk = map_.next_prefault(now_ns_)) {
-      map_.mark_warm(*chunk);
+    } else if (prefaulting_) {  // what was begun before
+      below(4) == 0 ? map_.prefault_failed(*prefaulting_) : map_.mark_warm(*prefaulting_);
+      prefaulting_.reset();
+    } else {
+      prefaulting_ = map_.next_prefault(now_ns_);
     }
+    if (has_pages_ && below(20) == 0) change_limit();
     check();
   }
 
   void finish() {
     is_finishing_ = true;
+    pages_.limit_bytes = UINT64_MAX;
     while (!model_.leases().empty() || !waiting_.empty()) {
       if (model_.leases().empty()) {
         answers_.clear();
@@ -123,10 +161,28 @@ class Walk {
     waiting_.emplace(request.ticket, request);
     const bool fitted = model_.fits(size_of(request), alignment_of(request));
     map_.request(request, now_ns_, answers_);
-    if (!had_waiters && fitted) {
+    if (!had_waiters && fitted && (!has_pages_ || pages_.limit_bytes == UINT64_MAX)) {
       ASSERT_EQ(answers_.size(), 1u);
       ASSERT_EQ(answers_[0].outcome, LeaseOutcome::kGranted) << "there was room and nobody waited";
     }
+    take_answers();
+  }
+  void change_limit() {
+    pages_.limit_bytes = below(granules_ + 1) * kGranuleBytes;
+    if (below(2) == 0) {
+      const std::uint64_t wanted = below(granules_) * kGranuleBytes;
+      const std::uint64_t unused = map_.warm_free_bytes();
+      ASSERT_EQ(map_.drop_unused(wanted), std::min(wanted, unused));
+    }
+    answers_.clear();
+    map_.pages_came(now_ns_, answers_);
+    take_answers();
+    // Who waits for pages does so although all that is unused and does not lie where it would go was given back.
+    if (!map_.waits_for_pages()) return;
+    pages_.limit_bytes = UINT64_MAX;
+    answers_.clear();
+    map_.pages_came(now_ns_, answers_);
+    ASSERT_FALSE(answers_.empty());
     take_answers();
   }
   void release() {
@@ -142,10 +198,9 @@ class Walk {
   void bury(std::uint32_t lessee) {
     std::erase_if(waiting_, [&](const auto& entry) { return entry.second.lessee == lessee; });
     answers_.clear();
-    std::vector<Lease> dropped;
     map_.release_all(
-        lessee, [&](const Lease& lease) { return sort_out(lease, dropped); }, now_ns_, answers_);
-    settle(dropped);
+        lessee, [&](const Lease& lease) { return sort_out(lease); }, now_ns_, answers_);
+    take_answers();
     std::set<std::uint64_t> granted;  // just now, to whoever has the slot next
     for (const LeaseAnswer& answer : answers_) granted.insert(answer.lease.serial);
     for (auto& entry : model_.leases())
@@ -153,18 +208,13 @@ class Walk {
   }
   void drop_orphans() {
     answers_.clear();
-    std::vector<Lease> dropped;
-    map_.release_orphans([&](const Lease& lease) { return sort_out(lease, dropped); }, now_ns_, answers_);
-    settle(dropped);
-  }
-  bool sort_out(const Lease& lease, std::vector<Lease>& dropped) {
-    const bool is_live = below(2) == 0;
-    if (!is_live) dropped.push_back(lease);
-    return is_live;
-  }
-  void settle(const std::vector<Lease>& dropped) {
-    for (const Lease& lease : dropped) model_.free(lease);
+    map_.release_orphans([&](const Lease& lease) { return sort_out(lease); }, now_ns_, answers_);
     take_answers();
+  }
+  bool sort_out(const Lease& lease) {
+    const bool is_live = below(2) == 0;
+    if (!is_live) model_.free(Lease(lease));
+    return is_live;
   }
   void take_answers() {
     for (const LeaseAnswer& answer : answers_) {
@@ -190,6 +240,10 @@ class Walk {
     ASSERT_EQ(map_.leased_bytes(), model_.leased_bytes());
     ASSERT_EQ(map_.leases(), model_.leases().size());
     ASSERT_EQ(map_.waiters(), waiting_.size()) << "a request was lost";
+    if (has_pages_) {
+      const std::uint64_t begun = prefaulting_ ? prefaulting_->bytes : 0;
+      ASSERT_EQ(pages_.used_bytes, map_.leased_bytes() + map_.warm_free_bytes() + begun);
+    }
     for (const auto& [offset, lease] : model_.leases()) {
       const Lease* found = map_.find(offset);
       ASSERT_NE(found, nullptr);
@@ -206,19 +260,22 @@ class Walk {
 
   std::mt19937_64 random_;
   std::uint64_t granules_;
-  ExtentMap map_;
   Model model_;
+  FakePages pages_;
+  ExtentMap map_;
+  const bool has_pages_;
   std::map<std::uint64_t, LeaseRequest> waiting_;
   std::vector<LeaseAnswer> answers_;
+  std::optional<Extent> prefaulting_;
   base::TimeNs now_ns_ = 0;
   std::uint64_t ticket_ = 0;
   bool is_finishing_ = false;
 };
 
-TEST(ExtentMapModel, RandomStepsAgreeWithTheModel) {
+void walk_many(bool has_pages) {
   for (std::uint64_t round = 0; round < 40; ++round) {
     const std::uint64_t granules = 16 + (kit::seed() + round * 37) % 200;
-    Walk walk(kit::seed() + round, granules);
+    Walk walk(kit::seed() + round, granules, has_pages);
     for (int step = 0; step < 1500; ++step) {
       walk.step();
       if (testing::Test::HasFatalFailure()) {
@@ -229,6 +286,9 @@ TEST(ExtentMapModel, RandomStepsAgreeWithTheModel) {
     if (testing::Test::HasFailure()) FAIL() << "round " << round;
   }
 }
+
+TEST(ExtentMapModel, RandomStepsAgreeWithTheModel) { walk_many(false); }
+TEST(ExtentMapModel, RandomStepsAgreeWithTheModelWhereOthersWantTheMemory) { walk_many(true); }
 
 }  // namespace
 }  // namespace rayx::store

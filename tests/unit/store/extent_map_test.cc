@@ -259,8 +259,9 @@ TEST(ExtentMap, AheadIsAQuarterOfTheStoreAtMostAndStopsWhenMemoryIsShort) {
   store.lease(20 * kMiB);
   EXPECT_EQ(prefault_all(store), 16 * kMiB);
   store.lease(17 * kMiB);
-  ASSERT_TRUE(store.map.next_prefault(0));
-  store.map.prefault_failed();
+  const auto chunk = store.map.next_prefault(0);
+  ASSERT_TRUE(chunk);
+  store.map.prefault_failed(*chunk);
   EXPECT_FALSE(store.map.next_prefault(0));
 }
 
@@ -274,6 +275,73 @@ TEST(ExtentMap, MemoryThatIsLeasedWhileItIsFaultedIsWarmAfterwards) {
   store.map.mark_warm(*chunk);
   EXPECT_TRUE(store.map.is_valid());
   EXPECT_EQ(store.map.warm_free_bytes(), chunk->bytes - taken.bytes);
+}
+
+// Memory that others want too: so many bytes may have pages.
+struct Some final : Pages {
+  bool take(std::uint64_t bytes) override { return bytes <= bytes_left ? (bytes_left -= bytes, true) : false; }
+  std::uint64_t left() override { return bytes_left; }
+  void give(std::uint64_t bytes) override { bytes_left += bytes; }
+  void drop(const Extent& extent) override {
+    bytes_left += extent.bytes;
+    dropped.push_back(extent);
+  }
+  std::uint64_t bytes_left = 0;
+  std::vector<Extent> dropped;
+};
+
+TEST(ExtentMap, WaitsForPagesThatOthersHaveAndUsesItsOwnAgainWithoutAsking) {
+  Some pages;
+  pages.bytes_left = 4 * kMiB;
+  ExtentMap map(kBegin, 16 * kMiB, &pages);
+  std::vector<LeaseAnswer> answers;
+  map.request({1, 1, 4 * kMiB, {}, false, base::kNever}, 0, answers);
+  map.request({2, 1, kMiB, {}, false, base::kNever}, 0, answers);
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_TRUE(map.waits_for_pages());
+  pages.bytes_left = kMiB;
+  map.pages_came(0, answers);
+  ASSERT_EQ(answers.size(), 2u);
+  EXPECT_FALSE(map.waits_for_pages());
+  const Extent first = answers[0].lease.extent;
+  EXPECT_TRUE(map.release(first.offset, 0, answers));
+  map.request({3, 1, 4 * kMiB, {}, false, base::kNever}, 0, answers);
+  ASSERT_EQ(answers.size(), 3u);
+  EXPECT_EQ(answers[2].lease.extent, first);
+  EXPECT_TRUE(pages.dropped.empty());
+}
+
+TEST(ExtentMap, GivesUpPagesElsewhereForAnObjectThatFitsBesideThemOnly) {
+  Some pages;
+  pages.bytes_left = 6 * kMiB;
+  ExtentMap map(kBegin, 16 * kMiB, &pages);
+  std::vector<LeaseAnswer> answers;
+  for (std::uint64_t i = 0; i < 6; ++i) map.request({i, 1, kMiB, {}, false, base::kNever}, 0, answers);
+  for (const std::size_t i : {0u, 2u, 4u}) {
+    std::vector<LeaseAnswer> none;
+    EXPECT_TRUE(map.release(answers[i].lease.extent.offset, 0, none));
+  }
+  EXPECT_EQ(map.warm_free_bytes(), 3 * kMiB);
+  answers.clear();
+  map.request({9, 1, 3 * kMiB, {}, false, base::kNever}, 0, answers);
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].outcome, LeaseOutcome::kGranted);
+  EXPECT_EQ(map.warm_free_bytes(), 0u);
+  EXPECT_EQ(pages.dropped.size(), 3u);
+}
+
+TEST(ExtentMap, DropsAsMuchOfWhatIsUnusedAsIsAskedFor) {
+  Some pages;
+  pages.bytes_left = 8 * kMiB;
+  ExtentMap map(kBegin, 16 * kMiB, &pages);
+  std::vector<LeaseAnswer> answers;
+  map.request({1, 1, 4 * kMiB, {}, false, base::kNever}, 0, answers);
+  map.request({2, 1, 4 * kMiB, {}, false, base::kNever}, 0, answers);
+  EXPECT_EQ(map.drop_unused(kMiB), 0u);
+  EXPECT_TRUE(map.release(answers[0].lease.extent.offset, 0, answers));
+  EXPECT_EQ(map.drop_unused(kMiB), kMiB);
+  EXPECT_EQ(map.drop_unused(100 * kMiB), 3 * kMiB);
+  EXPECT_EQ(pages.bytes_left, 4 * kMiB);
 }
 
 }  // namespace
