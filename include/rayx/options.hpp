@@ -67,11 +67,11 @@ struct ActorOptions {
   std::string name = {};
   // true: where get_actor() would find one with the name, the handle is that one's, and the arguments are not used.
   bool get_if_exists = false;
-  // true: it lives on when its last handle is gone and when this program ends, until kill(), or until it has died more often than
-  // max_restarts. It needs a name, which is then the cluster's: a later run of the program, or another program with the same code, gets it
-  // with get_actor(). Its constructor takes values, no references and handles: they would end with this program. What it prints is
-  // printed by its node. What it makes stays on its node, and ends with it. Without a cluster (and in RAYX_LOCAL), and in a cluster that
-  // this program has set up, it ends with the program, or with that cluster.
+  // true: it lives on when its last handle is gone and when this program ends (which waits until it lives, for 10 s at most), until
+  // kill(), or until it has died more often than max_restarts. It needs a name, which is then the cluster's: a later run of the program, or
+  // another one with the same code, gets it with get_actor(). Its constructor takes values, no references and handles: they would end
+  // with this program. What it prints is printed by its node. What it makes stays on its node, and ends with it. Without a cluster (and in
+  // RAYX_LOCAL), and in a cluster that this program has set up, it ends with the program, or with that cluster.
   bool detached = false;
   // How often it is made anew, from the same arguments, when its process or its node dies; with a cluster perhaps on another node. -1: for
   // ever. What it had in memory is lost. Not after kill(), and not when its constructor throws. Calls wait meanwhile.

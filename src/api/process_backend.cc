@@ -1,6 +1,9 @@
 // The driver's side of a runtime with processes: a node with its thread, and this process as a client of it.
+#include <cstdio>
+#include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <pthread.h>
 #include <unistd.h>
@@ -14,6 +17,7 @@
 #include "process/spawn_self.hpp"
 #include "process/take_over.hpp"
 #include "rayx/detail/backend.hpp"
+#include "rayx/detail/ref_count.hpp"
 #include "relay/desk_memory.hpp"
 #include "relay/site.hpp"
 #include "worker/client.hpp"
@@ -78,9 +82,16 @@ class DriverBackend final : private DriverParts, public worker::Client {
 
   std::uint64_t store_used_bytes() noexcept override { return home.node().desk().leased_bytes(); }
 
+  RefCell* create_actor(const TaskCall& call, const ActorOptions* options, Failure& failure) override {
+    RefCell* const actor = Client::create_actor(call, options, failure);
+    if (actor != nullptr && options != nullptr && options->detached && home.cluster != nullptr) begins(actor);
+    return actor;
+  }
+
   // The arena stays mapped as long as this object lives, which is as long as the process: the user may hold an Array in it, and a
   // thread of his may be on its way out of here. Its memory does not stay.
   void shutdown() noexcept override {
+    if (!is_in_forked_child()) wait_for_detached();
     Client::shutdown();
     if (is_in_forked_child()) return home.leave();  // what is shared is the parent's
     home.node().desk().close();
@@ -88,6 +99,38 @@ class DriverBackend final : private DriverParts, public worker::Client {
     home.leave();
     DriverParts::arena->release_store(kept_values());
   }
+
+ private:
+  static constexpr std::chrono::seconds kDetachedPatience{10};
+
+  void begins(RefCell* actor) {
+    const std::lock_guard lock(beginning_mutex_);
+    std::erase_if(beginning_, [](RefCell* earlier) {
+      const bool is_over = is_ready(earlier);
+      if (is_over) drop_ref(earlier);
+      return is_over;
+    });
+    count_up(actor);
+    beginning_.push_back(actor);
+  }
+  // A detached actor has this program's files from this process. Where they are, and it lives, it needs the program no longer.
+  void wait_for_detached() noexcept {
+    const std::lock_guard lock(beginning_mutex_);
+    if (beginning_.empty()) return;
+    Failure failure;
+    const DeadlineNs until = base::deadline_ns(base::SteadyClock().now_ns(), kDetachedPatience);
+    if (wait_many(beginning_, beginning_.size(), until, failure) == WaitState::kTimedOut)
+      std::fprintf(stderr,
+                   "rayx: the program ends, and detached actors that it has made had not begun within %lld s. They may "
+                   "never begin: there is no room for them, or their arguments are not there, or their constructors "
+                   "take long. Wait for a call of each before the program ends\n",
+                   static_cast<long long>(kDetachedPatience.count()));
+    for (RefCell* const actor : beginning_) drop_ref(actor);
+    beginning_.clear();
+  }
+
+  std::mutex beginning_mutex_;
+  std::vector<RefCell*> beginning_;  // detached actors of this process, of which some may not live yet; one count each
 };
 
 // A child that the user's program forks has the driver's memory but not its threads: there is no runtime in it.

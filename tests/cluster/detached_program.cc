@@ -123,6 +123,12 @@ std::uint64_t use_elsewhere(const rayx::ActorHandle<Counter>& counter, const ray
 
 int run(const std::string& what, const std::string& argument) {
   if (what == "make") return count_on(make(0)), 0;
+  if (what == "only-make") return static_cast<void>(make(0)), 0;
+  if (what == "make-what-cannot-begin") {
+    static_cast<void>(rayx::actor<Counter>(
+        rayx::ActorOptions{.name = "nowhere", .detached = true, .labels = {{"zone", {"nowhere"}}}}, 1));
+    return 0;
+  }
   if (what == "make-lasting") return count_on(make(10)), 0;
   if (what == "make-in-zone") {
     count_on(rayx::actor<Counter>(rayx::ActorOptions{.name = "counter",

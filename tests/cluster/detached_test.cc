@@ -77,6 +77,17 @@ TEST_F(Detached, IsFoundByTheNextRunsOfItsProgramUntilOneKillsIt) {
   EXPECT_EQ(run({"make"}), "count 101 on a\n") << "a name may be taken again";
 }
 
+// Failed when a program ended before its node had heard of the actor, or had its files.
+TEST_F(Detached, LivesAlsoWhenItsProgramEndsRightAfterItHasMadeIt) {
+  start_node({.name = "a"});
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_EQ(run({"only-make"}), "");
+    EXPECT_EQ(run({"count"}), "count 101 on a\n");
+    EXPECT_EQ(run({"kill"}), "");
+  }
+  EXPECT_THAT(run({"make-what-cannot-begin"}), HasSubstr("had not begun within 10 s"));
+}
+
 TEST_F(Detached, GoesOnWhenTheProgramThatHasMadeItIsKilled) {
   start_node({.name = "a"});
   const auto maker = begin({"make-and-stay"});

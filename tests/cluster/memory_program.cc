@@ -1,10 +1,11 @@
 // A program whose actor keeps values on the node: memory_program NAME COUNT MIB FOLDER. It says what it does, and goes on when the files
 // FOLDER/NAME-drop and FOLDER/NAME-end are there.
+#include <poll.h>
+
 #include <filesystem>
 #include <iostream>
 #include <rayx/rayx.hpp>
 #include <string>
-#include <thread>
 #include <vector>
 
 namespace {
@@ -32,7 +33,7 @@ class Keeper {
 };
 
 void wait_for(const std::string& file) {
-  while (!std::filesystem::exists(file)) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  while (!std::filesystem::exists(file)) ::poll(nullptr, 0, 1);
 }
 
 }  // namespace
@@ -47,15 +48,15 @@ int main(int argc, char** argv) {
     const rayx::Runtime runtime = rayx::init();
     const auto keeper = rayx::actor<Keeper>();
     const auto kept = keeper.call<&Keeper::keep>(count, bytes);
-    std::cout << "asked" << std::endl;
-    std::cout << "keeps " << rayx::get(kept) << std::endl;
+    std::cout << "asked\n" << std::flush;
+    std::cout << "keeps " << rayx::get(kept) << '\n' << std::flush;
     wait_for(files + "-drop");
-    std::cout << "right " << rayx::get(keeper.call<&Keeper::check>(bytes)) << std::endl;
+    std::cout << "right " << rayx::get(keeper.call<&Keeper::check>(bytes)) << '\n' << std::flush;
     rayx::get(keeper.call<&Keeper::drop>());
-    std::cout << "dropped" << std::endl;
+    std::cout << "dropped\n" << std::flush;
     wait_for(files + "-end");
   } catch (const rayx::Exception& error) {
-    std::cout << "error: " << error.what() << std::endl;
+    std::cout << "error: " << error.what() << '\n' << std::flush;
     return 4;
   }
   return 0;

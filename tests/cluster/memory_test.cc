@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -50,6 +51,8 @@ class MemoryOfNode : public Nodes {
     }
     std::uint64_t sum = 0;
     for (const auto& [file, bytes] : bytes_of) sum += bytes;
+    std::printf("rayx: the stores of the node's programs have %llu MiB together\n",
+                static_cast<unsigned long long>(sum >> 20));
     return sum;
   }
   // With what each has in any case, and tables.

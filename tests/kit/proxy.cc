@@ -344,6 +344,7 @@ void Proxy::State::hand_on(Connection& connection, int way) {
   if (flow.is_faulty && flow.waiting.empty() && connection.weather.fault &&
       connection.weather.fault->kind == Fault::Kind::kReset) {
     connection.reset_both();
+    if (auto& to_come = weather_to_come.fault; to_come && to_come->times != 0 && --to_come->times == 0) to_come.reset();
   }
 }
 

@@ -16,7 +16,8 @@ class Proxy {
     kThere,  // from who connected to the target
     kBack,
   };
-  // What befalls one way of a connection when so many of its bytes were forwarded since the connection began. Once.
+  // What befalls one way of a connection when so many of its bytes were forwarded since the connection began. Once, and of those
+  // to come each, or so many.
   struct Fault {
     enum class Kind : std::uint8_t {
       kFlip,     // one bit of the byte at that position is wrong
@@ -26,6 +27,7 @@ class Proxy {
     Kind kind;
     Way way;
     std::uint64_t at_byte;
+    int times = 0;  // kReset: after so many, new connections are spared; 0: none is
   };
   // How connections fare: each way for itself.
   struct Weather {

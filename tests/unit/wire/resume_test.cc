@@ -9,6 +9,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -168,17 +169,28 @@ TEST(Resume, EverythingArrivesOnceWhereverConnectionsBreak) {
     ASSERT_EQ(answered.get_future().get(), "");
     ASSERT_TRUE(server.links.wait([](int count) { return count == 1; }));
     server.thread.call([&] { server.link->open(at_server); });
+    // So many breaks without a whole chunk would end the link: then the next waits for one.
+    int breaks_in_chunk = 0;  // at most
+    int breaks_to_come = 0;
+    std::uint64_t payload_before = 0;
     for (int step = 0; step < 300; ++step) {
       client.thread.call([&] { at_client.send_one(*client.link); });
       server.thread.call([&] { at_server.send_one(*server.link); });
       if (random() % 12 != 0) continue;
-      if (random() % 3 == 0) {
+      const std::uint64_t payload = at_client.arrived.get().payload + at_server.arrived.get().payload;
+      if (std::exchange(payload_before, payload) != payload) breaks_in_chunk = breaks_to_come;
+      const bool is_cut = random() % 3 == 0;
+      const int times = is_cut ? 1 : 1 + static_cast<int>(random() % 4);
+      if (breaks_in_chunk + times > kBreaksInChunkMax) continue;
+      breaks_in_chunk += times;
+      if (!is_cut) breaks_to_come = times;
+      if (is_cut) {
         proxy.cut();
       } else {
         // For the connection that is there, or the next one if it has gone beyond that byte already.
         const auto way = random() % 2 == 0 ? Proxy::Way::kThere : Proxy::Way::kBack;
         const std::uint64_t at = random() % 3 == 0 ? random() % 300 : random() % 3'000'000;
-        proxy.set({.fault = Proxy::Fault{Proxy::Fault::Kind::kReset, way, at}});
+        proxy.set({.fault = Proxy::Fault{Proxy::Fault::Kind::kReset, way, at, times}});
       }
     }
     proxy.mend();
@@ -221,6 +233,24 @@ TEST(Resume, ATransferGoesOnWhereItWas) {
   EXPECT_EQ(cuts, kCuts);
   // Each cut may cost what was on its way: at most what both kernels and the proxy held, and the chunk that was not whole.
   EXPECT_LE(ends.proxy.forwarded(Proxy::Way::kThere), (kChunks + 6 * kCuts) * kPayloadBytesMax);
+}
+
+TEST(Resume, ConnectionsThatNeverCarryAWholeChunkEndTheLink) {
+  Ends ends(resumable(Token::make_random()));
+  ends.server.handler.place.resize(kPayloadBytesMax);
+  const auto bytes = std::make_shared<Bytes>(kPayloadBytesMax);
+  for (int i = 0; i <= kBreaksInChunkMax; ++i) {
+    const int connections = ends.proxy.connections();
+    ends.proxy.set({.fault = Proxy::Fault{Proxy::Fault::Kind::kReset, Proxy::Way::kThere, kPayloadBytesMax / 2}});
+    if (i == 0) ends.client.thread.call([&] { ends.client.link->send_payload(1, 0, *bytes, {}, bytes); });
+    ASSERT_TRUE(kit::eventually(
+        [&] { return ends.proxy.connections() > connections || !ends.client.handler.heard.get().closed.empty(); }));
+  }
+  ASSERT_TRUE(ends.client.handler.wait_closed());
+  EXPECT_EQ(ends.client.handler.reason().kind, CloseKind::kLost);
+  EXPECT_THAT(ends.client.handler.reason().message, HasSubstr("none of them carried a whole chunk"));
+  ASSERT_TRUE(ends.server.handler.wait_closed());
+  EXPECT_TRUE(kit::eventually([&] { return bytes.use_count() == 1; }));
 }
 
 TEST(Resume, AServerThatKnowsNothingOfTheLinkSaysSo) {
