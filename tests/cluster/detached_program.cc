@@ -24,6 +24,10 @@ std::string name_of_this_node() {
 std::uint64_t sum_of(const Bytes& bytes) { return std::accumulate(bytes.begin(), bytes.end(), std::uint64_t{0}); }
 Bytes make_bytes(std::size_t count, int value) { return Bytes(count, static_cast<std::uint8_t>(value)); }
 int square(int x) { return x * x; }
+int slowly(int x) {
+  ::poll(nullptr, 0, 200);
+  return x;
+}
 
 struct Listener {
   std::vector<int> heard;
@@ -123,7 +127,11 @@ std::uint64_t use_elsewhere(const rayx::ActorHandle<Counter>& counter, const ray
 
 int run(const std::string& what, const std::string& argument) {
   if (what == "make") return count_on(make(0)), 0;
-  if (what == "only-make") return static_cast<void>(make(0)), 0;
+  if (what == "only-make") {  // of what is not there yet
+    static_cast<void>(
+        rayx::actor<Counter>(rayx::ActorOptions{.name = "counter", .detached = true}, rayx::remote<slowly>(100)));
+    return 0;
+  }
   if (what == "make-what-cannot-begin") {
     static_cast<void>(rayx::actor<Counter>(
         rayx::ActorOptions{.name = "nowhere", .detached = true, .labels = {{"zone", {"nowhere"}}}}, 1));
