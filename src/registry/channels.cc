@@ -1,6 +1,7 @@
 #include "registry/channels.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/planted_bug.hpp"
 
@@ -9,14 +10,30 @@ namespace rayx::registry {
 Channels::Channel* Channels::find(const std::string& channel) {
   const auto found = channels_.find(channel);
   if (found != channels_.end()) return &found->second;
-  if (channel.empty() || channel.size() > kNameBytesMax || channels_.size() >= kChannelsMax) return nullptr;
-  return &channels_[channel];
+  if (channel.empty() || channel.size() > kNameBytesMax) return nullptr;
+  if (channels_.size() >= kChannelsMax) {
+    if (unread_.empty()) return nullptr;
+    const auto oldest = channels_.find(unread_.begin()->second);
+    highest_forgotten_ = std::max(highest_forgotten_, oldest->second.number);
+    channels_.erase(oldest);
+    unread_.erase(unread_.begin());
+  }
+  Channel& made = channels_[channel];
+  made.number = highest_forgotten_;
+  was_used(channel, made);
+  return &made;
+}
+
+void Channels::was_used(const std::string& name, Channel& channel) {
+  if (channel.used != 0) unread_.erase(std::exchange(channel.used, 0));
+  if (channel.readers.empty()) unread_.emplace(channel.used = ++last_use_, name);
 }
 
 std::optional<std::uint64_t> Channels::subscribe(NodeId member, const std::string& channel) {
   Channel* it = find(channel);
   if (it == nullptr) return std::nullopt;
   it->readers.insert(member);
+  was_used(channel, *it);
   readers_[member].sent[channel] = it->number;
   return it->number;
 }
@@ -24,14 +41,20 @@ std::optional<std::uint64_t> Channels::subscribe(NodeId member, const std::strin
 void Channels::unsubscribe(NodeId member, const std::string& channel) {
   const auto found = readers_.find(member);
   if (found == readers_.end() || found->second.sent.erase(channel) == 0) return;
-  channels_.at(channel).readers.erase(member);
+  Channel& left = channels_.at(channel);
+  left.readers.erase(member);
+  was_used(channel, left);
   std::erase_if(found->second.queue, [&](const Waiting& it) { return it.channel == channel; });
 }
 
 void Channels::drop(NodeId member) {
   const auto found = readers_.find(member);
   if (found == readers_.end()) return;
-  for (const auto& [channel, number] : found->second.sent) channels_.at(channel).readers.erase(member);
+  for (const auto& [channel, number] : found->second.sent) {
+    Channel& left = channels_.at(channel);
+    left.readers.erase(member);
+    was_used(channel, left);
+  }
   readers_.erase(found);
 }
 
@@ -39,7 +62,7 @@ bool Channels::publish(const std::string& channel, std::string payload) {
   Channel* it = find(channel);
   if (it == nullptr) return false;
   ++it->number;
-  if (it->readers.empty()) return true;
+  if (it->readers.empty()) return was_used(channel, *it), true;
   const auto shared = std::make_shared<const std::string>(std::move(payload));
   for (const NodeId member : it->readers) {
     Reader& reader = readers_.at(member);

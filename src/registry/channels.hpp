@@ -1,5 +1,6 @@
 // Who is told what is published. Each subscriber has a bounded queue; what is dropped from it is counted for it, so that it
-// always knows how much it missed. Nothing here is durable: after a start of the head subscribers begin anew.
+// always knows how much it missed. Nothing here is durable: after a start of the head subscribers begin anew. Where there are too many
+// channels, the one without subscribers is forgotten that was used longest ago.
 #pragma once
 
 #include <cstdint>
@@ -55,15 +56,20 @@ class Channels {
   struct Channel {
     std::uint64_t number = 0;  // of what was published last
     std::set<NodeId> readers;
+    std::uint64_t used = 0;  // the place in unread_; 0: it has readers
   };
 
   Channel* find(const std::string& channel);
+  void was_used(const std::string& name, Channel& channel);
   void pump(NodeId member, Reader& reader);
 
   Send send_;
   const std::size_t unseen_max_;  // messages of one member on their way
   const std::size_t queue_max_;   // and behind them
   std::map<std::string, Channel> channels_;
+  std::map<std::uint64_t, std::string> unread_;  // without readers, the one that was used longest ago first
+  std::uint64_t last_use_ = 0;
+  std::uint64_t highest_forgotten_ = 0;  // a channel that is made again goes on from there: numbers never fall
   std::map<NodeId, Reader> readers_;
 };
 

@@ -91,6 +91,40 @@ TEST_F(ChannelsTest, WhoIsGoneIsToldNothing) {
   EXPECT_EQ(channels.subscribe(kReader, "a"), 1u);
 }
 
+// Failed when a head refused its 10,001st channel for ever, also where nobody had subscribed to any.
+TEST_F(ChannelsTest, OfTooManyThoseAreForgottenThatNobodyReadsAndThatWereUsedLongestAgo) {
+  ASSERT_EQ(channels.subscribe(kReader, "read"), 0u);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(channels.publish("first", ""));
+  for (std::size_t i = 0; i < 3 * kChannelsMax; ++i) {
+    ASSERT_TRUE(channels.publish(std::to_string(i), "")) << i;
+    if (i % 5'000 == 0) {
+      ASSERT_TRUE(channels.publish("used", ""));
+    }
+  }
+  ASSERT_TRUE(channels.publish("read", "still there"));
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].number, 1u);
+  EXPECT_EQ(sent[0].missed, 0u);
+  EXPECT_EQ(channels.subscribe(kReader, "used"), 6u) << "it is the one that it was";
+  // A name that is used again goes on with higher numbers than it had.
+  const auto number = channels.subscribe(kReader, "first");
+  ASSERT_TRUE(number);
+  EXPECT_GE(*number, 3u);
+  ASSERT_TRUE(channels.publish("first", "again"));
+  EXPECT_EQ(sent.back().number, *number + 1);
+  EXPECT_EQ(sent.back().missed, 0u);
+}
+
+TEST_F(ChannelsTest, ThatAreReadAreNotForgotten) {
+  for (std::size_t i = 0; i < kChannelsMax; ++i) ASSERT_TRUE(channels.subscribe(kReader, std::to_string(i)));
+  EXPECT_FALSE(channels.publish("one more", ""));
+  EXPECT_FALSE(channels.subscribe(kReader, "one more"));
+  channels.unsubscribe(kReader, "7");
+  EXPECT_TRUE(channels.publish("one more", ""));
+  channels.drop(kReader);
+  EXPECT_TRUE(channels.publish("another", ""));
+}
+
 TEST_F(ChannelsTest, NamesAreShort) {
   EXPECT_FALSE(channels.subscribe(kReader, ""));
   EXPECT_FALSE(channels.publish(std::string(kNameBytesMax + 1, 'x'), ""));
