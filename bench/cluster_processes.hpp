@@ -79,7 +79,12 @@ class ClusterProcesses {
     begin_nodes(nodes, address);
     ::setenv("RAYX_ADDRESS", address.c_str(), 1);
   }
-  void kill(std::size_t which) { ::kill(pids_[which], SIGKILL); }
+  // It is gone when this returns, with its port, as for whoever starts another one in its place.
+  void kill(std::size_t which) {
+    ::kill(pids_[which], SIGKILL);
+    siginfo_t ended{};
+    ::waitid(P_PID, static_cast<id_t>(pids_[which]), &ended, WEXITED | WNOWAIT);
+  }
 
  private:
   [[noreturn]] void be(bool has_head, int told, int tells) const {

@@ -38,10 +38,10 @@ Error PairFile::failure(const char* what) const {
   const int code = sqlite3_extended_errcode(database_);
   const std::string about = std::string(what) + " " + path_;
   if ((code & 0xff) == SQLITE_BUSY || (code & 0xff) == SQLITE_LOCKED)
-    return {ErrorCode::kInvalidConfig,
-            "rayx: " + about +
-                ": another process has it open. One head at a time may use a folder: end the other one, or name "
-                "another folder for another cluster"};
+    return {ErrorCode::kInvalidConfig, "rayx: " + about + ": another process has it open, and had it for " +
+                                           std::to_string(kPatience_ms / 1000) +
+                                           " s. One head at a time may use a folder: end the other one, or name "
+                                           "another folder for another cluster"};
   if ((code & 0xff) == SQLITE_NOTADB || (code & 0xff) == SQLITE_CORRUPT)
     return {ErrorCode::kInvalidConfig, "rayx: " + about + ": the file is damaged, or is no file of rayx (" +
                                            sqlite3_errmsg(database_) +
@@ -74,6 +74,7 @@ Result<PairFile> PairFile::open(const std::string& folder) {
   sqlite3* database = nullptr;
   const int opened = sqlite3_open_v2(path.c_str(), &database,
                                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  if (opened == SQLITE_OK) sqlite3_busy_timeout(database, kPatience_ms);
   PairFile file(path, database);
   Result<void> ready = opened == SQLITE_OK ? file.prepare() : Result<void>(file.failure("opening"));
   if (!ready) return std::move(ready).error();

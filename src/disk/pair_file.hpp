@@ -1,7 +1,8 @@
 // Pairs of bytes that survive a kill of the process and of the machine: one SQLite database in a folder, in WAL mode. The only
 // room that names SQLite. Everything blocks for as long as the disk takes (a commit: one fsync, 0.1 to 10 ms).
 //
-// One process at a time: the file is locked as long as it is open, and the kernel lets go of the lock when the process dies.
+// One process at a time: the file is locked as long as it is open, and the kernel lets go of the lock when the process dies, which
+// takes some milliseconds after a kill.
 #pragma once
 
 #include <memory>
@@ -18,6 +19,8 @@ struct sqlite3_stmt;
 
 namespace rayx::disk {
 
+inline constexpr int kPatience_ms = 2'000;
+
 struct Change {
   std::string key;
   std::optional<std::string> value;  // nothing: it is erased
@@ -26,7 +29,7 @@ struct Change {
 class PairFile {
  public:
   // Makes the folder and the file where they are missing, both readable by this user only. kInvalidConfig: another process has it
-  // open, or what lies there was not made by this; kSystemError: the disk's or the system's refusal.
+  // open, and goes on having it for kPatience_ms; or what lies there was not made by this; kSystemError: the disk's or the system's refusal.
   static Result<PairFile> open(const std::string& folder);
   PairFile(PairFile&& other) noexcept;
   PairFile& operator=(PairFile&&) = delete;

@@ -1,6 +1,8 @@
 #include "disk/pair_file.hpp"
 
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,6 +10,7 @@
 #include <fstream>
 #include <map>
 #include <random>
+#include <thread>
 
 #include "kit/child_process.hpp"
 #include "kit/seed.hpp"
@@ -77,6 +80,27 @@ TEST_F(PairFiles, AreOpenInOneProcessAtATime) {
   EXPECT_TRUE(ended->exited_with(0)) << ended->text();
   ::close(go[0]);
   ::close(go[1]);
+}
+
+// Failed when a head that was started right after the kill of the one before found its file locked.
+TEST_F(PairFiles, AreOpenedWhenTheProcessThatHasThemIsJustDying) {
+  int ready[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  kit::ChildProcess other([&] {
+    const Result<PairFile> theirs = PairFile::open(folder());
+    if (!theirs || ::write(ready[1], "!", 1) != 1) return 1;
+    for (;;) ::pause();
+  });
+  char letter = 0;
+  ASSERT_EQ(::read(ready[0], &letter, 1), 1);
+  const std::jthread killer([&] {
+    ::poll(nullptr, 0, 300);
+    EXPECT_TRUE(other.kill(SIGKILL));
+  });
+  const Result<PairFile> mine = PairFile::open(folder());
+  EXPECT_TRUE(mine) << mine.error().message;
+  ::close(ready[0]);
+  ::close(ready[1]);
 }
 
 TEST_F(PairFiles, ThatAreNoneAreRefused) {
