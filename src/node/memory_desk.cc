@@ -39,14 +39,16 @@ Result<store::Lease> MemoryDesk::lease(store::LeaseRequest request) {
     }
     if (is_closed_)
       return Error{ErrorCode::kShuttingDown, "rayx: the runtime was shut down while a writer waited for memory"};
-    if (request.deadline_ns == base::kNever) {
+    // Nobody tells when another job's claim is over, and the node's thread does not know that somebody waits here.
+    const base::TimeNs look_again_ns = books_.waits_for_pages() ? store::kAskAgain_ns : base::kNever;
+    if (look_again_ns != base::kNever) shared_->call();
+    const base::TimeNs now_ns = clock_.now_ns();
+    const base::TimeNs left_ns =
+        request.deadline_ns == base::kNever ? look_again_ns : std::min(look_again_ns, request.deadline_ns - now_ns);
+    if (left_ns == base::kNever) {
       answered_.wait(lock);
-      continue;
-    }
-    const base::TimeNs left_ns = request.deadline_ns - clock_.now_ns();
-    if (left_ns > 0) {
+    } else if (left_ns > 0) {
       answered_.wait_for(lock, std::chrono::nanoseconds(left_ns));
-      continue;
     }
     out.clear();
     books_.expire(clock_.now_ns(), out);

@@ -42,6 +42,10 @@ void SharedMemory::Member::drop(const store::Extent& extent) {
   give(extent.bytes);
 }
 
+void SharedMemory::Member::call() {
+  if (!is_called_.exchange(true, std::memory_order_acq_rel)) ring_();
+}
+
 std::uint64_t SharedMemory::Member::owed() {
   const std::lock_guard lock(memory_.mutex_);
   memory_.changed();  // a claim may be over
@@ -60,10 +64,7 @@ std::uint64_t SharedMemory::Member::used_by_others() {
 
 void SharedMemory::changed() {
   is_short_.store(shares_.is_short(clock_.now_ns()), std::memory_order_relaxed);
-  for (const store::JobNumber number : shares_.take_called()) {
-    Member& member = *members_.at(number);
-    if (!member.is_called_.exchange(true, std::memory_order_acq_rel)) member.ring_();
-  }
+  for (const store::JobNumber number : shares_.take_called()) members_.at(number)->call();
 }
 
 }  // namespace rayx::node

@@ -33,6 +33,8 @@ class SharedMemory {
 
     // True once for all that is new.
     bool is_called() { return is_called_.exchange(false, std::memory_order_acq_rel); }
+    // The node's thread is to look.
+    void call();
     bool is_short() const { return memory_.is_short(); }
     std::uint64_t owed();
     std::uint64_t used_by_others();
