@@ -32,6 +32,25 @@ Failure gone_name() {
       "until the value was read, or put() in the driver what is to outlive a worker"});
 }
 
+Failure no_room_for_name() {
+  return std::make_unique<Error>(Error{
+      ErrorCode::kStoreFull,
+      "rayx: a reference inside a value cannot be taken: the table of what this process holds of others is full, and "
+      "the "
+      "object store has no room for more of it. Drop references, or raise Config::store_bytes (RAYX_STORE_BYTES)"});
+}
+
+// The object that the name is of, whatever else is missing.
+bool is_there(const shm::Control& control, ObjectKey key) {
+  if (key.owner() >= control.header().processes || key.record() >= shm::kRecordsPerSlab * shm::kRecordSlabsMax)
+    return false;
+  const shm::ProcessSlot& slot = control.slot(key.owner());
+  if (slot.life.load(std::memory_order_acquire) == shm::ProcessLife::kFree) return false;
+  if (slot.record_slabs[key.record() / shm::kRecordsPerSlab].load(std::memory_order_acquire) == shm::kNoOffset)
+    return false;
+  return shm::generation_of(control.records_of(key.owner()).at(key.record())) == key.generation();
+}
+
 }  // namespace
 
 // ---- Names
@@ -70,7 +89,14 @@ RefCell* Client::import_ref(const RefName& name, Failure& failure) {
         "rayx: a reference inside a value names an object of another node, which cannot be used here yet. Pass the "
         "ObjectRef as an argument of its own for a parameter of the value's type, or the value itself"});
   } else if (cell == nullptr) {
-    failure = is_over() ? shut_down_failure("get") : is_owner_gone(ObjectKey{name.words[0]}) ? gone_name() : bad_name();
+    const ObjectKey key{name.words[0]};
+    if (is_over()) {
+      failure = shut_down_failure("get");
+    } else if (is_owner_gone(key)) {
+      failure = gone_name();
+    } else {
+      failure = key.owner() != me_ && is_there(control_, key) ? no_room_for_name() : bad_name();
+    }
   }
   return cell;
 }
@@ -133,12 +159,9 @@ RefCell* Client::hold(ObjectKey key) {
 RefCell* Client::hold_locked(ObjectKey key) { return is_over() ? nullptr : import_locked({{key.word, name_mark_}}); }
 
 Entry* Client::borrow(ObjectKey key, const RefName& name) {
+  if (!is_there(control_, key)) return nullptr;
   shm::ProcessSlot& slot = control_.slot(key.owner());
-  if (slot.life.load(std::memory_order_acquire) == shm::ProcessLife::kFree) return nullptr;
-  if (slot.record_slabs[key.record() / shm::kRecordsPerSlab].load(std::memory_order_acquire) == shm::kNoOffset)
-    return nullptr;
   Record& record = control_.records_of(key.owner()).at(key.record());
-  if (shm::generation_of(record) != key.generation()) return nullptr;
   while (!holds_.add(key)) {
     Failure failure;
     const shm::Offset chunk = lease_table(sizeof(shm::HoldChunk), failure);

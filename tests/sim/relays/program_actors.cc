@@ -20,7 +20,7 @@ class Tally {
   }
   // The calls of one caller are numbered from 1.
   int count(std::int64_t work_ns, int caller, int number, const std::string& ballast) {
-    g_scene->story.call_begins(actor_, instance_, caller, number);
+    g_scene->story.call_begins(actor_, instance_, caller, number, g_scene->has_large_values);
     if (work_ns != 0) g_scene->machine.rest(work_ns);
     ballast_ += ballast.size();
     return number;

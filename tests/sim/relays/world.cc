@@ -45,6 +45,7 @@ World::World(std::uint64_t seed)
   if (has_kills && !faults_.empty() && chance_.one_in(2)) machine_.killed_one_in = 2'000 + chance_.below(5'000);
   fault_pause_ = chance_.between(2 * kMillisecond, 60 * kMillisecond);
   scene_.has_large_values = chance_.one_in(3);
+  if (scene_.has_large_values) scene_.store_bytes = seed % 2 == 0 ? 12u << 20 : 24u << 20;
   is_mesh_ = !chance_.one_in(3);
   scene_.has_head = is_mesh_;
   scene_.cpus_min = 1 + static_cast<int>(chance_.below(2));
@@ -169,7 +170,7 @@ SiteHost& World::add_site(int cpus) {
   const auto host = static_cast<HostId>(sites_.size());
   SiteOptions options;
   options.cpus = cpus;
-  options.store_bytes = scene_.has_large_values ? 24u << 20 : 64u << 20;
+  options.store_bytes = scene_.store_bytes;
   options.patience_ns = chance_.one_in(2) ? 0 : relay::kPatience_ns;
   options.congested_bytes = chance_.one_in(3) ? 100 + chance_.below(20'000) : 8u << 20;
   sites_.push_back(

@@ -19,7 +19,7 @@ using rayx::relay::test::meet;
 using rayx::relay::test::Meeting;
 using rayx::relay::test::Sites;
 
-constexpr TaskOptions kOnce{.max_retries = 0};
+const TaskOptions kOnce{.max_retries = 0};
 
 int next(int x) { return x + 1; }
 // Counts itself, and then as above.
