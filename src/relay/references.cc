@@ -17,6 +17,11 @@ namespace {
 constexpr base::TimeNs kFetchAgainPause_ns = 100'000'000;
 constexpr int kFetchTriesMax = 100;  // with the pause: as long as a writer waits for room in a full store
 
+// Its value found no room, and somebody here still has it. Who names it now is to have another chance: there may be room again.
+bool is_worth_another(const Proxy& proxy) {
+  return proxy.is_done && proxy.failed == ReturnReason::kStoreFull && !proxy.is_asking && proxy.lent.empty();
+}
+
 void forget_asker(Export& exported, PeerId peer) {
   std::erase_if(exported.waiting, [&](const Export::Waiting& waiting) { return waiting.peer == peer; });
   std::erase_if(exported.copies, [&](const Export::Copy& copy) { return copy.peer == peer; });
@@ -142,6 +147,10 @@ RefCell* Relay::cell_for(Peer* peer, const NameEntry& name) {
   if (peer != nullptr && peer->is_foreign() && !from_origin)
     return lost_cell(object, "another program has named what is not its own");
   auto [found, is_new] = proxy_of_.try_emplace(object, next_tag_);
+  if (!is_new && is_worth_another(proxies_.at(found->second))) {
+    found->second = next_tag_;
+    is_new = true;
+  }
   const std::uint64_t tag = found->second;
   if (is_new) {
     ++next_tag_;

@@ -22,6 +22,29 @@ using testing::HasSubstr;
 
 int square(int x) { return x * x; }
 
+// Has a reference, and fills its node's store meanwhile.
+struct Holder {
+  bool hold(ObjectRef<std::string> ref, std::size_t ballast_bytes) {
+    held = std::move(ref);
+    ballast = rayx::put(std::string(ballast_bytes, 'b'));
+    return true;
+  }
+  bool finds_no_room() {
+    try {
+      rayx::get(held);
+      return false;
+    } catch (const rayx::OutOfMemory&) {
+      return true;
+    }
+  }
+  bool make_room() {
+    ballast = {};
+    return true;
+  }
+  ObjectRef<std::string> held;
+  ObjectRef<std::string> ballast;
+};
+
 char letter_of(std::size_t i) { return static_cast<char>('a' + i % 26); }
 
 std::vector<ObjectRef<std::string>> make_many(std::size_t count, std::size_t bytes) {
@@ -90,6 +113,21 @@ TEST(RelayRoom, AFullStoreIsSaidAfterTheTimeoutAndRoomHelps) {
   EXPECT_EQ(rayx::get(rayx::remote<square>(3)), 9);
   kept.clear();
   EXPECT_EQ(rayx::get(later).size(), 8 * kMiB);
+}
+
+// Failed when what had found no room once was an error for ever to all tasks there, which were tried again and again.
+TEST(RelayRoom, WhatFoundNoRoomIsSentForAgainWhenItIsNamedAgain) {
+  Sites::Options options = rayx::relay::test::mesh_of(1, 2);
+  options.store_bytes = 64 * kMiB;
+  options.driver_store_bytes = 256 * kMiB;
+  options.store_timeout = std::chrono::milliseconds(200);
+  Sites sites(options);
+  const ObjectRef<std::string> large = rayx::put(std::string(30 * kMiB, 'x'));
+  const auto holder = rayx::actor<Holder>(rayx::ActorOptions{.labels = rayx::relay::test::on(1).labels});
+  ASSERT_TRUE(rayx::get(holder.call<&Holder::hold>(large, 50 * kMiB)));
+  ASSERT_TRUE(rayx::get(holder.call<&Holder::finds_no_room>()));
+  ASSERT_TRUE(rayx::get(holder.call<&Holder::make_room>()));
+  EXPECT_EQ(rayx::get(rayx::remote<size_of>(large)), 30 * kMiB);
 }
 
 TEST(RelayRoom, ASmallOnePassesALargeOneThatFindsNoRoom) {
