@@ -1,6 +1,8 @@
 // The driver's side of a runtime with processes: a node with its thread, and this process as a client of it.
+#include <atomic>
 #include <cstdio>
 #include <mutex>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -88,10 +90,19 @@ class DriverBackend final : private DriverParts, public worker::Client {
     return actor;
   }
 
+  bool kill_actor(RefCell* actor, Failure& failure) override {
+    const bool is_told = Client::kill_actor(actor, failure);
+    if (is_told && home.cluster != nullptr) has_killed_.store(true, std::memory_order_relaxed);
+    return is_told;
+  }
+
   // The arena stays mapped as long as this object lives, which is as long as the process: the user may hold an Array in it, and a
   // thread of his may be on its way out of here. Its memory does not stay.
   void shutdown() noexcept override {
-    if (!is_in_forked_child()) wait_for_detached();
+    if (!is_in_forked_child()) {
+      wait_for_detached();
+      wait_for_kills();
+    }
     Client::shutdown();
     if (is_in_forked_child()) return home.leave();  // what is shared is the parent's
     home.node().desk().close();
@@ -129,6 +140,19 @@ class DriverBackend final : private DriverParts, public worker::Client {
     beginning_.clear();
   }
 
+  // A detached actor does not end with this program, so the head has to hear of its end: what is asked after that is answered after it.
+  void wait_for_kills() noexcept {
+    constexpr std::chrono::seconds kPatience{2};
+    if (!has_killed_.load(std::memory_order_relaxed)) return;
+    Failure failure;
+    constexpr std::string_view kNobody = " ";
+    RefCell* const answer = ask_cluster(ClusterQuestion::kFindActor, std::as_bytes(std::span(kNobody)), failure);
+    if (answer == nullptr) return;
+    wait_one(answer, base::deadline_ns(base::SteadyClock().now_ns(), kPatience), failure);
+    drop_ref(answer);
+  }
+
+  std::atomic<bool> has_killed_{false};
   std::mutex beginning_mutex_;
   std::vector<RefCell*> beginning_;  // detached actors of this process, of which some may not live yet; one count each
 };
