@@ -205,6 +205,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   struct Needs {  // of a task
     Piece arguments;
     std::vector<std::pair<std::uint32_t, Piece>> parts;
+    ErrorCode code = ErrorCode::kMalformed;  // of what makes them useless
   };
   struct Arrived {  // a value that has come; its names mean something here
     std::span<const std::byte> bytes;
@@ -344,7 +345,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void forget_sent(SentRow& row);
   void complete(const SentRow& row, Arrived& value, bool is_error);
   void complete_with_error(const SentRow& row, std::span<const std::byte> error);
-  void complete_as_malformed(const SentRow& row, const std::string& problem);
+  void complete_as_malformed(const SentRow& row, const std::string& problem, ErrorCode code = ErrorCode::kMalformed);
   void complete_without_memory(const SentRow& row, const std::string& why);
   void complete_without_room(const SentRow& row, std::uint64_t bytes);
   void give_back(const SentRow& row, std::uint32_t flags);

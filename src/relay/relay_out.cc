@@ -195,7 +195,7 @@ void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, 
     if (problem.empty()) {
       give_back(row, detail::kRecordReturned);  // what it needs is not there yet
     } else {
-      complete_as_malformed(row, problem);
+      complete_as_malformed(row, problem, needs.code);
     }
     return forget_sent(row);
   }
@@ -286,9 +286,9 @@ void Relay::complete(const SentRow& row, Arrived& value, bool is_error) {
   records.call_owner();
 }
 
-void Relay::complete_as_malformed(const SentRow& row, const std::string& problem) {
+void Relay::complete_as_malformed(const SentRow& row, const std::string& problem, ErrorCode code) {
   detail::RemoteFailure error;
-  error.code = ErrorCode::kMalformed;
+  error.code = code;
   error.message = problem;
   complete_with_error(row, bytes_of(error));
 }

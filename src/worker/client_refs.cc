@@ -8,6 +8,7 @@
 #include "base/planted_bug.hpp"
 #include "observe/frames.hpp"
 #include "worker/client.hpp"
+#include "worker/object_there.hpp"
 
 namespace rayx::worker {
 
@@ -34,21 +35,7 @@ Failure gone_name() {
 
 Failure no_room_for_name() {
   return std::make_unique<Error>(Error{
-      ErrorCode::kStoreFull,
-      "rayx: a reference inside a value cannot be taken: the table of what this process holds of others is full, and "
-      "the "
-      "object store has no room for more of it. Drop references, or raise Config::store_bytes (RAYX_STORE_BYTES)"});
-}
-
-// The object that the name is of, whatever else is missing.
-bool is_there(const shm::Control& control, ObjectKey key) {
-  if (key.owner() >= control.header().processes || key.record() >= shm::kRecordsPerSlab * shm::kRecordSlabsMax)
-    return false;
-  const shm::ProcessSlot& slot = control.slot(key.owner());
-  if (slot.life.load(std::memory_order_acquire) == shm::ProcessLife::kFree) return false;
-  if (slot.record_slabs[key.record() / shm::kRecordsPerSlab].load(std::memory_order_acquire) == shm::kNoOffset)
-    return false;
-  return shm::generation_of(control.records_of(key.owner()).at(key.record())) == key.generation();
+      ErrorCode::kStoreFull, std::string("rayx: a reference inside a value cannot be taken: ") + kNoRoomForHolds});
 }
 
 }  // namespace
@@ -95,7 +82,7 @@ RefCell* Client::import_ref(const RefName& name, Failure& failure) {
     } else if (is_owner_gone(key)) {
       failure = gone_name();
     } else {
-      failure = key.owner() != me_ && is_there(control_, key) ? no_room_for_name() : bad_name();
+      failure = key.owner() != me_ && is_object_there(control_, key) ? no_room_for_name() : bad_name();
     }
   }
   return cell;
@@ -159,7 +146,7 @@ RefCell* Client::hold(ObjectKey key) {
 RefCell* Client::hold_locked(ObjectKey key) { return is_over() ? nullptr : import_locked({{key.word, name_mark_}}); }
 
 Entry* Client::borrow(ObjectKey key, const RefName& name) {
-  if (!is_there(control_, key)) return nullptr;
+  if (!is_object_there(control_, key)) return nullptr;
   shm::ProcessSlot& slot = control_.slot(key.owner());
   Record& record = control_.records_of(key.owner()).at(key.record());
   while (!holds_.add(key)) {

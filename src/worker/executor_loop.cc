@@ -10,6 +10,8 @@
 
 #include <rayx/detail/remote_failure.hpp>
 
+#include "worker/object_there.hpp"
+
 namespace rayx::worker {
 
 using detail::ArgumentPart;
@@ -190,8 +192,10 @@ ExecutorLoop::Ready ExecutorLoop::prepare(const shm::Executor::Task& task, Argum
     if (!arena.contains(block.offset, block.size)) return refuse("a value lies outside the store");
     RefCell* const cell = client_.hold(key);
     if (cell == nullptr) {
-      error.code = ErrorCode::kOwnerDied;
-      error.message = "rayx: the process that owned an argument died, and the value with it";
+      const bool is_gone = !is_object_there(control_, key);
+      error.code = is_gone ? ErrorCode::kOwnerDied : ErrorCode::kStoreFull;
+      error.message = is_gone ? "rayx: the process that owned an argument died, and the value with it"
+                              : std::string("rayx: an argument cannot be taken: ") + kNoRoomForHolds;
       return Ready::kNo;
     }
     arguments.held.push_back(cell);
