@@ -20,6 +20,7 @@
 #include "base/clock.hpp"
 #include "kit.hpp"
 #include "sockets.hpp"
+#include "wire/limits.hpp"
 #include "wire/link.hpp"
 #include "wire/listener.hpp"
 #include "wire/loop.hpp"
@@ -73,8 +74,6 @@ class Child {
 };
 
 enum class Work : char { kEcho, kCount, kBulk };
-
-constexpr std::chrono::microseconds kPatience{100};  // of the loops, as in nodes and programs: host/network.cc
 
 // The limit: the same work with blocking calls.
 class RawPeer {
@@ -183,14 +182,14 @@ void serve(const wire::LinkConfig& config, Work work, std::span<std::byte> regio
       [](const wire::RefusedReport& report) { check(false, "refused", report.message); });
   const std::uint16_t port = listener->endpoint().port;
   check(::write(port_pipe, &port, sizeof port) == sizeof port, "write");
-  loop->run(kPatience);
+  loop->run(wire::kLoopPatience);
 }
 
 // Our end: one thread runs the loop and the work, the main thread waits.
 struct Client final : wire::LinkHandler {
   Client(const wire::LinkConfig& config, std::uint16_t port) {
     std::promise<void> connected;
-    thread = std::jthread([this] { loop->run(kPatience); });
+    thread = std::jthread([this] { loop->run(wire::kLoopPatience); });
     call([&] {
       connector = std::make_unique<wire::Connector>(*loop, wire::Endpoint{"127.0.0.1", port}, config, [&](auto made) {
         check(made.has_value(), "connect", made ? "" : made.error().message);

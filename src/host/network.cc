@@ -7,14 +7,9 @@
 #include <string>
 #include <system_error>
 
+#include "wire/limits.hpp"
+
 namespace rayx::host {
-
-namespace {
-
-// As long as executors yield before they sleep (shm::Backoff): what answers within this time was awake.
-constexpr std::chrono::microseconds kPatience{100};
-
-}  // namespace
 
 Result<std::unique_ptr<Network>> Network::start() {
   static const base::SteadyClock clock;
@@ -22,7 +17,7 @@ Result<std::unique_ptr<Network>> Network::start() {
   if (!loop) return std::move(loop).error();
   std::unique_ptr<Network> network(new Network(std::move(*loop)));
   try {
-    network->thread_ = std::thread([&running = *network->loop_] { running.run(kPatience); });
+    network->thread_ = std::thread([&running = *network->loop_] { running.run(wire::kLoopPatience); });
   } catch (const std::system_error& error) {
     return Error{ErrorCode::kSystemError, std::string("rayx: no thread could be started for the network (") +
                                               error.what() + "). Raise the limit of processes (ulimit -u)"};

@@ -114,6 +114,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   void kill_actor(shm::NodeCall& call, bool is_question);
   void lease(std::uint32_t asker, shm::NodeCall& call, bool is_slab);
   void answer_leases();
+  bool answer_lease(const store::LeaseAnswer& given);
   void end_actor_lane(std::uint32_t lane, shm::LaneEnd end);
 
   // node_workers.cc

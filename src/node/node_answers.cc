@@ -143,35 +143,28 @@ void Node::lease(std::uint32_t asker, NodeCall& call, bool is_slab) {
   const base::TimeNs now = clock_.now_ns();
   request.deadline_ns = call.arguments[1] == 0 ? now : base::deadline_ns(now, config_.store_timeout);
   leases_asked_[request.ticket] = &call;
-  desk_->request(request, [&](const store::LeaseAnswer& given) {
-    const auto asked = leases_asked_.find(given.ticket);
-    if (asked == leases_asked_.end()) return;
-    NodeCall& waiting = *asked->second;
-    leases_asked_.erase(asked);
-    if (given.outcome == store::LeaseOutcome::kGranted) {
-      reply(waiting, NodeAnswer::kOk, given.lease.extent.offset, given.lease.serial);
-    } else {
-      reply(waiting, NodeAnswer::kStoreFull, desk_->used_bytes(), desk_->used_by_others());
-    }
-  });
+  desk_->request(request, [&](const store::LeaseAnswer& given) { answer_lease(given); });
+}
+
+// False: nobody waits for it any more.
+bool Node::answer_lease(const store::LeaseAnswer& given) {
+  const auto asked = leases_asked_.find(given.ticket);
+  if (asked == leases_asked_.end()) return false;
+  NodeCall& waiting = *asked->second;
+  leases_asked_.erase(asked);
+  if (given.outcome == store::LeaseOutcome::kGranted) {
+    reply(waiting, NodeAnswer::kOk, given.lease.extent.offset, given.lease.serial);
+  } else {
+    reply(waiting, NodeAnswer::kStoreFull, desk_->used_bytes(), desk_->used_by_others());
+  }
+  return true;
 }
 
 void Node::answer_leases() {
   for (const store::LeaseAnswer& given : desk_->take_answers()) {
-    const auto asked = leases_asked_.find(given.ticket);
-    if (asked == leases_asked_.end()) {
-      bool wake = false;  // its process is gone
-      if (given.outcome == store::LeaseOutcome::kGranted) [[maybe_unused]]
-        const bool known = desk_->release(given.lease.extent.offset, wake);
-      continue;
-    }
-    NodeCall& waiting = *asked->second;
-    leases_asked_.erase(asked);
-    if (given.outcome == store::LeaseOutcome::kGranted) {
-      reply(waiting, NodeAnswer::kOk, given.lease.extent.offset, given.lease.serial);
-    } else {
-      reply(waiting, NodeAnswer::kStoreFull, desk_->used_bytes(), desk_->used_by_others());
-    }
+    if (answer_lease(given) || given.outcome != store::LeaseOutcome::kGranted) continue;
+    bool wake = false;  // its process is gone
+    [[maybe_unused]] const bool known = desk_->release(given.lease.extent.offset, wake);
   }
 }
 

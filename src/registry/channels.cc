@@ -29,6 +29,12 @@ void Channels::was_used(const std::string& name, Channel& channel) {
   if (channel.readers.empty()) unread_.emplace(channel.used = ++last_use_, name);
 }
 
+void Channels::stop_reading(NodeId member, const std::string& name) {
+  Channel& channel = channels_.at(name);
+  channel.readers.erase(member);
+  was_used(name, channel);
+}
+
 std::optional<std::uint64_t> Channels::subscribe(NodeId member, const std::string& channel) {
   Channel* it = find(channel);
   if (it == nullptr) return std::nullopt;
@@ -41,20 +47,14 @@ std::optional<std::uint64_t> Channels::subscribe(NodeId member, const std::strin
 void Channels::unsubscribe(NodeId member, const std::string& channel) {
   const auto found = readers_.find(member);
   if (found == readers_.end() || found->second.sent.erase(channel) == 0) return;
-  Channel& left = channels_.at(channel);
-  left.readers.erase(member);
-  was_used(channel, left);
+  stop_reading(member, channel);
   std::erase_if(found->second.queue, [&](const Waiting& it) { return it.channel == channel; });
 }
 
 void Channels::drop(NodeId member) {
   const auto found = readers_.find(member);
   if (found == readers_.end()) return;
-  for (const auto& [channel, number] : found->second.sent) {
-    Channel& left = channels_.at(channel);
-    left.readers.erase(member);
-    was_used(channel, left);
-  }
+  for (const auto& [channel, number] : found->second.sent) stop_reading(member, channel);
   readers_.erase(found);
 }
 

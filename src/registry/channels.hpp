@@ -61,6 +61,7 @@ class Channels {
 
   Channel* find(const std::string& channel);
   void was_used(const std::string& name, Channel& channel);
+  void stop_reading(NodeId member, const std::string& name);
   void pump(NodeId member, Reader& reader);
 
   Send send_;

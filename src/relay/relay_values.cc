@@ -132,13 +132,6 @@ bool Relay::read_task(const shm::LanePuller::Task& task, Needs& needs, std::stri
     bytes = {arena.address(block.offset), block.size};
     return true;
   };
-  const auto has_no_room = [&] {
-    needs.code = ErrorCode::kStoreFull;
-    problem = std::string("rayx: a task's arguments cannot be taken: ") + worker::kNoRoomForHolds;
-    drop_names(arguments.names);
-    for (auto& [position, piece] : parts) drop_names(piece.names);
-    return false;
-  };
   const auto leave = [&](const char* what) {
     if (what != nullptr) problem = std::string("rayx: a task's arguments are damaged: ") + what;
     drop_names(arguments.names);
@@ -162,7 +155,11 @@ bool Relay::read_task(const shm::LanePuller::Task& task, Needs& needs, std::stri
         return leave("a part names no record");
       // The task is its owner's, and with it all that it needs: the hold makes sure that it stays so while we look.
       RefCell* const cell = hold_locked(key);
-      if (cell == nullptr && worker::is_object_there(control(), key)) return has_no_room();
+      if (cell == nullptr && worker::is_object_there(control(), key)) {
+        needs.code = ErrorCode::kStoreFull;
+        problem = std::string("rayx: a task's arguments cannot be taken: ") + worker::kNoRoomForHolds;
+        return leave(nullptr);
+      }
       if (cell == nullptr) return leave("the owner of a value has died");
       const std::uint32_t state = cell->record.load(std::memory_order_acquire)->state.load(std::memory_order_acquire);
       // Its owner passes it on when it is done, also if that is an error.

@@ -36,6 +36,10 @@ inline constexpr std::chrono::milliseconds kGoodbyeTimeout{1'000};     // for th
 inline constexpr std::chrono::milliseconds kHeartbeatInterval{1'000};  // silence after which a link asks
 inline constexpr std::chrono::milliseconds kHeartbeatTimeout{2'800};   // silence of a dead peer; noticed within 3 s
 
+// How long the loops of nodes and programs look for the next event before they sleep. As long as executors yield before they sleep
+// (shm::Backoff): what answers within this time was awake.
+inline constexpr std::chrono::microseconds kLoopPatience{100};
+
 // A link that survives its connection.
 inline constexpr std::chrono::milliseconds kResumePatience{2'000};      // so long the client tries to come back
 inline constexpr std::chrono::milliseconds kResumeGrace{1'000};         // and so much longer the server waits for it

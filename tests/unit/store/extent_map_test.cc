@@ -10,7 +10,7 @@ constexpr std::uint64_t kMiB = 1 << 20;
 constexpr Offset kBegin = 2 * kMiB;
 
 struct Store {
-  explicit Store(std::uint64_t bytes) : map(kBegin, bytes) {}
+  explicit Store(std::uint64_t bytes, Pages* pages = nullptr) : map(kBegin, bytes, pages) {}
 
   // The answer to a request that is answered at once; nothing if it waits.
   std::optional<LeaseAnswer> ask(std::uint64_t bytes, std::uint32_t lessee = 1, base::TimeNs deadline_ns = base::kNever,
@@ -293,54 +293,42 @@ struct Some final : Pages {
 TEST(ExtentMap, WaitsForPagesThatOthersHaveAndUsesItsOwnAgainWithoutAsking) {
   Some pages;
   pages.bytes_left = 4 * kMiB;
-  ExtentMap map(kBegin, 16 * kMiB, &pages);
-  std::vector<LeaseAnswer> answers;
-  map.request({1, 1, 4 * kMiB, {}, false, base::kNever}, 0, answers);
-  map.request({2, 1, kMiB, {}, false, base::kNever}, 0, answers);
-  ASSERT_EQ(answers.size(), 1u);
-  EXPECT_TRUE(map.waits_for_pages());
+  Store store(16 * kMiB, &pages);
+  const Extent first = store.lease(4 * kMiB);
+  ASSERT_FALSE(store.ask(kMiB));
+  EXPECT_TRUE(store.map.waits_for_pages());
   pages.bytes_left = kMiB;
-  map.pages_came(0, answers);
-  ASSERT_EQ(answers.size(), 2u);
-  EXPECT_FALSE(map.waits_for_pages());
-  const Extent first = answers[0].lease.extent;
-  EXPECT_TRUE(map.release(first.offset, 0, answers));
-  map.request({3, 1, 4 * kMiB, {}, false, base::kNever}, 0, answers);
-  ASSERT_EQ(answers.size(), 3u);
-  EXPECT_EQ(answers[2].lease.extent, first);
+  store.map.pages_came(0, store.answers);
+  ASSERT_EQ(store.answers.size(), 1u);
+  EXPECT_FALSE(store.map.waits_for_pages());
+  store.free(first);
+  EXPECT_EQ(store.lease(4 * kMiB), first);
   EXPECT_TRUE(pages.dropped.empty());
 }
 
 TEST(ExtentMap, GivesUpPagesElsewhereForAnObjectThatFitsBesideThemOnly) {
   Some pages;
   pages.bytes_left = 6 * kMiB;
-  ExtentMap map(kBegin, 16 * kMiB, &pages);
-  std::vector<LeaseAnswer> answers;
-  for (std::uint64_t i = 0; i < 6; ++i) map.request({i, 1, kMiB, {}, false, base::kNever}, 0, answers);
-  for (const std::size_t i : {0u, 2u, 4u}) {
-    std::vector<LeaseAnswer> none;
-    EXPECT_TRUE(map.release(answers[i].lease.extent.offset, 0, none));
-  }
-  EXPECT_EQ(map.warm_free_bytes(), 3 * kMiB);
-  answers.clear();
-  map.request({9, 1, 3 * kMiB, {}, false, base::kNever}, 0, answers);
-  ASSERT_EQ(answers.size(), 1u);
-  EXPECT_EQ(answers[0].outcome, LeaseOutcome::kGranted);
-  EXPECT_EQ(map.warm_free_bytes(), 0u);
+  Store store(16 * kMiB, &pages);
+  std::vector<Extent> extents;
+  for (int i = 0; i < 6; ++i) extents.push_back(store.lease(kMiB));
+  for (const std::size_t i : {0u, 2u, 4u}) store.free(extents[i]);
+  EXPECT_EQ(store.map.warm_free_bytes(), 3 * kMiB);
+  store.lease(3 * kMiB);
+  EXPECT_EQ(store.map.warm_free_bytes(), 0u);
   EXPECT_EQ(pages.dropped.size(), 3u);
 }
 
 TEST(ExtentMap, DropsAsMuchOfWhatIsUnusedAsIsAskedFor) {
   Some pages;
   pages.bytes_left = 8 * kMiB;
-  ExtentMap map(kBegin, 16 * kMiB, &pages);
-  std::vector<LeaseAnswer> answers;
-  map.request({1, 1, 4 * kMiB, {}, false, base::kNever}, 0, answers);
-  map.request({2, 1, 4 * kMiB, {}, false, base::kNever}, 0, answers);
-  EXPECT_EQ(map.drop_unused(kMiB), 0u);
-  EXPECT_TRUE(map.release(answers[0].lease.extent.offset, 0, answers));
-  EXPECT_EQ(map.drop_unused(kMiB), kMiB);
-  EXPECT_EQ(map.drop_unused(100 * kMiB), 3 * kMiB);
+  Store store(16 * kMiB, &pages);
+  const Extent first = store.lease(4 * kMiB);
+  store.lease(4 * kMiB);
+  EXPECT_EQ(store.map.drop_unused(kMiB), 0u);
+  store.free(first);
+  EXPECT_EQ(store.map.drop_unused(kMiB), kMiB);
+  EXPECT_EQ(store.map.drop_unused(100 * kMiB), 3 * kMiB);
   EXPECT_EQ(pages.bytes_left, 4 * kMiB);
 }
 

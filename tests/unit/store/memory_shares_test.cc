@@ -26,9 +26,14 @@ using testing::UnorderedElementsAre;
 constexpr std::uint64_t kMiB = 1 << 20;
 constexpr base::TimeNs kMs = 1'000'000;
 
+MemoryShares shares_of(std::uint64_t bytes, JobNumber jobs) {
+  MemoryShares shares(bytes);
+  for (JobNumber job = 1; job <= jobs; ++job) shares.join(job);
+  return shares;
+}
+
 TEST(MemoryShares, AJobAloneHasAllOfIt) {
-  MemoryShares shares(1024 * kMiB);
-  shares.join(1);
+  MemoryShares shares = shares_of(1024 * kMiB, 1);
   EXPECT_EQ(shares.left(1, 0), 1024 * kMiB);
   EXPECT_TRUE(shares.take(1, 1024 * kMiB, 0));
   EXPECT_FALSE(shares.take(1, kMiB, 0));
@@ -36,9 +41,7 @@ TEST(MemoryShares, AJobAloneHasAllOfIt) {
 }
 
 TEST(MemoryShares, EachHasASmallPartInAnyCase) {
-  MemoryShares shares(1024 * kMiB);
-  shares.join(1);
-  shares.join(2);
+  MemoryShares shares = shares_of(1024 * kMiB, 2);
   ASSERT_TRUE(shares.take(1, 1024 * kMiB, 0));
   EXPECT_EQ(shares.left(2, 0), shares.own_bytes());
   EXPECT_TRUE(shares.take(2, 64 * kMiB, 0));
@@ -46,8 +49,7 @@ TEST(MemoryShares, EachHasASmallPartInAnyCase) {
 }
 
 TEST(MemoryShares, WhoIsRefusedHasTheOthersCalledWhoGiveBackWhatIsMissing) {
-  MemoryShares shares(1024 * kMiB);
-  for (const JobNumber job : {1, 2, 3}) shares.join(job);
+  MemoryShares shares = shares_of(1024 * kMiB, 3);
   ASSERT_TRUE(shares.take(1, 900 * kMiB, 0));
   EXPECT_THAT(shares.take_called(), ElementsAre());
   EXPECT_FALSE(shares.take(2, 200 * kMiB, 0));
@@ -64,9 +66,7 @@ TEST(MemoryShares, WhoIsRefusedHasTheOthersCalledWhoGiveBackWhatIsMissing) {
 }
 
 TEST(MemoryShares, WhatIsWaitedForIsGivenToNobodyWhoWouldHaveMore) {
-  MemoryShares shares(1000 * kMiB);
-  shares.join(1);
-  shares.join(2);
+  MemoryShares shares = shares_of(1000 * kMiB, 2);
   ASSERT_TRUE(shares.take(1, 950 * kMiB, 0));
   EXPECT_FALSE(shares.take(2, 100 * kMiB, 0));
   EXPECT_FALSE(shares.take(1, kMiB, 0));
@@ -75,9 +75,7 @@ TEST(MemoryShares, WhatIsWaitedForIsGivenToNobodyWhoWouldHaveMore) {
 }
 
 TEST(MemoryShares, AClaimEndsSinceWhoHasMoreMayNeedALittleToFreeMuch) {
-  MemoryShares shares(1000 * kMiB);
-  shares.join(1);
-  shares.join(2);
+  MemoryShares shares = shares_of(1000 * kMiB, 2);
   ASSERT_TRUE(shares.take(1, 950 * kMiB, 0));
   base::TimeNs now = 0;
   for (; now < kClaim_ns; now += 100 * kMs) {
@@ -90,9 +88,7 @@ TEST(MemoryShares, AClaimEndsSinceWhoHasMoreMayNeedALittleToFreeMuch) {
 }
 
 TEST(MemoryShares, TwoThatWaitDoNotKeepEachOtherWaiting) {
-  MemoryShares shares(1000 * kMiB);
-  shares.join(1);
-  shares.join(2);
+  MemoryShares shares = shares_of(1000 * kMiB, 2);
   ASSERT_TRUE(shares.take(1, 400 * kMiB, 0));
   ASSERT_TRUE(shares.take(2, 400 * kMiB, 0));
   EXPECT_FALSE(shares.take(1, 250 * kMiB, 0));
@@ -103,9 +99,7 @@ TEST(MemoryShares, TwoThatWaitDoNotKeepEachOtherWaiting) {
 }
 
 TEST(MemoryShares, WhatLeavesIsTheOthers) {
-  MemoryShares shares(1000 * kMiB);
-  shares.join(1);
-  shares.join(2);
+  MemoryShares shares = shares_of(1000 * kMiB, 2);
   ASSERT_TRUE(shares.take(1, 1000 * kMiB, 0));
   EXPECT_FALSE(shares.take(2, 900 * kMiB, 0));
   static_cast<void>(shares.take_called());

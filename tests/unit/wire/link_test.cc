@@ -150,23 +150,26 @@ TEST(Link, APeerThatDoesNotReadPausesTheSenderAndThenIsClosed) {
   ASSERT_TRUE(server.links.wait([](int count) { return count == 1; }));
   server.thread.call([&] { server.link->pause_reading(); });
   const std::string message(50'000, 'x');
+  std::size_t queued_bytes = 0;  // right after it: at the end of the turn some of it goes
   const auto send_until = [&](Sent wanted) {
     return client.thread.call([&] {
       for (int i = 0; i < 2000; ++i) {
         const Sent sent = client.link->send(bytes_of(message));
-        if (sent == wanted) return client.link->queued_bytes();  // at the end of the turn some of it goes
+        queued_bytes = client.link->queued_bytes();
+        if (sent == wanted) return true;
       }
-      return std::size_t{0};
+      return false;
     });
   };
-  EXPECT_GT(send_until(Sent::kPause), 1'000'000u);
+  ASSERT_TRUE(send_until(Sent::kPause));
+  EXPECT_GT(queued_bytes, 1'000'000u);
   // It reads again: the sender is told.
   server.thread.call([&] { server.link->resume_reading(); });
   ASSERT_TRUE(client.handler.heard.wait([](const Heard& all) { return all.writable >= 1; }));
   EXPECT_LE(client.thread.call([&] { return client.link->queued_bytes(); }), 100'000u);
   // It does not, for good, and the sender does not care.
   server.thread.call([&] { server.link->pause_reading(); });
-  send_until(Sent::kClosed);
+  ASSERT_TRUE(send_until(Sent::kClosed));
   ASSERT_TRUE(client.handler.wait_closed());
   EXPECT_EQ(client.handler.reason().kind, CloseKind::kOverLimit);
   EXPECT_THAT(client.handler.reason().message, HasSubstr("does not read"));
