@@ -103,6 +103,7 @@ bool Relay::make_handle(Proxy& proxy, const NameEntry& name, Lanes& lanes) {
 }
 
 void Relay::handle_is_freed(const Proxy& proxy) {
+  take_news();  // who let go of the handle may have killed the actor before, and that is said by the row
   const auto found = remote_actors_.find(proxy.actor);
   if (found == remote_actors_.end() || --found->second.proxies != 0) return;
   const LaneName lane = found->second.lane;
