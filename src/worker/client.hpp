@@ -60,10 +60,11 @@ struct LaneUse {
   std::vector<Pushed> pushed;  // by position
 };
 
-// An actor whose handle this process has.
+// An actor of which this process has handles. More than one: the same actor came here under several names.
 struct ActorUse {
   LaneUse lane;
-  Index actor = 0;  // the entry of its handle
+  std::vector<Index> handles;   // their entries
+  std::vector<Index> dropping;  // of these: nobody has a reference, and calls are not done
   actor::CallOrder order;
 };
 
@@ -313,15 +314,18 @@ class Client : public detail::Backend {
 
   // client_actors.cc
   ActorUse* actor_use(Entry& actor, detail::Failure& failure);
+  ActorUse& join_actor(Index handle, std::uint32_t lane, std::uint32_t generation);
   void hand_over(ActorUse& use, actor::Call call);
   void actor_call_settled(Entry& e);
   bool is_call_done(actor::Call call);
   void let_go(ActorUse& use);
+  void are_let_go(ActorUse& use);
   actor::Caller this_caller() const;
   void look_at_actor_ends();
   void actor_handle_dropped(Entry& actor);
   void forget_actor(Entry& actor);
-  void hand_in_constructor(std::unique_ptr<ActorUse> use, Entry& e);
+  void hand_in_constructor(std::shared_ptr<ActorUse> use, Entry& e);
+  void actor_handle_revived(Index handle);
   void hand_in_call(ActorUse& use, Entry& actor, Entry& e, const actor::Caller* named_caller);
   detail::RemoteFailure end_of_lane(std::uint32_t lane, std::uint32_t generation);
   void fail_call(const ActorUse& use, Entry& call);
@@ -408,7 +412,7 @@ class Client : public detail::Backend {
   std::vector<Index> foreign_watch_;             // borrowed, not done, and something here waits for it
   std::vector<std::shared_ptr<LaneUse>> lanes_;  // by lane; classes only
   std::vector<ActorUse*> actor_of_lane_ = std::vector<ActorUse*>(shm::kLanesMax);
-  std::unordered_map<Index, std::unique_ptr<ActorUse>> actors_;                        // by the entry of the handle
+  std::unordered_map<Index, std::shared_ptr<ActorUse>> actors_;                        // by the entry of the handle
   std::map<std::pair<std::uint64_t, std::string>, std::shared_ptr<LaneUse>> classes_;  // by cpu units, and where
   std::atomic<LaneUse*> one_cpu_{nullptr};
   std::vector<PendingAdoption> pending_adoptions_;

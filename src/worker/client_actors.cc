@@ -2,6 +2,7 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "worker/client.hpp"
 #include "worker/cpus_text.hpp"
@@ -86,7 +87,7 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
     failure = std::make_unique<Error>(std::move(error));
     return nullptr;
   }
-  auto use = std::make_unique<ActorUse>();
+  auto use = std::make_shared<ActorUse>();
   use->lane.lane = static_cast<std::uint32_t>(answer.value);
   use->lane.generation = static_cast<std::uint32_t>(answer.value >> 32);
   use->lane.shared = control_.lane(use->lane.lane);
@@ -119,8 +120,8 @@ RefCell* Client::create_actor(const TaskCall& call, const ActorOptions* options,
   return &e->cell;
 }
 
-void Client::hand_in_constructor(std::unique_ptr<ActorUse> use, Entry& e) {
-  use->actor = e.index;
+void Client::hand_in_constructor(std::shared_ptr<ActorUse> use, Entry& e) {
+  use->handles = {e.index};
   if (e.extra != nullptr && !e.extra->dependencies.empty()) {
     // The constructor is a call like others: as long as it waits the handle is not let go.
     e.extra->is_held_back = true;
@@ -140,25 +141,41 @@ ActorUse* Client::actor_use(Entry& actor, Failure& failure) {
   const auto known = actors_.find(actor.index);
   if (known != actors_.end()) return known->second.get();
   RAYX_CHECK(actor.kind == EntryKind::kBorrowed, "the reference is not an actor's", actor.index);
-  auto use = std::make_unique<ActorUse>();
-  use->actor = actor.index;
-  use->lane.lane = static_cast<std::uint32_t>(actor.cell.backend_word[1] >> 16 & 0xffff);
-  use->lane.generation = static_cast<std::uint32_t>(actor.cell.backend_word[1] >> 32);
-  if (use->lane.lane >= control_.header().lanes) {
+  const auto lane = static_cast<std::uint32_t>(actor.cell.backend_word[1] >> 16 & 0xffff);
+  if (lane >= control_.header().lanes) {
     failure = std::make_unique<Error>(Error{ErrorCode::kMalformed, "rayx: an actor handle was damaged on its way"});
     return nullptr;
   }
-  use->lane.shared = control_.lane(use->lane.lane);
-  if (use->lane.shared.state().generation.load(std::memory_order_acquire) != use->lane.generation) {
-    use->order.end();
-    RAYX_CHECK(!use->order.take_failed(), "an actor that was not called has calls", use->lane.lane);
-  } else if (!open_queue(use->lane, kActorQueueCells, failure)) {
+  ActorUse& use = join_actor(actor.index, lane, static_cast<std::uint32_t>(actor.cell.backend_word[1] >> 32));
+  if (!use.order.is_ended() && !use.lane.queue.is_open() && !open_queue(use.lane, kActorQueueCells, failure)) {
+    forget_actor(actor);
     return nullptr;
   }
-  if (!use->order.is_ended()) actor_of_lane_[use->lane.lane] = use.get();
-  ActorUse* const known_now = actors_.emplace(actor.index, std::move(use)).first->second.get();
   look_at_actor_ends();  // it may have ended before this process had a queue to it, and then nobody comes to say so
-  return known_now;
+  return &use;
+}
+
+// One more handle of the actor in the lane. All that lead there share what is known: a process has one queue in a lane, and the calls
+// of a caller have one order.
+ActorUse& Client::join_actor(Index handle, std::uint32_t lane, std::uint32_t generation) {
+  ActorUse* const known = actor_of_lane_[lane];
+  std::shared_ptr<ActorUse> use;
+  if (known != nullptr && known->lane.generation == generation) {
+    use = actors_.at(known->handles.front());
+  } else {
+    use = std::make_shared<ActorUse>();
+    use->lane.lane = lane;
+    use->lane.generation = generation;
+    use->lane.shared = control_.lane(lane);
+    if (use->lane.shared.state().generation.load(std::memory_order_acquire) == generation) {
+      actor_of_lane_[lane] = use.get();
+    } else {
+      use->order.end();
+      RAYX_CHECK(!use->order.take_failed(), "an actor that was not called has calls", lane);
+    }
+  }
+  use->handles.push_back(handle);
+  return *actors_.emplace(handle, std::move(use)).first->second;
 }
 
 RefCell* Client::call_actor(RefCell* cell, const TaskCall& call, Failure& failure) {
@@ -313,7 +330,7 @@ void Client::fail_call(const ActorUse& use, Entry& call) {
   error.function = function_name(call);
   std::string name = error.function;
   if (call.kind == EntryKind::kActorCall) name.erase(std::min(name.rfind("::"), name.size()));
-  const Entry& actor = entry(use.actor);
+  const Entry& actor = entry(use.handles.front());
   if (actor.extra != nullptr && !actor.extra->name.empty()) name = actor.extra->name;
   const bool is_made_anew = lost_elsewhere_index_ == call.index && lost_elsewhere_->code == ErrorCode::kWorkerDied;
   error.message =
@@ -333,39 +350,54 @@ bool Client::is_call_done(actor::Call call) {
   return detail::is_done(record.state.fetch_or(detail::kRecordNotify, std::memory_order_acq_rel));
 }
 
-// The last handle of this process is gone. The calls that were made before are still to run.
+// Nobody here has a reference to the handle any more. The calls that were made before are still to run.
 void Client::actor_handle_dropped(Entry& actor) {
   ActorUse& use = *actors_.at(actor.index);
-  if (use.order.drop([&](actor::Call call) { return is_call_done(call); })) {
-    ledger_.dropped(actor.index);
-  } else {
-    ++actors_dropping_;
-  }
+  if (!use.order.is_dropping()) ++actors_dropping_;
+  use.dropping.push_back(actor.index);
+  if (use.order.drop([&](actor::Call call) { return is_call_done(call); })) are_let_go(use);
 }
 
 void Client::let_go(ActorUse& use) {
-  if (!use.order.may_let_go([&](actor::Call call) { return is_call_done(call); })) return;
-  --actors_dropping_;
-  ledger_.dropped(use.actor);
+  if (use.order.may_let_go([&](actor::Call call) { return is_call_done(call); })) are_let_go(use);
 }
 
-// The actor's record is free: nobody on this node has a handle, or this process was a borrower.
+// `use` goes with the last of them.
+void Client::are_let_go(ActorUse& use) {
+  --actors_dropping_;
+  for (const Index handle : std::exchange(use.dropping, {})) ledger_.dropped(handle);
+}
+
+// There is a reference to it again.
+void Client::actor_handle_revived(Index handle) {
+  const auto found = actors_.find(handle);
+  if (found == actors_.end()) return;
+  ActorUse& use = *found->second;
+  if (std::erase(use.dropping, handle) == 0 || !use.dropping.empty()) return;
+  use.order.revive();
+  --actors_dropping_;
+}
+
+// The handle's record is free: nobody on this node has one, or this process was a borrower.
 void Client::forget_actor(Entry& actor) {
   const auto found = actors_.find(actor.index);
   if (found == actors_.end()) return;
-  ActorUse& use = *found->second;
-  if (use.lane.queue_extent != shm::kNoOffset) {
-    control_.slot(me_).queue_of_lane[use.lane.lane].store(shm::kNoOffset, std::memory_order_release);
-    use.lane.shared.remove_submitter(me_);
-    retired_queues_.push_back({use.lane.queue_extent, use.lane.lane, use.lane.generation});
+  const std::shared_ptr<ActorUse> use = std::move(found->second);
+  actors_.erase(found);
+  std::erase(use->handles, actor.index);
+  if (use->handles.empty()) {
+    if (use->lane.queue_extent != shm::kNoOffset) {
+      control_.slot(me_).queue_of_lane[use->lane.lane].store(shm::kNoOffset, std::memory_order_release);
+      use->lane.shared.remove_submitter(me_);
+      retired_queues_.push_back({use->lane.queue_extent, use->lane.lane, use->lane.generation});
+    }
+    if (actor_of_lane_[use->lane.lane] == use.get()) actor_of_lane_[use->lane.lane] = nullptr;
   }
   if (actor.kind == EntryKind::kActor) {
-    node_.tell(NodeQuestion::kReleaseActor, use.lane.lane, use.lane.generation);
+    node_.tell(NodeQuestion::kReleaseActor, use->lane.lane, use->lane.generation);
     // A relay lets go of a handle whose constructor may not have been told of: the next life of the entry is another's.
     actor.cell.backend_word[1] = 0;
   }
-  if (actor_of_lane_[use.lane.lane] == &use) actor_of_lane_[use.lane.lane] = nullptr;
-  actors_.erase(found);
 }
 
 }  // namespace rayx::worker

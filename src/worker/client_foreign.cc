@@ -67,7 +67,7 @@ RefCell* Client::submit_numbered(LaneUse& use, const NumberedCall& numbered, Fai
 
 RefCell* Client::start_numbered(std::uint32_t lane, std::uint32_t generation, const NumberedCall& constructor,
                                 Failure& failure) {
-  auto use = std::make_unique<ActorUse>();
+  auto use = std::make_shared<ActorUse>();
   use->lane.lane = lane;
   use->lane.generation = generation;
   use->lane.shared = control_.lane(lane);
@@ -88,11 +88,7 @@ RefCell* Client::call_numbered(RefCell* cell, const NumberedCall& numbered, acto
   ActorUse* use = actor_use(actor, failure);
   if (use != nullptr && !use->lane.queue.is_open() &&
       !use->order.is_ended()) {  // a proxy's, which is called for others
-    if (open_queue(use->lane, kActorQueueCells, failure)) {
-      actor_of_lane_[use->lane.lane] = use;
-    } else {
-      use = nullptr;
-    }
+    if (!open_queue(use->lane, kActorQueueCells, failure)) use = nullptr;
   }
   Entry* const e = use == nullptr ? nullptr : fill_numbered(EntryKind::kActorCall, numbered, failure);
   if (e == nullptr) return nullptr;

@@ -62,12 +62,7 @@ void Client::fail_proxy(Index proxy, const detail::RemoteFailure& error) {
 }
 
 void Client::make_actor_proxy(Index proxy, std::uint32_t lane, std::uint32_t generation) {
-  auto use = std::make_unique<ActorUse>();
-  use->actor = proxy;
-  use->lane.lane = lane;
-  use->lane.generation = generation;
-  use->lane.shared = control_.lane(lane);
-  actors_[proxy] = std::move(use);
+  join_actor(proxy, lane, generation);
   records_.at(proxy).size = 0;
   records_.complete(proxy, detail::kRecordDoneInline);
   ledger_.done(proxy, false);

@@ -112,13 +112,8 @@ RefCell* Client::alias_of(Entry& e) {
   alias.cell.backend_word[0] = reinterpret_cast<std::uint64_t>(&e);
   ++e.aliases;
   if (e.node.is_dropped) ledger_.revived(e.index);
-  if (actors_dropping_ != 0) [[unlikely]] {
-    const auto actor = actors_.find(e.index);
-    if (actor != actors_.end() && actor->second->order.is_dropping()) {
-      actor->second->order.revive();
-      --actors_dropping_;
-    }
-  }
+  if (actors_dropping_ != 0) [[unlikely]]
+    actor_handle_revived(e.index);
   return &alias.cell;
 }
 

@@ -14,13 +14,15 @@
 #include "base/clock.hpp"
 #include "counter.hpp"
 #include "kit/seed.hpp"
-#include "sites.hpp"
+#include "large_values.hpp"
 
 namespace {
 
 using rayx::ActorHandle;
 using rayx::ObjectRef;
 using rayx::relay::test::Counter;
+using rayx::relay::test::mesh_of;
+using rayx::relay::test::on;
 using rayx::relay::test::Sites;
 using testing::AllOf;
 using testing::HasSubstr;
@@ -29,6 +31,23 @@ class Throwing {
  public:
   explicit Throwing(int x) { throw std::runtime_error("cannot be made of " + std::to_string(x)); }
   int get() { return 1; }
+};
+
+// Calls another actor, whose handle it gets more than once.
+class Caller {
+ public:
+  int begin(const ActorHandle<Counter>& counter, int calls) {
+    for (int i = 0; i < calls; ++i) results_.push_back(counter.call<&Counter::add>(1));
+    return static_cast<int>(results_.size());
+  }
+  std::vector<int> end() {
+    std::vector<int> sums;
+    for (const ObjectRef<int>& result : std::exchange(results_, {})) sums.push_back(rayx::get(result));
+    return sums;
+  }
+
+ private:
+  std::vector<ObjectRef<int>> results_;
 };
 
 // What was called, in its order.
@@ -247,6 +266,26 @@ TEST(RelayActors, OneThatCrashesFailsItsCallsWithTheCause) {
   EXPECT_THAT(why_it_died(dying), AllOf(HasSubstr("SIGKILL"), HasSubstr("Counter died")));
   EXPECT_THAT(why_it_died(behind), HasSubstr("SIGKILL"));
   EXPECT_THAT(why_it_died(counter.call<&Counter::add>(1)), HasSubstr("SIGKILL"));
+}
+
+// Failed when each of the two handles had a queue of its own in the one lane: the calls in the first were never seen again.
+TEST(RelayActors, CallsByAHandleThatComesAgainOverANewLinkStandBehindThoseBefore) {
+  Sites sites(mesh_of(2, 2));
+  {
+    const auto caller = rayx::actor<Caller>(rayx::ActorOptions{.labels = on(1).labels});
+    const rayx::ActorOptions there{.labels = on(2).labels};
+    const auto gate = rayx::actor<Counter>(there);
+    rayx::TaskOptions once = on(2);
+    once.max_retries = 0;
+    // It does not begin before the gate is open, so its lanes fill.
+    const auto counter = rayx::actor<Counter>(there, rayx::remote<open_when>(once, gate));
+    EXPECT_EQ(rayx::get(caller.call<&Caller::begin>(counter, 3)), 3);
+    sites.relink(0, 1);
+    EXPECT_EQ(rayx::get(caller.call<&Caller::begin>(counter, 2)), 5);
+    rayx::kill(gate);
+    EXPECT_THAT(rayx::get(caller.call<&Caller::end>()), testing::ElementsAre(6, 7, 8, 9, 10));
+  }
+  sites.wait_until_nothing_is_shared();
 }
 
 TEST(RelayActors, OneThatIsKilledEndsAndItsCallsFail) {

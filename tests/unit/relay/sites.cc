@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstring>
 #include <deque>
+#include <iterator>
 #include <mutex>
 #include <random>
 #include <set>
@@ -234,6 +235,21 @@ void Sites::cut(std::size_t site) {
   }
   for (Parts::Link& link : links) link.cut();
   if (p.cluster != nullptr) p.cluster->lose(site);
+}
+
+void Sites::relink(std::size_t from, std::size_t to) {
+  Parts& p = *parts_;
+  std::vector<Parts::Link> broken;
+  {
+    const std::lock_guard lock(p.mutex);
+    const auto is_it = [&](const Parts::Link& link) {
+      return (link.from == from && link.to == to) || (link.from == to && link.to == from);
+    };
+    std::copy_if(p.links.begin(), p.links.end(), std::back_inserter(broken), is_it);
+    std::erase_if(p.links, is_it);
+  }
+  for (Parts::Link& link : broken) link.cut();
+  p.link(from, to);
 }
 
 std::size_t Sites::exports(std::size_t site) { return parts_->sites[site]->relay().references().exports; }
