@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/planted_bug.hpp"
+#include "node/dead_holds.hpp"
 #include "node/node.hpp"
 #include "observe/crash_report.hpp"
 #include "shm/lease.hpp"
@@ -234,7 +235,10 @@ bool Node::is_live(const store::Lease& lease) {
 bool Node::can_bury(std::uint32_t slot, const WorkerProcess& worker) {
   if (!control_.is_buried(slot)) return false;
   if (!worker.owned || RAYX_PLANTED_BUG(571)) return true;
-  return !control_.is_used_by_others(slot);
+  if (!control_.is_used_by_others(slot)) return true;
+  control_.wake_who_knows_queues(slot);
+  if (!RAYX_PLANTED_BUG(572)) release_needless_holds(control_, slot);
+  return false;
 }
 
 void Node::bury() {

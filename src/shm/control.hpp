@@ -242,6 +242,45 @@ class Control {
     }
   }
 
+  // Node, of a buried process that owned: whether somebody may still begin or run a task of its own.
+  bool has_tasks_of(std::uint32_t dead) const noexcept {
+    if (is_queue_known(dead)) return true;
+    const std::uint32_t processes = header_->processes_used.load(std::memory_order_acquire);
+    for (std::uint32_t p = 0; p < processes; ++p) {
+      // An executor that runs a task of the dead below another one has not said which version of the lane it knows.
+      if (slots_[p].life.load(std::memory_order_acquire) == ProcessLife::kLive &&
+          RunningStack(slots_[p]).runs_task_of(dead))
+        return true;
+    }
+    return false;
+  }
+
+  // Node, of a buried process that owned: executors that sleep and have not looked since another submitter came look again. Nobody else
+  // would wake them, and until they have, the queues of the dead count as known.
+  void wake_who_knows_queues(std::uint32_t dead) const {
+    visit_who_knows_queues(dead, [&](std::uint32_t i, int member) { lane(i).wake_if_asleep(member); });
+  }
+
+  // Node, of a buried process: it died when it had let go of a hold, and its owner may not have heard of that.
+  void end_release(std::uint32_t dead) const {
+    HoldTableState& holds = slots_[dead].holds;
+    const ObjectKey key{holds.releasing.load(std::memory_order_acquire)};
+    if (key.word == 0) return;
+    tell_owner(key);
+    holds.releasing.store(0, std::memory_order_release);
+  }
+
+  // Node, of a buried process that owned: lets go of those of its holds for which `is_needed(key)` is false. Their owners look again.
+  template <class IsNeeded>
+  void thin_holds(std::uint32_t dead, IsNeeded&& is_needed) const {
+    HoldTable holds(segment_, slots_[dead].holds);
+    std::vector<ObjectKey> needless;
+    holds.for_each([&](ObjectKey key) {
+      if (!is_needed(key)) needless.push_back(key);
+    });
+    for (const ObjectKey key : needless) release_hold(dead, key);
+  }
+
   // Node: the slot of a buried process is free again. The owners of what it held, or was letting go of, look again. If it owned,
   // `is_used_by_others` comes first, and the caller has forgotten its queues and records.
   void free_process(std::uint32_t dead) const {
@@ -268,7 +307,6 @@ class Control {
     call_all_services();  // they may keep memory for it
   }
 
- private:
   // A hold may move from a table that is looked at later to one that was looked at before. If nothing of this has changed, none
   // did: taking a hold raises its table's count before the one that protected it is given up.
   struct HoldsLooked {
@@ -282,6 +320,8 @@ class Control {
       looked.adds += slots_[p].holds.adds.load(std::memory_order_acquire);
     return looked;
   }
+
+ private:
   void call_all_services() const noexcept {
     const std::uint32_t used = header_->processes_used.load(std::memory_order_relaxed);
     for (std::uint32_t i = 0; i < used; ++i)
@@ -292,12 +332,10 @@ class Control {
     std::vector<bool> is_among(processes);
     for (std::size_t i = 0; i < memory_of.size(); ++i) {
       const std::uint32_t owner = memory_of[i];
-      if (is_queue_known(owner)) return true;
+      if (has_tasks_of(owner)) return true;
       for (std::uint32_t p = 0; p < processes; ++p) {
         const ProcessLife life = slots_[p].life.load(std::memory_order_acquire);
         if (p == dead || is_among[p] || life == ProcessLife::kFree) continue;
-        // An executor that runs a task of the dead below another one has not said which version of the lane it knows.
-        if (life == ProcessLife::kLive && RunningStack(slots_[p]).runs_task_of(owner)) return true;
         if (!holds_object_of(owner, p)) continue;
         if (life == ProcessLife::kLive || !is_buried(p)) return true;
         is_among[p] = true;
@@ -306,8 +344,9 @@ class Control {
     }
     return false;
   }
-  // An executor may find the queues of `dead` that it has seen before.
-  bool is_queue_known(std::uint32_t dead) const noexcept {
+  // Calls visit(lane, member) for each executor that may find a queue of `dead` which it has seen before.
+  template <class Visit>
+  void visit_who_knows_queues(std::uint32_t dead, Visit&& visit) const {
     for (std::uint32_t i = 0; i < header_->lanes; ++i) {
       if (slots_[dead].queue_of_lane[i].load(std::memory_order_relaxed) == kNoOffset) continue;
       const std::uint64_t version = lanes_[i].version.load(std::memory_order_seq_cst);
@@ -317,10 +356,14 @@ class Control {
         const std::uint16_t member = lanes_[i].member_slot[number].load(std::memory_order_relaxed);
         const std::atomic<std::uint64_t>& seen =
             number == kRelayMember ? lanes_[i].relay_version_seen : slots_[member].lane_version_seen;
-        if (seen.load(std::memory_order_seq_cst) < version) return true;
+        if (seen.load(std::memory_order_seq_cst) < version) visit(i, number);
       }
     }
-    return false;
+  }
+  bool is_queue_known(std::uint32_t dead) const noexcept {
+    bool is_known = false;
+    visit_who_knows_queues(dead, [&](std::uint32_t, int) { is_known = true; });
+    return is_known;
   }
   bool holds_object_of(std::uint32_t owner, std::uint32_t holder) const noexcept {
     const HoldTable holds(segment_, slots_[holder].holds);

@@ -102,6 +102,11 @@ class Lane {
     }
   }
 
+  // Node: one executor is to look again.
+  void wake_if_asleep(int member) const noexcept {
+    if (take_bit(state_->sleeping, member)) wake_member(member);
+  }
+
   // Executor `member`, found nothing. Marks itself if somebody else sleeps. Call it on every turn of the search.
   void search(int member) const noexcept {
     if (state_->sleeping.load(std::memory_order_relaxed) == 0) return;

@@ -18,7 +18,8 @@ CPP_ENDINGS = (".cc", ".hpp")
 SKIPPED_FOLDERS = {".git", ".cache", "__pycache__", "packagecache"}
 
 # The door's nouns that every room may name.
-DOOR_NOUNS = {"rayx/result.hpp", "rayx/error_code.hpp", "rayx/cluster_provider.hpp", "rayx/detail/record.hpp"}
+DOOR_NOUNS = {"rayx/result.hpp", "rayx/error_code.hpp", "rayx/cluster_provider.hpp", "rayx/detail/record.hpp",
+              "rayx/detail/ref_positions.hpp"}
 ROOMS_THAT_SEE_THE_DOOR = {"api", "worker", "relay"}
 # What one room owns, nobody else includes.
 OWNED_HEADERS = [

@@ -229,6 +229,33 @@ TEST_F(Death, OfAnOwnerKeepsItsMemoryUntilWhoLetsGoHasTold) {
   EXPECT_FALSE(control_.is_used_by_others(owner));
 }
 
+// Failed when a sleeper was woken at the death and never again: another submitter came before it had said that it looked, or later, and
+// wakes one executor only.
+TEST_F(Death, OfASubmitterIsNotForgottenWhileExecutorsSleepThroughTheNextOne) {
+  const std::uint32_t owner = add_owner();
+  const std::uint32_t executor = *control_.add_process();
+  const std::uint32_t next = add_owner();
+  const Lane lane = control_.lane(0);
+  const int member = lane.add_member(executor);
+  ProcessSlot& slot = control_.slot(executor);
+  control_.publish_queue(owner, 0, reserve(4096));
+  control_.announce_death(owner);
+  std::vector<std::uint32_t> seen;
+  handle(next, seen);
+  slot.lane_version_seen.store(lane.state().version.load());  // it has looked
+  ASSERT_FALSE(control_.is_used_by_others(owner));
+  control_.publish_queue(next, 0, reserve(4096));
+  EXPECT_TRUE(control_.is_used_by_others(owner)) << "it may be that it looked before the death";
+  lane.announce_sleep(member, slot);
+  control_.wake_who_knows_queues(owner);
+  EXPECT_EQ(slot.run_word.load(), 0u) << "it was woken";
+  slot.lane_version_seen.store(lane.state().version.load());
+  EXPECT_FALSE(control_.is_used_by_others(owner));
+  lane.announce_sleep(member, slot);
+  control_.wake_who_knows_queues(owner);
+  EXPECT_EQ(slot.run_word.load(), 1u) << "it knows already";
+}
+
 // Failed when only the living counted. Process a owns an object that a result of b names, and both die: until everybody has looked at
 // what b left, and as long as somebody uses what b owned, the name must lead somewhere.
 TEST_F(Death, OfAnOwnerKeepsItsMemoryAsLongAsTheMemoryOfADeadHolderIsUsed) {
