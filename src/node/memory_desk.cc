@@ -102,6 +102,7 @@ std::vector<store::LeaseAnswer> MemoryDesk::take_answers() {
 
 base::TimeNs MemoryDesk::next_deadline_ns() {
   std::lock_guard lock(mutex_);
+  if (!answers_.empty()) return 0;  // of a burial, or by a thread of this process: nobody else brings them
   return std::min(books_.next_deadline_ns(), books_.waits_for_pages() ? ask_again_ns_ : base::kNever);
 }
 

@@ -157,5 +157,34 @@ TEST(SharedMemory, ManyThreadsOfSeveralJobsAllGoOn) {
   for (const auto& job : jobs) EXPECT_EQ(job->desk.leased_bytes(), 0u);
 }
 
+// Failed when the node's loop slept with answers that had come after it had taken the others: the worker waited for ever.
+TEST(MemoryDesk, IsDueAsLongAsSomebodyHasAnAnswer) {
+  const auto request_of = [](std::uint32_t lessee, base::TimeNs deadline_ns) {
+    store::LeaseRequest request;
+    request.lessee = lessee;
+    request.bytes = 3 * kMiB;
+    request.deadline_ns = deadline_ns;
+    request.ticket = lessee;
+    return request;
+  };
+  const auto no_answer = [](const store::LeaseAnswer&) { FAIL() << "there is no room"; };
+  MemoryDesk desk(kBegin, 4 * kMiB, steady);
+  const Result<store::Lease> first = desk.lease(request_of(1, base::kNever));
+  ASSERT_TRUE(first);
+  desk.request(request_of(2, base::kNever), no_answer);
+  EXPECT_EQ(desk.next_deadline_ns(), base::kNever);
+  desk.release_all(1, [](const store::Lease&) { return false; });  // a burial
+  EXPECT_LE(desk.next_deadline_ns(), steady.now_ns());
+  EXPECT_EQ(desk.take_answers().size(), 1u);
+  EXPECT_EQ(desk.next_deadline_ns(), base::kNever);
+  // A thread of this process finds that the time of a worker's request is over.
+  const base::TimeNs soon = steady.now_ns() + 1'000'000;
+  desk.request(request_of(3, soon), no_answer);
+  while (steady.now_ns() < soon) std::this_thread::yield();
+  EXPECT_FALSE(desk.lease(request_of(4, soon)));
+  EXPECT_LE(desk.next_deadline_ns(), steady.now_ns());
+  EXPECT_EQ(desk.take_answers().size(), 1u);
+}
+
 }  // namespace
 }  // namespace rayx::node
