@@ -90,7 +90,9 @@ void Relay::result_is_looked_for(std::uint64_t tag) {
   const auto proxy = proxies_.find(tag);
   if (proxy == proxies_.end() || proxy->second.result_of == 0) return;
   const auto offer = elsewhere_.find(proxy->second.result_of);
-  if (offer != elsewhere_.end()) take_up(offer->second);
+  if (offer == elsewhere_.end()) return;
+  take_up(offer->second);
+  wake();
 }
 
 // A task that was given names could not get what they name, where it was. Then the values come here, and from here go to where it is tried next.

@@ -247,8 +247,8 @@ std::uint64_t Relay::units_for_job() {
 bool Relay::look_at_large_values(base::TimeNs now) {
   const base::TimeNs before_ns = large_values_at_ns();
   if (now < before_ns && !has_offers_to_look_at_ && !has_wants_to_look_at_) return false;
+  if (now >= staying_at_ns_) look_at_staying(now);  // first: it finds more offers to look at
   if (has_offers_to_look_at_ || now >= offers_at_ns_) look_at_offers(now);
-  if (now >= staying_at_ns_) look_at_staying(now);
   if (has_wants_to_look_at_ || now >= wants_at_ns_) look_at_wants(now);
   if (now >= kept_at_ns_) look_at_kept(now);
   if (large_values_at_ns() < before_ns) wake();

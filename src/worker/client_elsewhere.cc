@@ -32,7 +32,9 @@ void Client::made_elsewhere(Entry& e, std::uint32_t word) {
     word = record_of(e).state.fetch_or(detail::kRecordUnwanted, std::memory_order_acq_rel);
     if ((word & detail::kRecordElsewhere) != 0) tell_who_has_it(record_of(e));
   }
-  if ((word & detail::kRecordElsewhere) == 0 || (word & detail::kRecordWanted) != 0 || !may_stay_elsewhere(e)) return;
+  if ((word & detail::kRecordElsewhere) == 0 || (word & detail::kRecordWanted) != 0) return;
+  // It has used its last retry since a task said that it needs the value: that one is given the value, and no name.
+  if (!may_stay_elsewhere(e)) return (word & detail::kRecordNeeded) != 0 ? want(e) : void();
   keep_lineage_only(e);
   if (!may_stay_elsewhere(e))
     record_of(e).state.fetch_and(~std::uint32_t{detail::kRecordNeeded}, std::memory_order_acq_rel);
