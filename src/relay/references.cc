@@ -328,8 +328,8 @@ void Relay::send_value(Peer& peer, std::uint64_t key) {
   piece.bytes = {view.data, view.size};
   FetchedHead head{key, view.is_error ? 1u : 0u, 0, 0};
   std::vector<std::byte> error;
-  if (!read_names(piece.bytes, view.has_refs, piece.names)) {
-    error = bytes_of(owner_died("the owner of a reference inside it has died"));
+  if (const auto unreadable = read_names(piece.bytes, view.has_refs, piece.names, "a value")) {
+    error = bytes_of(*unreadable);
     piece.bytes = error;
     head.is_error = 1;
   }

@@ -214,7 +214,8 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
     std::vector<worker::RefCell*> refs;  // one count each
     bool is_whole = true;                // else there was no memory, or the bytes are damaged
   };
-  bool read_names(std::span<const std::byte> value, bool has_refs, std::vector<Named>& names);
+  std::optional<detail::RemoteFailure> read_names(std::span<const std::byte> value, bool has_refs,
+                                                  std::vector<Named>& names, const char* whose);
   void drop_names(std::vector<Named>& names);
   void put_value(FrameWriter& writer, Peer& peer, Piece& piece, Cargo& cargo);
   // The frame, if it is one of its own because values go as streams; and what it names is let go when that is safe.

@@ -135,8 +135,8 @@ void Relay::answer(Peer& peer, const TakenRow& row, bool is_lost) {
   piece.bytes = {value.data, value.size};
   ResultHead head{row.number, value.is_error ? 1u : 0u, 0, 0};
   std::vector<std::byte> error;
-  if (!read_names(piece.bytes, value.has_refs, piece.names)) {
-    error = bytes_of(owner_died("the owner of a reference inside a result has died"));
+  if (const auto unreadable = read_names(piece.bytes, value.has_refs, piece.names, "a result")) {
+    error = bytes_of(*unreadable);
     piece.bytes = error;
     head.is_error = 1;
   }

@@ -21,21 +21,32 @@ static_assert(sizeof(detail::RefName) == kNameBytes);
 
 // ---- Out
 
-// The references inside a value of this node, which keeps them alive meanwhile. False: the bytes are damaged, or an owner is gone.
-bool Relay::read_names(std::span<const std::byte> value, bool has_refs, std::vector<Named>& names) {
-  if (!has_refs) return true;
-  bool is_whole = true;
-  is_whole = detail::visit_refs(value,
-                                [&](std::uint64_t position) {
-                                  detail::RefName name;
-                                  std::memcpy(&name, value.data() + position, sizeof(name));
-                                  RefCell* const cell = import_locked(name);
-                                  if (cell != nullptr) return names.push_back({position, cell});
-                                  is_whole = false;
-                                }) &&
-             is_whole;
-  if (!is_whole) drop_names(names);
-  return is_whole;
+// The references inside a value of this node, which keeps them alive meanwhile; or what its reader is told instead, and `names` is empty.
+std::optional<detail::RemoteFailure> Relay::read_names(std::span<const std::byte> value, bool has_refs,
+                                                       std::vector<Named>& names, const char* whose) {
+  if (!has_refs) return std::nullopt;
+  std::optional<detail::RemoteFailure> problem;
+  const bool is_sound = detail::visit_refs(value, [&](std::uint64_t position) {
+    if (problem) return;
+    detail::RefName name;
+    std::memcpy(&name, value.data() + position, sizeof(name));
+    if (RefCell* const cell = import_locked(name)) return names.push_back({position, cell});
+    if (worker::is_object_there(control(), {name.words[0]})) {
+      problem.emplace();
+      problem->code = ErrorCode::kStoreFull;
+      problem->message = std::string("rayx: a reference inside ") + whose +
+                         " cannot be taken to another node: " + worker::kNoRoomForHolds;
+    } else {
+      problem = owner_died(std::string("the owner of a reference inside ") + whose + " has died");
+    }
+  });
+  if (!is_sound && !problem) {
+    problem.emplace();
+    problem->code = ErrorCode::kMalformed;
+    problem->message = std::string("rayx: ") + whose + " has damaged bytes where its references are told";
+  }
+  if (problem) drop_names(names);
+  return problem;
 }
 
 void Relay::drop_names(std::vector<Named>& names) {
@@ -138,6 +149,11 @@ bool Relay::read_task(const shm::LanePuller::Task& task, Needs& needs, std::stri
     for (auto& [position, piece] : parts) drop_names(piece.names);
     return false;
   };
+  const auto leave_for = [&](const detail::RemoteFailure& why) {
+    needs.code = why.code;
+    problem = why.message;
+    return leave(nullptr);
+  };
   if ((flags & shm::kTaskArgumentsInParts) != 0) {
     std::span<const std::byte> where;
     if (!block_bytes(task.body.arguments, where) || where.size() < sizeof(CallBlock))
@@ -178,21 +194,21 @@ bool Relay::read_task(const shm::LanePuller::Task& task, Needs& needs, std::stri
       Piece& piece = parts.emplace_back(part->position, Piece{}).second;
       piece.bytes = {view.data, view.size};
       piece.key = key;
-      const bool is_read = read_names(piece.bytes, view.has_refs, piece.names);
+      const auto unreadable = read_names(piece.bytes, view.has_refs, piece.names, "an argument");
       // Inline bytes lie in the record, which stays as long as the task is not done; so does a block.
-      if (is_read && piece.is_stream()) {
+      if (!unreadable && piece.is_stream()) {
         piece.keep = keep_while_sent({cell});
         piece.cell = cell;
       } else {
         drop_locked(cell);
       }
-      if (!is_read) return leave("the owner of a reference inside a value has died");
+      if (unreadable) return leave_for(*unreadable);
     }
   } else if ((flags & shm::kTaskArgumentsInBlock) != 0 && !block_bytes(task.body.arguments, arguments.bytes)) {
     return leave("their block lies outside the store");
   }
-  if (!read_names(arguments.bytes, has_refs, arguments.names))
-    return leave("the owner of a reference inside them has died");
+  if (const auto unreadable = read_names(arguments.bytes, has_refs, arguments.names, "arguments"))
+    return leave_for(*unreadable);
   if (arguments.is_stream()) {
     // The block is the owner's alone, and goes with it.
     auto copy = std::make_shared<std::vector<std::byte>>(arguments.bytes.begin(), arguments.bytes.end());

@@ -45,6 +45,29 @@ struct Holder {
   ObjectRef<std::string> ballast;
 };
 
+// Leaves no room in its node's store, where it has many objects.
+struct Crowded {
+  ObjectRef<std::vector<ObjectRef<int>>> make(int count) {
+    std::vector<ObjectRef<int>> refs;
+    for (int i = 0; i < count; ++i) refs.push_back(rayx::put(i));
+    return rayx::put(refs);
+  }
+  std::size_t fill() {
+    for (std::size_t bytes = kMiB; bytes >= 4'096; bytes /= 2) {
+      try {
+        for (;;) ballast.push_back(rayx::put(std::string(bytes, 'b')));
+      } catch (const rayx::OutOfMemory&) {
+      }
+    }
+    return ballast.size();
+  }
+  bool make_room() {
+    ballast.clear();
+    return true;
+  }
+  std::vector<ObjectRef<std::string>> ballast;
+};
+
 char letter_of(std::size_t i) { return static_cast<char>('a' + i % 26); }
 
 std::vector<ObjectRef<std::string>> make_many(std::size_t count, std::size_t bytes) {
@@ -128,6 +151,25 @@ TEST(RelayRoom, WhatFoundNoRoomIsSentForAgainWhenItIsNamedAgain) {
   ASSERT_TRUE(rayx::get(holder.call<&Holder::finds_no_room>()));
   ASSERT_TRUE(rayx::get(holder.call<&Holder::make_room>()));
   EXPECT_EQ(rayx::get(rayx::remote<size_of>(large)), 30 * kMiB);
+}
+
+// Failed when references that could not be noted for want of room were those of a dead owner.
+TEST(RelayRoom, ReferencesInAValueThatFindNoRoomOnItsNodeAreNoDeadOwner) {
+  Sites::Options options = rayx::relay::test::mesh_of(1, 2);
+  options.store_bytes = 16 * kMiB;
+  options.store_timeout = std::chrono::milliseconds(100);
+  Sites sites(options);
+  const auto crowded = rayx::actor<Crowded>(rayx::ActorOptions{.labels = rayx::relay::test::on(1).labels});
+  constexpr int kMany = 10'000;  // more than one chunk of the table of holds has room for
+  const auto many = rayx::get(crowded.call<&Crowded::make>(kMany));
+  ASSERT_GT(rayx::get(crowded.call<&Crowded::fill>()), 4u);
+  try {
+    rayx::get(many);
+    FAIL();
+  } catch (const rayx::OutOfMemory& error) {
+    EXPECT_THAT(error.what(), HasSubstr("a reference inside a value cannot be taken to another node"));
+    EXPECT_THAT(error.what(), HasSubstr("RAYX_STORE_BYTES"));
+  }
 }
 
 TEST(RelayRoom, ASmallOnePassesALargeOneThatFindsNoRoom) {
