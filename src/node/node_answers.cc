@@ -107,7 +107,8 @@ void Node::find_class(NodeCall& call) {
   const auto total = static_cast<std::uint64_t>(scheduler_->total());
   if (!places.is_here && !places.is_elsewhere) return reply(call, NodeAnswer::kInfeasible, UINT64_MAX);
   const std::uint64_t largest = std::max(places.is_here ? total : 0, places.is_elsewhere ? places.largest : 0);
-  if (units > largest) return reply(call, NodeAnswer::kInfeasible, largest);
+  // 0: nobody is known who has CPUs, or they have not said yet how many. Tasks wait as long as there is no node.
+  if (units > largest && largest != 0) return reply(call, NodeAnswer::kInfeasible, largest);
   const auto known = classes_.find({units, text});
   if (known != classes_.end()) return reply(call, NodeAnswer::kOk, known->second);
   if (classes_.size() == shm::kServiceLane) return reply(call, NodeAnswer::kTooMany);

@@ -596,10 +596,12 @@ void Relay::row_has_changed(RemoteActor& actor, const registry::ActorState& stat
   actor.may_ask_for_way();
   actor.max_restarts = state.max_restarts;
   actor.max_task_retries = state.max_task_retries;
-  // So that an actor that waits for a call of its own is told: see Client::is_own_call.
+  // So that an actor that waits for a call of its own is told: see Client::is_own_call. Not before it lives: a process that cannot be
+  // started is replaced by another one, and its slot goes to anybody.
   const auto here = actors_here_.find(actor.target);
-  const std::uint32_t executor =
-      here == actors_here_.end() ? 0 : control().lane(here->second.lane.lane).state().executor.load();
+  const bool lives_here = here != actors_here_.end() && actor.phase == ActorPhase::kAlive &&
+                          (here->second.incarnation == state.incarnation || !here->second.is_placed);
+  const std::uint32_t executor = lives_here ? control().lane(here->second.lane.lane).state().executor.load() : 0;
   control().lane(actor.lane.lane).state().executor.store(executor, std::memory_order_release);
   if (state.phase != ActorPhase::kAlive) return;
   if (actor.max_restarts == 0) forget_creation(actor);  // else it may be started again, with what its creation names

@@ -107,6 +107,15 @@ TEST(Relay, AClassOfTwoCpusRunsThereToo) {
   EXPECT_EQ(rayx::get(rayx::remote<with_two_cpus>(rayx::TaskOptions{.num_cpus = 2}, 3.0)), 1.5);
 }
 
+// Failed when the first task of a class was refused because the largest node "gives 0 at present".
+TEST(Relay, TheFirstTaskWaitsForANode) {
+  Sites sites({.others = 0});
+  const auto ref = rayx::remote<square>(6);
+  EXPECT_TRUE(rayx::wait(std::vector{ref}, {.count = 1, .timeout = std::chrono::milliseconds(1)}).ready.empty());
+  sites.add_site(1);
+  EXPECT_EQ(rayx::get(ref), 36);
+}
+
 TEST(Relay, WhenASiteIsGoneItsTasksAreDoneOnAnother) {
   Sites sites;
   sites.add_site(2);
