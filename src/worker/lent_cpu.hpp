@@ -6,6 +6,7 @@
 
 #include <rayx/detail/backend.hpp>
 
+#include "base/kill_point.hpp"
 #include "shm/backoff.hpp"
 #include "worker/node_asker.hpp"
 
@@ -26,6 +27,7 @@ class LentCpu {
   // kNoRecord it calls the service thread of `owner`.
   bool lend(std::uint32_t owner, std::uint32_t record) {
     if (call_ == nullptr) {
+      RAYX_KILL_POINT("cpu.lend");
       call_ = node_.begin(shm::NodeQuestion::kBlocked, owner, record);
       return true;
     }
@@ -33,6 +35,7 @@ class LentCpu {
     const NodeAsker::Answer answer = node_.end(std::exchange(call_, nullptr));
     if (answer.answer != shm::NodeAnswer::kWorkerLimit) return true;
     workers_max_ = answer.value;
+    RAYX_KILL_POINT("cpu.taken_back");
     return false;
   }
   // The next lend() may say that the wait is in vain: not the time to fall asleep.
@@ -47,6 +50,7 @@ class LentCpu {
     while (!NodeAsker::is_answered(call_))
       if (!backoff.wait_once()) shm::futex_wait(call_->state, shm::NodeCall::kAsked, base::kNever);
     node_.end(std::exchange(call_, nullptr));
+    RAYX_KILL_POINT("cpu.taken_back");
   }
 
  private:

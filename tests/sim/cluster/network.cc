@@ -119,10 +119,12 @@ void Network::give_up(EndpointId endpoint) {
   }
 }
 
-bool Network::break_one() {
+bool Network::break_one(std::optional<HostId> spared) {
   std::vector<ConnectionId> open;
-  for (const auto& [id, connection] : connections_)
-    if (connection.ends[0].is_open && connection.ends[1].is_open) open.push_back(id);
+  for (const auto& [id, connection] : connections_) {
+    const auto& [a, b] = connection.ends;
+    if (a.is_open && b.is_open && a.host != spared && b.host != spared) open.push_back(id);
+  }
   if (open.empty()) return false;
   ++faults_.broken;
   const ConnectionId id = open[chance_.below(open.size())];

@@ -10,6 +10,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <typeinfo>
 #include <utility>
@@ -95,8 +96,9 @@ class Network {
   void set_frozen(HostId host, bool is_frozen);
   bool is_frozen(HostId host) const { return frozen_.contains(host); }
   bool is_cut(HostId a, HostId b) const { return are_cut(a, b); }
-  bool break_one();  // of the connections, by chance. False: there is none
-  void heal();       // for good: no cut, nobody frozen, nothing late
+  // One of the connections by chance, none of the host that is `spared`. False: there is none.
+  bool break_one(std::optional<HostId> spared = {});
+  void heal();  // for good: no cut, nobody frozen, nothing late
 
   // When the last fault that touched this host ended.
   TimeNs disturbed_until(HostId host) const {

@@ -279,8 +279,9 @@ std::string Machine::describe() const {
   return text;
 }
 
-void Machine::at_kill_point() {
+void Machine::at_kill_point(std::string_view name) {
   if (running_ == nullptr) return;
+  if (name == "cpu.lend" || name == "cpu.taken_back") on_cpu_lent(name == "cpu.lend");
   if (held_up_one_in != 0 && chance_.one_in(held_up_one_in)) {
     ++held_up;
     rest(chance_.one_in(4) ? chance_.between(0, 2 * kMillisecond) : chance_.between(50, 20'000));

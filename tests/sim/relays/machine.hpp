@@ -12,6 +12,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -60,7 +61,7 @@ class Machine {
   bool wait(const void* key, TimeNs timeout);
   void join(FiberId fiber);
   void wake(const void* key, int count);
-  void at_kill_point();
+  void at_kill_point(std::string_view name);
   // Where each fiber is: return addresses, for addr2line.
   std::string describe() const;
   // With RAYX_SIM_LOG=1: what happens, for who looks for the cause of a failure.
@@ -79,6 +80,7 @@ class Machine {
   std::uint64_t killed_one_in = 0;
   std::function<void(Process&)> on_killed;  // at a kill point; called when nothing of it runs any more
   std::uint64_t held_up = 0;
+  std::function<void(bool is_lent)> on_cpu_lent;  // by the fiber that runs, for as long as it waits; or taken back
 
  private:
   struct Fiber;

@@ -40,8 +40,8 @@ TimeNs SteadyClock::now_ns() const {
 }
 
 namespace {
-void at_kill_point(const char*) {
-  if (Machine* const machine = Machine::current()) machine->at_kill_point();
+void at_kill_point(const char* name) {
+  if (Machine* const machine = Machine::current()) machine->at_kill_point(name);
 }
 }  // namespace
 void (*on_kill_point)(const char* name) = at_kill_point;

@@ -58,6 +58,7 @@ void Processes::begin(process::ForkServer* owner, std::uint64_t slot) {
   Worker& worker = server.workers.at(slot);
   if (!may_start || (fails_one_in != 0 && machine_.chance().one_in(fails_one_in))) {
     ++failed_starts;
+    on_failed_start();
     server.workers.erase(slot);
     return tell(server, {Event::Kind::kFailed, slot, -1, false});
   }

@@ -28,6 +28,7 @@ class Processes {
   int killed = 0;
   int failed_starts = 0;
   std::function<void(const Process&)> on_death;  // of a worker
+  std::function<void()> on_failed_start;
 
   // ---- For process::ForkServer
   struct Event {

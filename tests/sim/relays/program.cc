@@ -23,17 +23,22 @@ struct Thing {
 
 // ---- What runs in the workers
 
-void begin(const Step& step) {
+class Begun : public TaskRun {
+ public:
+  explicit Begun(const Step& step);
+};
+
+Begun::Begun(const Step& step) {
   g_scene->story.begins(step);
   if (step.work_ns != 0) g_scene->machine.rest(step.work_ns);
 }
 
 int add(Step step, int a, int b) {
-  begin(step);
+  const Begun task(step);
   return a + b;
 }
 int add_all(Step step, const std::vector<int>& steps, int a) {
-  begin(step);
+  const Begun task(step);
   std::vector<ObjectRef<int>> parts;
   for (const int id : steps) parts.push_back(remote<add>(Step{id, step.work_ns / 4}, a, 1));
   int sum = 0;
@@ -41,33 +46,33 @@ int add_all(Step step, const std::vector<int>& steps, int a) {
   return sum;
 }
 ObjectRef<Thing> put_there(Step step, const Thing& thing) {
-  begin(step);
+  const Begun task(step);
   return put(thing);
 }
 Thing return_there(Step step, int id, std::vector<ObjectRef<Thing>> children, std::size_t payload) {
-  begin(step);
+  const Begun task(step);
   return {id, std::move(children), std::string(payload, 'p')};
 }
 // As a task whose result it is: not there yet when the reference leaves.
 ObjectRef<Thing> begin_there(Step step, int inner, int id, const std::vector<ObjectRef<Thing>>& children,
                              std::size_t payload) {
-  begin(step);
+  const Begun task(step);
   return remote<return_there>(Step{inner, step.work_ns}, id, children, payload);
 }
 std::vector<ObjectRef<Thing>> turn_around(Step step, std::vector<ObjectRef<Thing>> refs) {
-  begin(step);
+  const Begun task(step);
   return {refs.rbegin(), refs.rend()};
 }
 // Follows the path of children and says where it ends.
 int follow(Step step, ObjectRef<Thing> at, const std::vector<std::size_t>& path) {
-  begin(step);
+  const Begun task(step);
   Thing thing = get(at);
   for (const std::size_t next : path) thing = get(thing.children[next % thing.children.size()]);
   return thing.id + static_cast<int>(thing.payload.size());
 }
 int follow_value(Step step, const Thing& thing, std::vector<std::size_t> path) {
   if (path.empty()) {
-    begin(step);
+    const Begun task(step);
     return thing.id + static_cast<int>(thing.payload.size());
   }
   const ObjectRef<Thing> next = thing.children[path.front() % thing.children.size()];

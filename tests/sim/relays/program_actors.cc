@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -61,6 +62,7 @@ std::vector<Counted> count_up(const ActorHandle<Tally>& tally, int caller, int& 
 
 // A task that calls and passes the handle on.
 int count_there(const ActorHandle<Tally>& tally, int calls, int depth) {
+  const TaskRun task;
   const int caller = g_scene->story.new_caller();
   int number = 0;
   const std::vector<Counted> counted = count_up(tally, caller, number, calls);
@@ -87,6 +89,7 @@ class Actors final : public ActorProgram {
     int id = 0;
     int number = 0;  // of this thread's calls
     int losses = 0;  // when it was made
+    int failed_starts = 0;
     bool is_killed = false;
     bool has_answered = false;  // so the head knows it
     std::string name;
@@ -107,6 +110,7 @@ class Actors final : public ActorProgram {
 void Actors::make() {
   const auto made = std::make_shared<Actor>();
   made->losses = g_scene->story.losses();
+  made->failed_starts = g_scene->story.failed_starts();
   ActorOptions options;
   const bool is_placed = g_scene->has_head;
   // All that there are leave each node CPUs for a task: what an actor of the program's own keeps is not waited for.
@@ -160,7 +164,8 @@ void Actors::one_step() {
         called_.push_back({std::move(it), actor, losses});
     } catch (const Exception& error) {
       if (error.code() == ErrorCode::kNotFound &&
-          (!actor->has_answered || actor->is_killed || g_scene->story.has_lost_since(actor->losses)))
+          (!actor->has_answered || actor->is_killed || g_scene->story.has_lost_since(actor->losses) ||
+           g_scene->story.may_have_no_process_since(actor->failed_starts)))
         return;
       g_scene->story.fail(std::string("an actor is not found by its name: ") + error.what());
     }
@@ -180,10 +185,14 @@ void Actors::check_all() {
       called.actor->has_answered = true;
     } catch (const Exception& error) {
       ++g_scene->counts.lost_calls;
-      if (error.code() == ErrorCode::kStoreFull && g_scene->has_large_values) continue;
+      // A node whose store is full cannot begin an actor either.
+      const bool is_full = error.code() == ErrorCode::kStoreFull ||
+                           std::string_view(error.what()).find("object store is full") != std::string_view::npos;
+      if (is_full && g_scene->has_large_values) continue;
       const bool is_loss = error.code() == ErrorCode::kActorDied || error.code() == ErrorCode::kWorkerDied ||
                            error.code() == ErrorCode::kOwnerDied || error.code() == ErrorCode::kObjectLost;
-      const bool may_be = called.actor->is_killed || g_scene->story.has_lost_since(called.actor->losses);
+      const bool may_be = called.actor->is_killed || g_scene->story.has_lost_since(called.actor->losses) ||
+                          g_scene->story.may_have_no_process_since(called.actor->failed_starts);
       if (!is_loss || !may_be)
         g_scene->story.fail("a call fails with what nothing explains (code " +
                             std::to_string(static_cast<int>(error.code())) + "): " + error.what());

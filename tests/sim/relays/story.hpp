@@ -9,14 +9,12 @@
 #include <vector>
 
 #include "machine.hpp"
+#include "sched/scheduler.hpp"
 
 namespace rayx::sim {
 
-// What is listed here is what a run must be able to reach.
-#define RAYX_RELAY_COUNTS(X) \
-  X(tasks)                   \
-  X(executions)              \
-  X(again)                   \
+// What is done to a job; each a thousand times in a thousand seeds.
+#define RAYX_RELAY_FAULTS(X) \
   X(workers_killed)          \
   X(failed_starts)           \
   X(links_broken)            \
@@ -26,15 +24,22 @@ namespace rayx::sim {
   X(hosts_frozen)            \
   X(hosts_cut)               \
   X(messages_lost)           \
-  X(held_up)                 \
+  X(held_up)
+// What happens in it; a run must be able to reach it.
+#define RAYX_RELAY_EVENTS(X) \
+  X(tasks)                   \
+  X(executions)              \
+  X(again)                   \
   X(streams)                 \
   X(lost_results)            \
   X(store_full)              \
   X(actors)                  \
   X(actors_killed)           \
   X(found_by_name)           \
+  X(full_nodes)              \
   X(calls)                   \
   X(lost_calls)
+#define RAYX_RELAY_COUNTS(X) RAYX_RELAY_FAULTS(X) RAYX_RELAY_EVENTS(X)
 
 struct RelayCounts {
 #define RAYX_RELAY_COUNT(name) std::uint64_t name = 0;
@@ -66,6 +71,12 @@ class Story {
   }
   void loss(int count = 1) { losses_ += count; }
   int losses() const { return losses_; }
+  void start_failed() { ++failed_starts_; }
+  int failed_starts() const { return failed_starts_; }
+  // An actor whose process cannot be started is given up at the fifth time.
+  bool may_have_no_process_since(int failed_starts) const {
+    return failed_starts_ - failed_starts >= sched::kStartsMax;
+  }
 
   // In the task.
   void begins(const Step& step) {
@@ -116,6 +127,47 @@ class Story {
       fail(name + " comes too soon");
     last = number;
   }
+
+  // ---- CPUs. Each task needs one, until it ends or lends it because it waits. One that goes on after a wait may use one more for a
+  // moment.
+  void host_has(HostId host, int cpus) { cpus_of_[host] = cpus; }
+  void host_is_lost(HostId host) {
+    std::erase_if(running_, [&](const auto& it) { return it.second.host == host; });
+  }
+  void host_stood_still(HostId host, TimeNs time) {
+    for (auto& [fiber, worker] : running_)
+      if (worker.host == host) worker.resumed_at += time;
+  }
+  void process_is_gone(std::uint32_t process) {
+    std::erase_if(running_, [&](const auto& it) { return it.second.process == process; });
+  }
+  void task_runs(const Process& process, FiberId fiber) {
+    Worker& worker = worker_of(process, fiber);
+    if (++worker.depth != 1) return;
+    worker.uses_cpu = true;
+    int used = 0;
+    int allowed = cpus_of_.at(process.host);
+    for (const auto& [id, other] : running_) {
+      if (other.host != process.host) continue;
+      if (other.uses_cpu) ++used;
+      if (machine_.now() - other.resumed_at < kMoment) ++allowed;
+    }
+    if (used > allowed)
+      fail("site " + std::to_string(process.host) + " runs " + std::to_string(used) + " tasks with " +
+           std::to_string(cpus_of_.at(process.host)) + " CPUs");
+    if (used == allowed) ++cpus_full;
+  }
+  // Also between tasks, when the next one's arguments have to come.
+  void cpu_is_lent(const Process& process, FiberId fiber, bool is_lent) {
+    Worker& worker = worker_of(process, fiber);
+    worker.uses_cpu = !is_lent && worker.depth != 0;
+    if (!is_lent) worker.resumed_at = machine_.now();
+  }
+  void task_ends(FiberId fiber) {
+    Worker& worker = running_.at(fiber);
+    if (--worker.depth == 0) worker.uses_cpu = false;
+  }
+
   void fail(const std::string& problem) {
     if (problem_.empty()) problem_ = problem;
   }
@@ -124,8 +176,24 @@ class Story {
   std::uint64_t executions = 0;
   std::uint64_t again = 0;
   std::uint64_t calls = 0;
+  std::uint64_t cpus_full = 0;  // how often a task took the last CPU of its node
 
  private:
+  // A lease that was just given stays for a quantum of 10 ms, whatever is used beyond the CPUs; and a node may be late.
+  static constexpr TimeNs kMoment = 25 * kMillisecond;
+  struct Worker {
+    HostId host = 0;
+    std::uint32_t process = 0;
+    int depth = 0;  // tasks that run inside each other's waits
+    bool uses_cpu = false;
+    TimeNs resumed_at = -kMoment;
+  };
+  Worker& worker_of(const Process& process, FiberId fiber) {
+    Worker& worker = running_[fiber];
+    worker.host = process.host;
+    worker.process = process.id;
+    return worker;
+  }
   struct Task {
     int max_retries = 0;
     int losses_before = 0;
@@ -141,11 +209,14 @@ class Story {
     std::map<std::pair<int, int>, int> begun;  // by caller and number
   };
   Machine& machine_;
+  std::map<HostId, int> cpus_of_;
+  std::map<FiberId, Worker> running_;
   std::vector<Actor> actors_;
   int last_caller_ = 0;
   std::map<int, Task> tasks_;
   int last_ = 0;
   int losses_ = 0;
+  int failed_starts_ = 0;
   std::string problem_;
 };
 
@@ -163,6 +234,18 @@ struct Scene {
 };
 // The scene of the tasks, too.
 extern Scene* g_scene;
+
+// The code of a task, in the worker that runs it, from its beginning to its end.
+class TaskRun {
+ public:
+  TaskRun() { g_scene->story.task_runs(g_scene->machine.process(), fiber_); }
+  ~TaskRun() { g_scene->story.task_ends(fiber_); }
+  TaskRun(const TaskRun&) = delete;
+  TaskRun& operator=(const TaskRun&) = delete;
+
+ private:
+  const FiberId fiber_ = g_scene->machine.running();
+};
 
 // The part of a program that knows actors (program_actors.cc).
 class ActorProgram {

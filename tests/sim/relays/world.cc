@@ -30,11 +30,14 @@ World::World(std::uint64_t seed)
       processes_(machine_, [this](HostId host, const std::string& config) { find(host)->run_worker(config); }),
       story_(machine_) {
   g_scene = &scene_;
+  processes_.on_failed_start = [this] { story_.start_failed(); };
   processes_.on_death = [this](const Process& process) {
     story_.loss();
     machine_.log("process %u of site %u has died", process.id, process.host);
+    story_.process_is_gone(process.id);
     find(process.host)->workers.erase(process.id);
   };
+  machine_.on_cpu_lent = [this](bool is_lent) { story_.cpu_is_lent(machine_.process(), machine_.running(), is_lent); };
   network_.set_delays(static_cast<TimeNs>(20'000 + chance_.below(2 * kMillisecond)), 0);
   machine_.held_up_one_in = chance_.one_in(3) ? 0 : 50 + chance_.below(300);
   for (int fault = 0; fault < static_cast<int>(Fault::kNumber); ++fault)
@@ -43,7 +46,7 @@ World::World(std::uint64_t seed)
   const bool has_kills = chance_.one_in(2);
   if (!has_kills) std::erase(faults_, Fault::kKillWorker);
   if (has_kills && !faults_.empty() && chance_.one_in(2)) machine_.killed_one_in = 2'000 + chance_.below(5'000);
-  fault_pause_ = chance_.between(2 * kMillisecond, 60 * kMillisecond);
+  fault_pause_ = chance_.between(2 * kMillisecond, 45 * kMillisecond);
   scene_.has_large_values = chance_.one_in(3);
   if (scene_.has_large_values) scene_.store_bytes = seed % 2 == 0 ? 12u << 20 : 24u << 20;
   is_mesh_ = !chance_.one_in(3);
@@ -133,6 +136,7 @@ void World::power_off(SiteHost& site) {
   if (site.is_off()) return;
   ++counts_.nodes_lost;
   story_.loss();
+  story_.host_is_lost(site.host());
   site.power_off();
   if (const auto places = places_.find(site.host()); places != places_.end()) places->second->end();
   for (auto& [hosts, pair] : pairs_) {
@@ -155,11 +159,20 @@ void World::replace(SiteHost& site) {
   });
 }
 
+void World::break_links() {
+  // Who loses his link to the head again and again is given up, and with a driver its program ends.
+  const bool spares_head = events_.now() < head_links_break_at_;
+  if (!spares_head) head_links_break_at_ = events_.now() + kSecond;
+  for (std::size_t links = 1 + chance_.below(5); links != 0; --links)
+    if (network_.break_one(spares_head ? std::optional(kHeadHost) : std::nullopt)) ++counts_.links_broken;
+}
+
 void World::freeze(SiteHost& site, TimeNs time) {
   ++counts_.hosts_frozen;
   network_.set_frozen(site.host(), true);
   machine_.set_frozen(site.host(), true);
-  events_.after(time, [this, &site] {
+  events_.after(time, [this, &site, time] {
+    story_.host_stood_still(site.host(), time);
     network_.set_frozen(site.host(), false);
     machine_.set_frozen(site.host(), false);
     if (const auto places = places_.find(site.host()); places != places_.end()) places->second->thaw();
@@ -170,6 +183,7 @@ SiteHost& World::add_site(int cpus) {
   const auto host = static_cast<HostId>(sites_.size());
   SiteOptions options;
   options.cpus = cpus;
+  story_.host_has(host, cpus);
   options.store_bytes = scene_.store_bytes;
   options.patience_ns = chance_.one_in(2) ? 0 : relay::kPatience_ns;
   options.congested_bytes = chance_.one_in(3) ? 100 + chance_.below(20'000) : 8u << 20;
@@ -220,17 +234,14 @@ void World::inject(Fault fault) {
   machine_.log("fault %d at site %u", static_cast<int>(fault), site.host());
   switch (fault) {
     case Fault::kKillWorker: static_cast<void>(processes_.kill_one(site.host())); return;
-    case Fault::kBreakLink:
-      if (!chance_.one_in(3)) return;
-      if (network_.break_one()) ++counts_.links_broken;
-      return;
+    case Fault::kBreakLink: return break_links();
     case Fault::kPowerOff:
-      if (chance_.one_in(6) && sites_.size() < 7) replace(site);
+      if (sites_.size() < 8) replace(site);
       return;
     case Fault::kFreeze:
       return freeze(site, chance_.one_in(15) ? chance_.between(0, 5 * kSecond) : chance_.between(0, 40 * kMillisecond));
     case Fault::kKillHead:
-      if (!is_mesh_ || !chance_.one_in(4)) return;
+      if (!is_mesh_) return;
       ++counts_.heads_killed;
       return head_.kill();
     case Fault::kCut: {
@@ -243,18 +254,25 @@ void World::inject(Fault fault) {
       return;
     }
     case Fault::kFailStarts:
-      processes_.fails_one_in = 3;
-      events_.after(chance_.between(0, 40 * kMillisecond), [this] { processes_.fails_one_in = 0; });
+      processes_.fails_one_in = 2;
+      events_.after(chance_.between(50 * kMillisecond, 300 * kMillisecond), [this] { processes_.fails_one_in = 0; });
       return;
     case Fault::kNumber: return;
   }
 }
 
-// Records that are not done, for who looks for the cause of a failure.
+// Records that are not done, and what the dead still hold, for who looks for the cause of a failure.
 void World::log_pending() {
   for (SiteHost* const site : living()) {
     const shm::Control& control = site->relay().control();
     for (std::uint32_t slot = 0; slot < control.header().processes_used.load(); ++slot) {
+      const bool is_dead = control.slot(slot).life.load() == shm::ProcessLife::kDead;
+      if (is_dead)
+        machine_.log("site %u slot %u is dead: buried %d, has tasks %d, is used %d", site->host(), slot,
+                     control.is_buried(slot), control.has_tasks_of(slot), control.is_used_by_others(slot));
+      shm::HoldTable(control.segment(), control.slot(slot).holds).for_each([&](shm::ObjectKey key) {
+        machine_.log("site %u slot %u holds record %u of slot %u", site->host(), slot, key.record(), key.owner());
+      });
       if (control.slot(slot).record_slabs[0].load() == shm::kNoOffset) continue;
       for (std::uint32_t i = 0; i < shm::kRecordsPerSlab; ++i) {
         const detail::Record& record = control.records_of(slot).at(i);
@@ -322,8 +340,7 @@ RelayOutcome World::run() {
   const TimeNs patience = events_.now() + 40 * kSecond;
   machine_.start(machine_.add_process(kObserver), [this, patience, &is_over] {
     std::string why;
-    // What a dead worker held, and what it owned, can keep each other until the job ends: docs/design/worker.md.
-    while (processes_.killed == 0 && !is_quiet(why)) {
+    while (!is_quiet(why)) {
       if (events_.now() > patience) return story_.fail("something is left at the end: " + why);
       machine_.rest(50 * kMillisecond);
     }
@@ -339,6 +356,7 @@ RelayOutcome World::run() {
   counts_.executions += story_.executions;
   counts_.again += story_.again;
   counts_.calls += story_.calls;
+  counts_.full_nodes += story_.cpus_full;
   counts_.workers_killed += static_cast<std::uint64_t>(processes_.killed);
   counts_.failed_starts += static_cast<std::uint64_t>(processes_.failed_starts);
   counts_.messages_lost += static_cast<std::uint64_t>(network_.faults().lost);

@@ -67,6 +67,7 @@ class World final : public SiteHosts {
   void tell_failed(HostId host, base::NodeId node);
   void power_off(SiteHost& site);
   void replace(SiteHost& site);
+  void break_links();
   void freeze(SiteHost& site, TimeNs time);
   bool is_ready();
   void next_fault();
@@ -93,6 +94,7 @@ class World final : public SiteHosts {
   std::vector<Fault> faults_;
   TimeNs fault_pause_ = 0;
   bool is_healed_ = false;
+  TimeNs head_links_break_at_ = 0;  // not before, again
   int programs_running_ = 0;
   std::uint64_t units_at_first_ = 0;
 };
