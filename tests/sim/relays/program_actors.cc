@@ -185,9 +185,11 @@ void Actors::check_all() {
       called.actor->has_answered = true;
     } catch (const Exception& error) {
       ++g_scene->counts.lost_calls;
-      // A node whose store is full cannot begin an actor either.
-      const bool is_full = error.code() == ErrorCode::kStoreFull ||
-                           std::string_view(error.what()).find("object store is full") != std::string_view::npos;
+      // A node whose store is full cannot begin an actor either; and one that has no room for the reason tells only its first bytes.
+      const std::string_view why = error.what();
+      const bool is_full = error.code() == ErrorCode::kStoreFull || why.size() < detail::kRecordInlineBytes ||
+                           why.find("object store is full") != std::string_view::npos ||
+                           why.find("found no memory here") != std::string_view::npos;
       if (is_full && g_scene->has_large_values) continue;
       const bool is_loss = error.code() == ErrorCode::kActorDied || error.code() == ErrorCode::kWorkerDied ||
                            error.code() == ErrorCode::kOwnerDied || error.code() == ErrorCode::kObjectLost;

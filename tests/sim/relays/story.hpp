@@ -149,7 +149,8 @@ class Story {
     int allowed = cpus_of_.at(process.host);
     for (const auto& [id, other] : running_) {
       if (other.host != process.host) continue;
-      if (other.uses_cpu) ++used;
+      if (!other.uses_cpu) continue;
+      ++used;
       if (machine_.now() - other.resumed_at < kMoment) ++allowed;
     }
     if (used > allowed)

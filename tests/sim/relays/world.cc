@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <optional>
 #include <utility>
 
 namespace rayx::sim {
@@ -289,6 +291,19 @@ void World::run_until(TimeNs when) {
   while (story_.problem().empty() && events_.step(when)) ++steps_;
 }
 
+// Nothing if the worker leaves meanwhile: who leaves may have the lock of its books.
+std::optional<worker::Client::Books> World::books_of(SiteHost& site, std::uint32_t worker) {
+  const auto books = std::make_shared<std::optional<worker::Client::Books>>();
+  Process& looker = machine_.add_process(kObserver);
+  const FiberId look = machine_.start(looker, [&site, worker, books] {
+    const auto found = site.workers.find(worker);
+    if (found != site.workers.end()) *books = found->second->books();
+  });
+  while (!machine_.is_done(look) && site.workers.contains(worker)) machine_.rest(kMillisecond / 10);
+  if (!machine_.is_done(look)) machine_.kill(looker);
+  return *books;
+}
+
 bool World::is_quiet(std::string& why) {
   const auto say = [&](const SiteHost& site, const std::string& what) {
     why = "site " + std::to_string(site.host()) + " has " + what;
@@ -299,17 +314,20 @@ bool World::is_quiet(std::string& why) {
     if (left.exports != 0) return say(*site, std::to_string(left.exports) + " exports");
     if (left.proxies != 0) return say(*site, std::to_string(left.proxies) + " proxies");
     if (left.actors != 0) return say(*site, std::to_string(left.actors) + " actors");
-    const auto check = [&](worker::Client& client, const std::string& whose) {
-      const worker::Client::Books books = client.books();
+    const auto check = [&](const worker::Client::Books& books, const std::string& whose) {
       if (books.owned != 0) return say(*site, std::to_string(books.owned) + " owned entries at " + whose);
       if (books.borrowed != 0) return say(*site, std::to_string(books.borrowed) + " borrowed entries at " + whose);
       if (books.adoptions != 0) return say(*site, std::to_string(books.adoptions) + " pending adoptions at " + whose);
       return true;
     };
-    if (!check(site->relay(), "its relay")) return false;
-    if (site->driver() != nullptr && !check(*site->driver(), "the driver")) return false;
-    for (const auto& [process, client] : site->workers)
-      if (!check(*client, "a worker")) return false;
+    if (!check(site->relay().books(), "its relay")) return false;
+    if (site->driver() != nullptr && !check(site->driver()->books(), "the driver")) return false;
+    std::vector<std::uint32_t> workers;
+    for (const auto& [process, client] : site->workers) workers.push_back(process);
+    for (const std::uint32_t process : workers) {
+      const std::optional<worker::Client::Books> books = books_of(*site, process);
+      if (books && !check(*books, "a worker")) return false;
+    }
   }
   return true;
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -73,6 +74,7 @@ class World final : public SiteHosts {
   void next_fault();
   void inject(Fault fault);
   void log_pending();
+  std::optional<worker::Client::Books> books_of(SiteHost& site, std::uint32_t worker);
   bool is_quiet(std::string& why);
   void run_until(TimeNs when);
 
