@@ -27,6 +27,7 @@ using rayx::relay::test::mesh_of;
 using rayx::relay::test::on;
 using rayx::relay::test::Sites;
 using rayx::relay::test::size_of;
+using rayx::relay::test::size_of_both;
 using testing::HasSubstr;
 
 std::string joined(const std::string& a, const std::string& b) { return a + b; }
@@ -118,6 +119,23 @@ TEST(RelayElsewhere, AChainOfTasksMovesNothing) {
   gate.open();
   EXPECT_EQ(rayx::get(size), 8 * kMiB + 30);
   EXPECT_EQ(sent_by_all(sites), 0u);
+}
+
+// Failed when the look that found it was the last one: it stayed there until something else happened.
+TEST(RelayElsewhere, WhatATaskNeedsLaterComesWhenItsNodeIsDrained) {
+  Gate made;
+  Gate needed;
+  Sites sites(mesh_of(2));
+  const ObjectRef<std::string> value = rayx::remote<make_behind>(on(1), 2 * kMiB, 'x', made.path());
+  const auto later = rayx::remote<make_behind>(on(2), 1, 'y', needed.path());
+  const auto sizes = rayx::remote<size_of_both>(on(2), value, later);
+  made.open();
+  wait_until([&] { return rayx::get(rayx::remote<place>(on(1))) != 0; });  // it has come to an end there
+  EXPECT_EQ(sites.sent_bytes(1), 0u);
+  sites.drain(1);
+  wait_until([&] { return sites.sent_bytes(1) >= 2 * kMiB; });
+  needed.open();
+  EXPECT_EQ(rayx::get(sizes), 2 * kMiB + 1);
 }
 
 // Failed when the task that needs the value had said so before the last retry was used up: nobody asked for it then, for 30 s, or for ever

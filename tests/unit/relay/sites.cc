@@ -237,6 +237,8 @@ void Sites::cut(std::size_t site) {
   if (p.cluster != nullptr) p.cluster->lose(site);
 }
 
+void Sites::drain(std::size_t site) { parts_->cluster->drain(site); }
+
 void Sites::relink(std::size_t from, std::size_t to) {
   Parts& p = *parts_;
   std::vector<Parts::Link> broken;

@@ -45,6 +45,8 @@ class Sites {
   void add_site(int cpus);
   // As if the host of that site (from 1 on) were gone.
   void cut(std::size_t site);
+  // Of a mesh: the site is drained.
+  void drain(std::size_t site);
   // The link between two sites breaks, and there is another one at once.
   void relink(std::size_t from, std::size_t to);
   // Of a site, 0 is the driver's: objects that others may use, and objects of others that it knows.

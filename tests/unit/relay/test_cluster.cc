@@ -221,6 +221,15 @@ void TestCluster::lose(std::size_t site) {
   done.get_future().get();
 }
 
+void TestCluster::drain(std::size_t site) {
+  post([this, site] {
+    registry::DrainNode request;
+    request.node = members_[site]->member().identity().node;
+    request.within_ns = 60'000'000'000;
+    members_[0]->member().request(request);
+  });
+}
+
 void TestCluster::send(registry::ConnectionId to, registry::ToMember message) {
   post([this, to, message = std::move(message)] {
     const auto site = site_of_.find(to);

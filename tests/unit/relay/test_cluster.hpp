@@ -31,6 +31,8 @@ class TestCluster final : private registry::HeadEffects {
   void attach(std::size_t site, Relay& relay);
   // The site's member says nothing any more, and the head hears that its link is closed.
   void lose(std::size_t site);
+  // Its tasks go elsewhere: as `rayx drain`.
+  void drain(std::size_t site);
   // Nothing is told to any relay any more.
   void stop();
 
