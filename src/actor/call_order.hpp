@@ -15,6 +15,7 @@
 #include <deque>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 
 #include "base/check.hpp"
 #include "base/planted_bug.hpp"
@@ -89,19 +90,21 @@ class CallOrder {
     return std::nullopt;
   }
 
-  // The last handle of this process is gone. True: it may be let go, else `may_let_go` is asked again whenever a call is done.
-  // `is_done(Call)` is asked about the last call that was handed over; the actor runs them in order, so all are done then. If
-  // it says no, it has to see to it that the end of that call is heard of.
+  // Nobody has a reference to a handle any more. True: it may be let go, else `may_let_go` is asked again whenever a call is done.
+  // `is_done(Call)` is asked about the last call that was made before; the actor runs them in order, so all are done then. If
+  // it says no, it has to see to it that the end of that call is heard of. Calls by other handles of the actor may follow.
   template <class IsDone>
   bool drop(IsDone&& is_done) {
     is_dropping_ = true;
+    knows_last_before_ = false;
     return may_let_go(is_done);
   }
   template <class IsDone>
   bool may_let_go(IsDone&& is_done) {
     if (!is_dropping_ || (is_telling_ && !RAYX_PLANTED_BUG(303))) return false;
     if (!lines_.empty() && !RAYX_PLANTED_BUG(304)) return false;
-    if (!is_ended_ && last_ && !RAYX_PLANTED_BUG(305) && !is_done(*last_)) return false;
+    if (!std::exchange(knows_last_before_, true)) last_before_ = last_;
+    if (!is_ended_ && last_before_ && !RAYX_PLANTED_BUG(305) && !is_done(*last_before_)) return false;
     is_dropping_ = false;
     return true;
   }
@@ -147,10 +150,12 @@ class CallOrder {
   }
 
   std::unordered_map<Caller, Line> lines_;
-  std::optional<Call> last_;  // handed over
+  std::optional<Call> last_;         // handed over
+  std::optional<Call> last_before_;  // the same when the handle was dropped and nothing was held back
+  bool knows_last_before_ = false;
   bool is_ended_ = false;
   bool is_telling_ = false;   // `take_failed` has not named all yet: whoever fails them still needs the handle
-  bool is_dropping_ = false;  // no handle is left, and calls are not done
+  bool is_dropping_ = false;  // a handle has no reference left, and calls are not done
 };
 
 }  // namespace rayx::actor

@@ -64,20 +64,26 @@ std::optional<std::unordered_set<std::uint64_t>> reachable(const shm::Control& c
 
 void release_needless_holds(const shm::Control& control, std::uint32_t dead) {
   control.end_release(dead);
-  bool has_holds = false;
-  shm::HoldTable(control.segment(), control.slot(dead).holds).for_each([&](ObjectKey) { has_holds = true; });
-  if (!has_holds) return;
-  std::optional<std::unordered_set<std::uint64_t>> needed;
-  for (;;) {
+  std::vector<ObjectKey> held;
+  shm::HoldTable(control.segment(), control.slot(dead).holds).for_each([&](ObjectKey key) { held.push_back(key); });
+  if (held.empty()) return;
+  // Others may take holds all the time, and then this look was in vain; the next one comes.
+  constexpr int kLooksMax = 3;
+  for (int looks = 0; looks < kLooksMax; ++looks) {
     const shm::Control::HoldsLooked before = control.holds_looked();
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (control.has_tasks_of(dead)) return;
-    needed = reachable(control, dead, before.processes);
+    const std::optional<std::unordered_set<std::uint64_t>> needed = reachable(control, dead, before.processes);
+    if (!needed) return;
+    const auto is_needed = [&](ObjectKey key) { return needed->contains(key.word); };
+    if (std::all_of(held.begin(), held.end(), is_needed)) return;
     std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (before == control.holds_looked()) break;
+    if (before != control.holds_looked()) continue;
+    // What nobody reaches now nobody will: a hold is taken by who has one already, or reads a value that names the object.
+    std::erase_if(held, is_needed);
+    for (const ObjectKey key : held) control.release_hold(dead, key);
+    return;
   }
-  // What nobody reaches now nobody will: a hold is taken by who has one already, or reads a value that names the object.
-  if (needed) control.thin_holds(dead, [&](ObjectKey key) { return needed->contains(key.word); });
 }
 
 }  // namespace rayx::node

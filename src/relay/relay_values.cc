@@ -31,14 +31,14 @@ std::optional<detail::RemoteFailure> Relay::read_names(std::span<const std::byte
     detail::RefName name;
     std::memcpy(&name, value.data() + position, sizeof(name));
     if (RefCell* const cell = import_locked(name)) return names.push_back({position, cell});
-    if (worker::is_object_there(control(), {name.words[0]})) {
-      problem.emplace();
-      problem->code = ErrorCode::kStoreFull;
-      problem->message = std::string("rayx: a reference inside ") + whose +
-                         " cannot be taken to another node: " + worker::kNoRoomForHolds;
-    } else {
-      problem = owner_died(std::string("the owner of a reference inside ") + whose + " has died");
-    }
+    const bool is_there = worker::is_object_there(control(), {name.words[0]});
+    problem.emplace();
+    problem->code = is_there ? ErrorCode::kStoreFull : ErrorCode::kOwnerDied;
+    problem->message =
+        std::string("rayx: a reference inside ") + whose +
+        (is_there ? std::string(" cannot be taken to another node: ") + worker::kNoRoomForHolds
+                  : " names an object whose owner has died, and nobody kept it. Keep the ObjectRef until "
+                    "the value was read, or put() in the driver what is to outlive a worker");
   });
   if (!is_sound && !problem) {
     problem.emplace();

@@ -258,7 +258,7 @@ class Control {
   // Node, of a buried process that owned: executors that sleep and have not looked since another submitter came look again. Nobody else
   // would wake them, and until they have, the queues of the dead count as known.
   void wake_who_knows_queues(std::uint32_t dead) const {
-    visit_who_knows_queues(dead, [&](std::uint32_t i, int member) { lane(i).wake_if_asleep(member); });
+    visit_who_knows_queues(dead, [&](std::uint32_t i, int member) { lane(i).wake_to_look(member); });
   }
 
   // Node, of a buried process: it died when it had let go of a hold, and its owner may not have heard of that.
@@ -268,17 +268,6 @@ class Control {
     if (key.word == 0) return;
     tell_owner(key);
     holds.releasing.store(0, std::memory_order_release);
-  }
-
-  // Node, of a buried process that owned: lets go of those of its holds for which `is_needed(key)` is false. Their owners look again.
-  template <class IsNeeded>
-  void thin_holds(std::uint32_t dead, IsNeeded&& is_needed) const {
-    HoldTable holds(segment_, slots_[dead].holds);
-    std::vector<ObjectKey> needless;
-    holds.for_each([&](ObjectKey key) {
-      if (!is_needed(key)) needless.push_back(key);
-    });
-    for (const ObjectKey key : needless) release_hold(dead, key);
   }
 
   // Node: the slot of a buried process is free again. The owners of what it held, or was letting go of, look again. If it owned,

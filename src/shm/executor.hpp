@@ -66,7 +66,13 @@ class Executor {
     auto claim = source.queue.claim_at(position, me_);
     if (!claim) return false;
     accept(source, *claim, task);
-    return true;
+    if (owner == me_) return true;
+    // The owner may have died before it could be seen here that its task is begun. Then what the task needs may be gone: see
+    // Control::has_tasks_of, which looks at the two in the other order.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (control_.slot(owner).life.load(std::memory_order_seq_cst) == ProcessLife::kLive) return true;
+    running_.leave();
+    return false;
   }
 
   // Publishes the result that was written into the task's record, and forgets the task.

@@ -102,9 +102,9 @@ class Lane {
     }
   }
 
-  // Node: one executor is to look again.
-  void wake_if_asleep(int member) const noexcept {
-    if (take_bit(state_->sleeping, member)) wake_member(member);
+  // Node: one executor is to look again. The relay sleeps also where it does not say so.
+  void wake_to_look(int member) const noexcept {
+    if (take_bit(state_->sleeping, member) || member == kRelayMember) wake_member(member);
   }
 
   // Executor `member`, found nothing. Marks itself if somebody else sleeps. Call it on every turn of the search.

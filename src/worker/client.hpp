@@ -420,7 +420,7 @@ class Client : public detail::Backend {
   std::map<std::uint32_t, std::uint32_t>
       orphan_owners_;  // dead slot -> generation base; blocks of theirs are kept here
   std::atomic<std::size_t> backlogged_{0};
-  std::size_t actors_dropping_ = 0;  // of which no handle is left, and calls are not done
+  std::size_t actors_dropping_ = 0;  // of which a handle has no reference left, and calls are not done
   std::uint32_t dying_ = UINT32_MAX;
   // How the task died that is being taken back from another node, and which it is.
   const detail::RemoteFailure* lost_elsewhere_ = nullptr;

@@ -256,6 +256,21 @@ TEST_F(Death, OfASubmitterIsNotForgottenWhileExecutorsSleepThroughTheNextOne) {
   EXPECT_EQ(slot.run_word.load(), 1u) << "it knows already";
 }
 
+// A relay sleeps in lanes whose work it does not want, and does not say so there.
+TEST_F(Death, OfASubmitterWakesARelayAlsoWhereItIsNotSaidToSleep) {
+  const std::uint32_t relay = add_owner();
+  const std::uint32_t owner = add_owner();
+  const std::uint32_t next = add_owner();
+  control_.lane(0).add_relay(relay);
+  control_.publish_queue(owner, 0, reserve(4096));
+  control_.announce_death(owner);
+  control_.lane(0).state().relay_version_seen.store(control_.lane(0).state().version.load());
+  control_.publish_queue(next, 0, reserve(4096));
+  control_.slot(relay).run_word.store(1);
+  control_.wake_who_knows_queues(owner);
+  EXPECT_EQ(control_.slot(relay).run_word.load(), 0u);
+}
+
 // Failed when only the living counted. Process a owns an object that a result of b names, and both die: until everybody has looked at
 // what b left, and as long as somebody uses what b owned, the name must lead somewhere.
 TEST_F(Death, OfAnOwnerKeepsItsMemoryAsLongAsTheMemoryOfADeadHolderIsUsed) {

@@ -168,5 +168,21 @@ TEST_F(ExecutorTest, AWaiterTakesWhatItWaitsForAndGivesBackWhatCannotRun) {
   EXPECT_EQ(told, 0u);
 }
 
+// Failed when it began: what the task needs may be let go as soon as its owner is dead and nobody is seen to run a task of it.
+TEST_F(ExecutorTest, AWaiterBeginsNoTaskOfADeadOwner) {
+  constexpr std::uint32_t kLane = 1;
+  const std::uint32_t me = *control_.add_process();
+  TaskQueue queue = open_queue(owner_, kLane);
+  std::uint64_t tail = 0;
+  const std::uint64_t position = submit(queue, tail, kLane, 0);
+  Executor executor(control_, me);
+  executor.join_lane(kLane, control_.lane(kLane).add_member(me));
+  control_.announce_death(owner_);
+  Executor::Task task;
+  EXPECT_FALSE(executor.take_at(owner_, kLane, position, task));
+  EXPECT_EQ(executor.depth(), 0u);
+  EXPECT_FALSE(control_.has_tasks_of(me));
+}
+
 }  // namespace
 }  // namespace rayx::shm
