@@ -59,10 +59,11 @@ struct Peer {
   std::map<std::uint32_t, sched::Window> windows;  // by lane
   // What has come back and says nothing about a task's length: the store there is full.
   base::TimeNs closed_until_ns = 0;
-  base::TimeNs recalls_at_ns = 0;      // it is asked for no task before
-  bool is_retiring = false;            // it gets no task any more
-  bool is_store_full = false;          // see OfferHead
-  std::set<std::uint32_t> handed_out;  // rows of tasks that are there
+  base::TimeNs full_since_ns = base::kNever;  // since then it has given tasks back for want of room, and answered none
+  base::TimeNs recalls_at_ns = 0;             // it is asked for no task before
+  bool is_retiring = false;                   // it gets no task any more
+  bool is_store_full = false;                 // see OfferHead
+  std::set<std::uint32_t> handed_out;         // rows of tasks that are there
   // Tasks of the peer that are done and wait because the link is congested: rows, and whether the worker died.
   std::deque<std::pair<std::uint32_t, bool>> done;
   // Values that have room here, and come or have come, and that no frame has asked for yet.

@@ -144,6 +144,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
     std::uint64_t order = 0;  // of a call: later ones have higher numbers
     registry::Incarnation incarnation = 0;
     std::vector<std::uint64_t> elsewhere;  // ObjectKeys of what it needs, that was not here either
+    base::TimeNs sent_ns = 0;              // of a task
     bool has_slot = true;                  // of the peer's window
     bool is_made = false;                  // its value is offered
     bool is_spent = false;                 // and was refused, as nobody has a reference any more
@@ -349,6 +350,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void complete_as_malformed(const SentRow& row, const std::string& problem, ErrorCode code = ErrorCode::kMalformed);
   void complete_without_memory(const SentRow& row, const std::string& why);
   void complete_without_room(const SentRow& row, std::uint64_t bytes);
+  bool is_full_everywhere(const SentRow& row, base::TimeNs now) const;
   void give_back(const SentRow& row, std::uint32_t flags);
   void tell_lost(const SentRow& row, std::span<const std::byte> error);
   bool sleep_until_work(shm::ProcessSlot& slot);

@@ -17,6 +17,7 @@ namespace {
 
 constexpr int kTasksPerTurn = 128;
 constexpr base::TimeNs kStoreFullPause_ns = 100'000'000;
+constexpr base::TimeNs kRuns_ns = 2'000'000'000;  // what a node has had so long it has not given back
 
 }  // namespace
 
@@ -201,6 +202,7 @@ void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, 
   }
   Peer& peer = needs.parts.empty() ? chosen : choose_nearest(lane, needs, chosen, now);
   row.peer = peer.id;
+  row.sent_ns = now;
   for (const auto& [position, piece] : needs.parts)
     if (piece.bytes_elsewhere != 0) row.elsewhere.push_back(piece.key.word);
   write_task(needs,
@@ -342,6 +344,7 @@ void Relay::on_result(Peer& peer, const ResultHead& result, const WireValue& val
   Arrived arrived = take_arrived(&peer, value);
   if (row == nullptr) return forget(arrived);  // given up meanwhile
   free_slot(peer, *row, clock_.now_ns());
+  peer.full_since_ns = base::kNever;
   if (arrived.is_whole) {
     complete(*row, arrived, result.is_error != 0);
   } else if (row->is_spent) {
@@ -356,6 +359,7 @@ void Relay::on_result(Peer& peer, const ResultHead& result, const WireValue& val
 void Relay::on_lost(Peer& peer, const ResultHead& result, std::span<const std::byte> error) {
   SentRow* const row = find_sent(result.number, peer.id);
   if (row == nullptr) return;
+  peer.full_since_ns = base::kNever;
   if (!row->actor && row->has_slot) peer.windows[row->lane].forgotten();
   if (const auto actor = remote_actors_.find(row->actor); actor != remote_actors_.end())
     actor->second.over = std::max(actor->second.over, row->incarnation);
@@ -375,6 +379,24 @@ void Relay::tell_lost(const SentRow& row, std::span<const std::byte> error) {
   give_back(row, detail::kRecordReturned | detail::kRecordLost | made);
 }
 
+// Every node that may do the task has been full for as long as a writer waits, and nothing of this job runs there that would make room.
+bool Relay::is_full_everywhere(const SentRow& row, base::TimeNs now) const {
+  const auto lane = std::find_if(lanes_served_.begin(), lanes_served_.end(),
+                                 [&](const LaneServed& it) { return it.lane == row.lane; });
+  if (lane == lanes_served_.end() || (cpu_units_ != 0 && lane->is_here)) return false;
+  const auto runs = [&](std::uint32_t index) {
+    const SentRow& other = sent_[index];
+    return &other != &row && !other.is_made && now - other.sent_ns >= kRuns_ns;
+  };
+  for (const auto& [id, peer] : peers_) {
+    if (peer->node == node_ || peer->is_retiring || !may_do(*lane, *peer)) continue;
+    if (peer->cpu_units_of_node < lane->cpu_units) continue;
+    if (now < base::deadline_ns(peer->full_since_ns, store_timeout_)) return false;
+    if (std::any_of(peer->handed_out.begin(), peer->handed_out.end(), runs)) return false;
+  }
+  return true;
+}
+
 void Relay::on_returned(Peer& peer, const ReturnHead& task) {
   SentRow* const row = find_sent(task.number, peer.id);
   if (row == nullptr) return;
@@ -392,7 +414,21 @@ void Relay::on_returned(Peer& peer, const ReturnHead& task) {
     return forget_sent(*row);
   }
   if (task.reason == ReturnReason::kRefused) want_what_was_elsewhere(*row);
-  if (task.reason == ReturnReason::kStoreFull) peer.closed_until_ns = clock_.now_ns() + kStoreFullPause_ns;
+  if (task.reason == ReturnReason::kStoreFull) {
+    const base::TimeNs now = clock_.now_ns();
+    peer.closed_until_ns = now + kStoreFullPause_ns;
+    if (peer.full_since_ns == base::kNever) peer.full_since_ns = now;
+    if (!row->actor && is_full_everywhere(*row, now)) {
+      detail::RemoteFailure error;
+      error.code = ErrorCode::kStoreFull;
+      error.message = "rayx: the arguments of a task found no room in the store of " + peer.name +
+                      ", nor on any other node that may run it, within Config::store_timeout, and no task ended there "
+                      "meanwhile. Drop references to what lies there, or start the nodes with larger stores "
+                      "(RAYX_STORE_BYTES)";
+      complete_with_error(*row, bytes_of(error));
+      return forget_sent(*row);
+    }
+  }
   if (!RAYX_PLANTED_BUG(507)) give_back(*row, detail::kRecordReturned);
   forget_sent(*row);
 }

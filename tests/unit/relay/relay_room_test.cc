@@ -172,6 +172,30 @@ TEST(RelayRoom, ReferencesInAValueThatFindNoRoomOnItsNodeAreNoDeadOwner) {
   }
 }
 
+// Failed when the task was given back and sent there again for ever.
+TEST(RelayRoom, ATaskWhoseArgumentsFindRoomOnNoNodeSaysSoAfterTheTimeout) {
+  Sites::Options options = rayx::relay::test::mesh_of(2, 2);
+  options.store_bytes = 64 * kMiB;
+  options.driver_store_bytes = 256 * kMiB;
+  options.store_timeout = std::chrono::milliseconds(500);
+  Sites sites(options);
+  const ObjectRef<std::string> large = rayx::put(std::string(30 * kMiB, 'x'));
+  std::vector<rayx::ActorHandle<Holder>> holders;
+  for (const std::size_t site : {1u, 2u}) {
+    holders.push_back(rayx::actor<Holder>(rayx::ActorOptions{.labels = rayx::relay::test::on(site).labels}));
+    ASSERT_TRUE(rayx::get(holders.back().call<&Holder::hold>(rayx::put(std::string("small")), 50 * kMiB)));
+  }
+  try {
+    rayx::get(rayx::remote<size_of>(large));
+    FAIL();
+  } catch (const rayx::OutOfMemory& error) {
+    EXPECT_THAT(error.what(), HasSubstr("arguments of a task found no room"));
+    EXPECT_THAT(error.what(), HasSubstr("RAYX_STORE_BYTES"));
+  }
+  ASSERT_TRUE(rayx::get(holders[1].call<&Holder::make_room>()));
+  EXPECT_EQ(rayx::get(rayx::remote<size_of>(large)), 30 * kMiB);
+}
+
 TEST(RelayRoom, ASmallOnePassesALargeOneThatFindsNoRoom) {
   Sites sites({.driver_store_bytes = 32 * kMiB});
   ObjectRef<std::string> kept = rayx::put(std::string(20 * kMiB, 'k'));
