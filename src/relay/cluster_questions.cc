@@ -18,7 +18,10 @@ using worker::RefCell;
 
 bool Relay::answer_questions() {
   bool any = false;
-  for (shm::LanePuller::Task task; puller_.take(shm::kServiceLane, task); any = true) ask(task);
+  for (shm::LanePuller::Task task; puller_.take(shm::kServiceLane, task); any = true) {
+    take_news();  // who has killed an actor and asks for its name then was heard of before
+    ask(task);
+  }
   return any;
 }
 

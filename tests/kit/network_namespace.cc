@@ -149,6 +149,25 @@ Result<void> NetworkNamespace::set_up(int link, bool is_up) {
   return ask(Request(RTM_NEWLINK, 0).link(link, is_up ? IFF_UP : 0).finish(), "a link's state");
 }
 
+bool NetworkNamespace::is_running(int link) {
+  const std::string question = Request(RTM_GETLINK, 0).link(link, 0).finish();
+  RAYX_CHECK(::send(netlink_.get(), question.data(), question.size(), 0) == static_cast<ssize_t>(question.size()),
+             "netlink takes no request:", std::strerror(errno));
+  // The link, and then that this was all.
+  ifinfomsg about{};
+  for (bool is_over = false; !is_over;) {
+    alignas(nlmsghdr) char answer[16 << 10];
+    ssize_t bytes = ::recv(netlink_.get(), answer, sizeof(answer), 0);
+    RAYX_CHECK(bytes > 0, "netlink gave no answer:", std::strerror(errno));
+    for (auto* header = reinterpret_cast<nlmsghdr*>(answer); NLMSG_OK(header, static_cast<std::uint32_t>(bytes));
+         header = NLMSG_NEXT(header, bytes)) {
+      is_over = is_over || header->nlmsg_type == NLMSG_ERROR;
+      if (header->nlmsg_type == RTM_NEWLINK) std::memcpy(&about, NLMSG_DATA(header), sizeof(about));
+    }
+  }
+  return (about.ifi_flags & IFF_RUNNING) != 0;
+}
+
 Result<void> NetworkNamespace::ask(const std::string& message, const char* what) {
   const ssize_t sent = ::send(netlink_.get(), message.data(), message.size(), 0);
   RAYX_CHECK(sent == static_cast<ssize_t>(message.size()), "netlink takes no request:", std::strerror(errno));

@@ -26,6 +26,8 @@ class NetworkNamespace {
   Result<void> add_cable(int port, int bridge, const NetworkNamespace& other, int link_there);
   Result<void> add_address(int link, const std::string& ipv4, int prefix_bits);
   Result<void> set_up(int link, bool is_up);
+  // It is up, and so is the other end of its cable: what is sent goes out. The kernel may be up to a second late to notice.
+  bool is_running(int link);
 
  private:
   NetworkNamespace(base::UniqueFd fd, base::UniqueFd netlink) : fd_(std::move(fd)), netlink_(std::move(netlink)) {}

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/check.hpp"
+#include "kit/eventually.hpp"
 
 namespace rayx::kit {
 namespace {
@@ -48,6 +49,10 @@ std::string TestHosts::address(int host) const { return "10.77.0." + std::to_str
 
 void TestHosts::cut(int host) { require(switch_.set_up(port_of(host), false)); }
 
-void TestHosts::mend(int host) { require(switch_.set_up(port_of(host), true)); }
+void TestHosts::mend(int host) {
+  require(switch_.set_up(port_of(host), true));
+  RAYX_CHECK(eventually([&] { return hosts_[static_cast<std::size_t>(host)].is_running(kEthernet); }),
+             "a cable that was put back carries nothing", host);
+}
 
 }  // namespace rayx::kit

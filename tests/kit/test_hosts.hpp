@@ -22,7 +22,7 @@ class TestHosts {
 
   // Pulls the host's cable out of the switch: what is sent is lost, nobody is told, and TCP tries again for minutes.
   void cut(int host);
-  void mend(int host);
+  void mend(int host);  // and waits until it carries again
 
  private:
   explicit TestHosts(NetworkNamespace network) : switch_(std::move(network)) {}
