@@ -18,6 +18,7 @@
 #include "kit/program.hpp"
 #include "kit/proxy.hpp"
 #include "kit/seed.hpp"
+#include "kit/watchdog.hpp"
 #include "nodes.hpp"
 
 namespace rayx::cluster_test {
@@ -183,6 +184,10 @@ void Chaos::live(std::mt19937_64& random, int seconds) {
     if (place.node == nullptr) start_in(place);
   }
   const auto ended = program.wait();
+  if (!ended) {
+    kit::write_stacks(program.pid());
+    for (const Place& place : places_) kit::write_stacks(place.node->pid());
+  }
   ASSERT_TRUE(ended.has_value()) << "it hangs: " << program.out() << program.err();
   EXPECT_TRUE(ended->exited_with(0)) << program.out() << program.err();
   EXPECT_THAT(program.out(), HasSubstr("all right"));

@@ -143,6 +143,11 @@ void dump_tree(pid_t root, const std::string& mark, int timeout_s) {
 
 }  // namespace
 
+void write_stacks(pid_t pid) {
+  std::fprintf(stderr, "rayx: stacks of process %d\n", static_cast<int>(pid));
+  if (const char* const gdb = find_gdb()) dump_stacks(gdb, pid, kGdbLimit_ms);
+}
+
 int Watchdog::timeout_from_environment_s() {
   const char* text = std::getenv("RAYX_TEST_TIMEOUT_S");
   if (text == nullptr || *text == '\0') return kTestTimeoutDefault_s;

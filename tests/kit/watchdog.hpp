@@ -11,6 +11,9 @@ namespace rayx::kit {
 
 inline constexpr int kTestTimeoutDefault_s = 100;
 
+// For a test that finds out by itself that a program hangs: where its threads are, on stderr (through gdb, if that is there).
+void write_stacks(pid_t pid);
+
 class Watchdog {
  public:
   // Starts the watchdog for the calling process. Call it first in main, while there is one thread. 0 s: no watchdog.
