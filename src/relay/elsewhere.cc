@@ -76,6 +76,7 @@ Relay::Offers::iterator Relay::take_up(Offers::iterator offer) {
   const auto next = std::next(offer);
   if (std::exchange(offer->is_staying, false)) offers_.splice(offers_.end(), staying_, offer);
   has_offers_to_look_at_ = true;
+  wake();  // pull's thread looks, and this may be another one
   return next;
 }
 
@@ -90,9 +91,7 @@ void Relay::result_is_looked_for(std::uint64_t tag) {
   const auto proxy = proxies_.find(tag);
   if (proxy == proxies_.end() || proxy->second.result_of == 0) return;
   const auto offer = elsewhere_.find(proxy->second.result_of);
-  if (offer == elsewhere_.end()) return;
-  take_up(offer->second);
-  wake();
+  if (offer != elsewhere_.end()) take_up(offer->second);
 }
 
 // A task that was given names could not get what they name, where it was. Then the values come here, and from here go to where it is tried next.
