@@ -343,7 +343,7 @@ void Relay::send_call(RemoteActor& actor, Peer& peer, const shm::LanePuller::Tas
     if (problem.empty()) {
       give_back(row, detail::kRecordReturned);
     } else {
-      complete_as_malformed(row, problem, needs.code);
+      complete_with_problem(row, problem, needs.code);
     }
     return forget_sent(row);
   }

@@ -35,7 +35,7 @@ void Relay::ask(const shm::LanePuller::Task& task) {
   if (is_read)
     problem = answer_question(index, static_cast<Question>(task.body.function_and_flags >> 16), argument.bytes);
   if (problem.empty() && is_read) return;
-  complete_as_malformed(sent_[index], problem.empty() ? "rayx: a question to the cluster is damaged" : problem);
+  complete_with_problem(sent_[index], problem.empty() ? "rayx: a question to the cluster is damaged" : problem);
   forget_sent(sent_[index]);
 }
 

@@ -347,7 +347,7 @@ class Relay final : public worker::Client, public PlaceEvents, private Subscript
   void forget_sent(SentRow& row);
   void complete(const SentRow& row, Arrived& value, bool is_error);
   void complete_with_error(const SentRow& row, std::span<const std::byte> error);
-  void complete_as_malformed(const SentRow& row, const std::string& problem, ErrorCode code = ErrorCode::kMalformed);
+  void complete_with_problem(const SentRow& row, const std::string& problem, ErrorCode code = ErrorCode::kMalformed);
   void complete_without_memory(const SentRow& row, const std::string& why);
   void complete_without_room(const SentRow& row, std::uint64_t bytes);
   bool is_full_everywhere(const SentRow& row, base::TimeNs now) const;

@@ -196,7 +196,7 @@ void Relay::hand_out(const shm::LanePuller::Task& task, const LaneServed& lane, 
     if (problem.empty()) {
       give_back(row, detail::kRecordReturned);  // what it needs is not there yet
     } else {
-      complete_as_malformed(row, problem, needs.code);
+      complete_with_problem(row, problem, needs.code);
     }
     return forget_sent(row);
   }
@@ -288,7 +288,7 @@ void Relay::complete(const SentRow& row, Arrived& value, bool is_error) {
   records.call_owner();
 }
 
-void Relay::complete_as_malformed(const SentRow& row, const std::string& problem, ErrorCode code) {
+void Relay::complete_with_problem(const SentRow& row, const std::string& problem, ErrorCode code) {
   detail::RemoteFailure error;
   error.code = code;
   error.message = problem;
@@ -319,14 +319,14 @@ void Relay::complete_without_memory(const SentRow& row, const std::string& why) 
 
 // It was offered, and has waited in vain.
 void Relay::complete_without_room(const SentRow& row, std::uint64_t bytes) {
-  detail::RemoteFailure error;
-  error.code = ErrorCode::kStoreFull;
-  error.message = "rayx: a result of " + std::to_string(bytes) +
-                  " bytes that another node has made found no room in the store of this node, of whose " +
-                  std::to_string(store_bytes_) + " bytes " + std::to_string(store_use_()) +
-                  " are in use, within Config::store_timeout. Drop references to earlier results, get() fewer at a "
-                  "time, or raise Config::store_bytes (RAYX_STORE_BYTES)";
-  complete_with_error(row, bytes_of(error));
+  complete_with_problem(
+      row,
+      "rayx: a result of " + std::to_string(bytes) +
+          " bytes that another node has made found no room in the store of this node, of whose " +
+          std::to_string(store_bytes_) + " bytes " + std::to_string(store_use_()) +
+          " are in use, within Config::store_timeout. Drop references to earlier results, get() fewer at a "
+          "time, or raise Config::store_bytes (RAYX_STORE_BYTES)",
+      ErrorCode::kStoreFull);
 }
 
 // The owner hears of it, and queues the task again or lets it fail.
@@ -405,12 +405,12 @@ void Relay::on_returned(Peer& peer, const ReturnHead& task) {
     task.reason == ReturnReason::kRecalled ? window.recalled() : window.forgotten();
   }
   if (task.reason == ReturnReason::kTooLarge) {
-    detail::RemoteFailure error;
-    error.code = ErrorCode::kStoreFull;
-    error.message = "rayx: the arguments of a task have no room in the store of " + peer.name +
-                    ", also if nothing else lies there. Pass less to one task, or start the node with a larger store "
-                    "(RAYX_STORE_BYTES)";
-    complete_with_error(*row, bytes_of(error));
+    complete_with_problem(
+        *row,
+        "rayx: the arguments of a task have no room in the store of " + peer.name +
+            ", also if nothing else lies there. Pass less to one task, or start the node with a larger store "
+            "(RAYX_STORE_BYTES)",
+        ErrorCode::kStoreFull);
     return forget_sent(*row);
   }
   if (task.reason == ReturnReason::kRefused) want_what_was_elsewhere(*row);
@@ -419,13 +419,13 @@ void Relay::on_returned(Peer& peer, const ReturnHead& task) {
     peer.closed_until_ns = now + kStoreFullPause_ns;
     if (peer.full_since_ns == base::kNever) peer.full_since_ns = now;
     if (!row->actor && is_full_everywhere(*row, now)) {
-      detail::RemoteFailure error;
-      error.code = ErrorCode::kStoreFull;
-      error.message = "rayx: the arguments of a task found no room in the store of " + peer.name +
-                      ", nor on any other node that may run it, within Config::store_timeout, and no task ended there "
-                      "meanwhile. Drop references to what lies there, or start the nodes with larger stores "
-                      "(RAYX_STORE_BYTES)";
-      complete_with_error(*row, bytes_of(error));
+      complete_with_problem(
+          *row,
+          "rayx: the arguments of a task found no room in the store of " + peer.name +
+              ", nor on any other node that may run it, within Config::store_timeout, and no task ended there "
+              "meanwhile. Drop references to what lies there, or start the nodes with larger stores "
+              "(RAYX_STORE_BYTES)",
+          ErrorCode::kStoreFull);
       return forget_sent(*row);
     }
   }

@@ -34,11 +34,9 @@ std::optional<detail::RemoteFailure> Relay::read_names(std::span<const std::byte
     const bool is_there = worker::is_object_there(control(), {name.words[0]});
     problem.emplace();
     problem->code = is_there ? ErrorCode::kStoreFull : ErrorCode::kOwnerDied;
-    problem->message =
-        std::string("rayx: a reference inside ") + whose +
-        (is_there ? std::string(" cannot be taken to another node: ") + worker::kNoRoomForHolds
-                  : " names an object whose owner has died, and nobody kept it. Keep the ObjectRef until "
-                    "the value was read, or put() in the driver what is to outlive a worker");
+    problem->message = std::string("rayx: a reference inside ") + whose +
+                       (is_there ? std::string(" cannot be taken to another node: ") + worker::kNoRoomForHolds
+                                 : worker::kNamesNobodysObject);
   });
   if (!is_sound && !problem) {
     problem.emplace();

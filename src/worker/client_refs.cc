@@ -27,10 +27,8 @@ Failure bad_name() {
 }
 
 Failure gone_name() {
-  return std::make_unique<Error>(Error{
-      ErrorCode::kOwnerDied,
-      "rayx: a reference inside a value names an object whose owner has died, and nobody kept it. Keep the ObjectRef "
-      "until the value was read, or put() in the driver what is to outlive a worker"});
+  return std::make_unique<Error>(
+      Error{ErrorCode::kOwnerDied, std::string("rayx: a reference inside a value") + kNamesNobodysObject});
 }
 
 Failure no_room_for_name() {

@@ -9,6 +9,12 @@ inline constexpr const char* kNoRoomForHolds =
     "the table of what this process holds of others is full, and the object store has no room for more of it. Drop "
     "references, or raise Config::store_bytes (RAYX_STORE_BYTES)";
 
+// Of a reference inside something.
+inline constexpr const char* kNamesNobodysObject =
+    " names an object whose owner has died, and nobody kept it. Keep the ObjectRef until the value was read, or put() "
+    "in "
+    "the driver what is to outlive a worker";
+
 // The object that the key names, whatever else is missing. For keys that another process has written.
 inline bool is_object_there(const shm::Control& control, shm::ObjectKey key) {
   if (key.owner() >= control.header().processes || key.record() >= shm::kRecordsPerSlab * shm::kRecordSlabsMax)

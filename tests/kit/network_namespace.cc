@@ -150,9 +150,7 @@ Result<void> NetworkNamespace::set_up(int link, bool is_up) {
 }
 
 bool NetworkNamespace::is_running(int link) {
-  const std::string question = Request(RTM_GETLINK, 0).link(link, 0).finish();
-  RAYX_CHECK(::send(netlink_.get(), question.data(), question.size(), 0) == static_cast<ssize_t>(question.size()),
-             "netlink takes no request:", std::strerror(errno));
+  send(Request(RTM_GETLINK, 0).link(link, 0).finish());
   // The link, and then that this was all.
   ifinfomsg about{};
   for (bool is_over = false; !is_over;) {
@@ -168,9 +166,13 @@ bool NetworkNamespace::is_running(int link) {
   return (about.ifi_flags & IFF_RUNNING) != 0;
 }
 
-Result<void> NetworkNamespace::ask(const std::string& message, const char* what) {
+void NetworkNamespace::send(const std::string& message) const {
   const ssize_t sent = ::send(netlink_.get(), message.data(), message.size(), 0);
   RAYX_CHECK(sent == static_cast<ssize_t>(message.size()), "netlink takes no request:", std::strerror(errno));
+}
+
+Result<void> NetworkNamespace::ask(const std::string& message, const char* what) {
+  send(message);
   struct {
     nlmsghdr header;
     nlmsgerr error;

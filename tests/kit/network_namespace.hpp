@@ -31,6 +31,7 @@ class NetworkNamespace {
 
  private:
   NetworkNamespace(base::UniqueFd fd, base::UniqueFd netlink) : fd_(std::move(fd)), netlink_(std::move(netlink)) {}
+  void send(const std::string& message) const;
   Result<void> ask(const std::string& message, const char* what);
 
   base::UniqueFd fd_;

@@ -148,8 +148,7 @@ class Story {
     int used = 0;
     int allowed = cpus_of_.at(process.host);
     for (const auto& [id, other] : running_) {
-      if (other.host != process.host) continue;
-      if (!other.uses_cpu) continue;
+      if (other.host != process.host || !other.uses_cpu) continue;
       ++used;
       if (machine_.now() - other.resumed_at < kMoment) ++allowed;
     }

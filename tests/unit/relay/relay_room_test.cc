@@ -61,10 +61,6 @@ struct Crowded {
     }
     return ballast.size();
   }
-  bool make_room() {
-    ballast.clear();
-    return true;
-  }
   std::vector<ObjectRef<std::string>> ballast;
 };
 

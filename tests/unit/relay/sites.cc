@@ -115,6 +115,7 @@ struct Sites::Parts {
     std::size_t to;
     std::shared_ptr<Pipe> there;  // frames to `to`
     std::shared_ptr<Pipe> back;
+    bool joins(std::size_t a, std::size_t b) const { return (from == a && to == b) || (from == b && to == a); }
     void cut() {
       there->cut();
       back->cut();
@@ -160,7 +161,7 @@ struct Sites::Parts {
     if (cut_off.contains(from) || cut_off.contains(to)) return "the pipe was cut";
     if (options.are_apart && from != 0 && to != 0) return "there is no way";
     for (const Link& link : links)
-      if ((link.from == from && link.to == to) || (link.from == to && link.to == from)) return {};
+      if (link.joins(from, to)) return {};
     const auto name = [](std::size_t site) { return site == 0 ? "the driver's" : "site " + std::to_string(site); };
     const auto pipe = [this] {
       return std::make_shared<Pipe>(options.delay_seed == 0 ? 0 : options.delay_seed + ++pipes);
@@ -244,9 +245,7 @@ void Sites::relink(std::size_t from, std::size_t to) {
   std::vector<Parts::Link> broken;
   {
     const std::lock_guard lock(p.mutex);
-    const auto is_it = [&](const Parts::Link& link) {
-      return (link.from == from && link.to == to) || (link.from == to && link.to == from);
-    };
+    const auto is_it = [&](const Parts::Link& link) { return link.joins(from, to); };
     std::copy_if(p.links.begin(), p.links.end(), std::back_inserter(broken), is_it);
     std::erase_if(p.links, is_it);
   }
