@@ -72,7 +72,8 @@ struct Flow {
   bool has_ended = false;   // the end of the stream was read
   bool is_over = false;     // and handed on
   bool is_blocked = false;  // the receiver's kernel takes nothing now
-  bool is_faulty = false;   // silent from here, or reset as soon as nothing waits
+  bool is_faulty = false;   // nothing more is read
+  bool is_doomed = false;   // and as soon as nothing waits the connection is reset, whatever its weather is then
   std::mt19937_64 random;
 };
 
@@ -300,6 +301,7 @@ bool Proxy::State::read_piece(Connection& connection, int way) {
   if (may_fail && to_fault <= piece.bytes.size() && !flow.has_ended) {
     if (weather.fault->kind != Fault::Kind::kFlip) {
       connection.has_had_its_fault = flow.is_faulty = true;
+      flow.is_doomed = weather.fault->kind == Fault::Kind::kReset;
     } else if (to_fault < piece.bytes.size()) {
       piece.bytes[to_fault] = static_cast<char>(piece.bytes[to_fault] ^ (1 << (flow.random() % 8)));
       connection.has_had_its_fault = true;
@@ -341,8 +343,7 @@ void Proxy::State::hand_on(Connection& connection, int way) {
     forwarded[way] += static_cast<std::uint64_t>(sent);
     if (piece.sent == piece.bytes.size()) flow.waiting.pop_front();
   }
-  if (flow.is_faulty && flow.waiting.empty() && connection.weather.fault &&
-      connection.weather.fault->kind == Fault::Kind::kReset) {
+  if (flow.is_doomed && flow.waiting.empty()) {
     connection.reset_both();
     if (auto& to_come = weather_to_come.fault; to_come && to_come->times != 0 && --to_come->times == 0) to_come.reset();
   }

@@ -163,6 +163,24 @@ TEST(Proxy, ResetsOrIsSilentAfterSoManyBytes) {
   }
 }
 
+// The bytes before the reset are on their way when the weather is over: it comes, or did not get that far.
+TEST(Proxy, LeavesNoConnectionBetweenAResetAndFineWeather) {
+  constexpr std::size_t kAt = 100'000;
+  constexpr std::size_t kPart = 1'000;
+  const Bytes bytes = random_bytes(2 * kAt);
+  for (int round = 0; round < 20; ++round) {
+    Pair pair({.bytes_per_s = 10'000'000, .fault = Proxy::Fault{Kind::kReset, Way::kThere, kAt}});
+    std::jthread writer([&] { pair.client->send(bytes); });
+    std::size_t carried = pair.server->read(kPart).size();
+    pair.proxy.mend();
+    for (std::size_t more = carried; more == kPart && carried < bytes.size(); carried += more) {
+      ASSERT_TRUE(hears_anything(*pair.server, kPatience)) << "silent after " << carried << " bytes";
+      more = pair.server->read(kPart).size();
+    }
+    EXPECT_TRUE(carried == kAt || carried == bytes.size()) << carried;
+  }
+}
+
 TEST(Proxy, LeadsToAnotherTarget) {
   Pair pair;
   RawListener second;
