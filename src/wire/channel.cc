@@ -31,7 +31,7 @@ void Channel::on_readable() {
 void Channel::on_writable() {
   const std::shared_ptr<Channel> self = shared_from_this();
   is_blocked_ = false;
-  heard_ns_ = loop_.now_ns();  // its kernel takes bytes again, because it reads
+  taken_ns_ = loop_.now_ns();  // its kernel takes bytes again, because it reads
   flush();
 }
 
@@ -75,6 +75,7 @@ void Channel::read_frames() {
 // Bytes lie in the parser's space. False if nothing more is to be read now.
 bool Channel::took(std::size_t bytes) {
   heard_ns_ = loop_.now_ns();
+  asked_at_ = kNotAsked;
   if (!parser_.commit(bytes, *this)) {
     if (!parser_.fault().empty() && is_alive()) lost(CloseKind::kBroken, parser_.fault());
     return false;
@@ -223,7 +224,10 @@ void Channel::flush() {
     if (phase_ == Phase::kLingering) return finish();
     return broke(stream_.error().message);
   }
-  if (outbox_.control_bytes() == 0) ping_waits_ = pong_waits_ = false;
+  if (outbox_.control_bytes() == 0) {
+    ping_waits_ = pong_waits_ = false;
+    if (asked_at_ == kAskedBehindAll) asked_at_ = stream_.position();
+  }
   after_write();
 }
 

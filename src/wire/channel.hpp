@@ -137,7 +137,13 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
 
   TimerId timer_ = 0;  // of the handshake, later of the last words
   TimerId heartbeat_ = 0;
-  base::TimeNs heard_ns_ = 0;
+  base::TimeNs heard_ns_ = 0;  // the peer said something
+  base::TimeNs taken_ns_ = 0;  // its kernel took something, which said that it lives
+  // Where in the stream the first ping ends that was sent since then.
+  static constexpr std::uint64_t kNotAsked = 0;
+  static constexpr std::uint64_t kAskedBehindAll = UINT64_MAX;  // it is not in the stream yet
+  std::uint64_t asked_at_ = kNotAsked;
+  base::TimeNs alive_ns() const { return std::max(heard_ns_, taken_ns_); }
   base::TimeNs next_beat_ns_ = 0;
   bool has_said_all_ = false;
   bool pong_waits_ = false;

@@ -166,7 +166,7 @@ void Channel::open(LinkHandler& handler) {
 
 // On a connection that is there from now on.
 void Channel::begin_to_read() {
-  heard_ns_ = loop_.now_ns();
+  heard_ns_ = taken_ns_ = loop_.now_ns();
   if (config_.options.heartbeat_interval.count() > 0) schedule_beat();
   if (std::exchange(reading_is_paused_, true)) return;  // the owner wants it so
   resume_reading();
@@ -176,7 +176,7 @@ void Channel::schedule_beat() {
   const LinkOptions& options = config_.options;
   const base::TimeNs now = loop_.now_ns();
   next_beat_ns_ = std::max(now, std::min(base::deadline_ns(now, options.heartbeat_interval),
-                                         base::deadline_ns(heard_ns_, options.heartbeat_timeout)));
+                                         base::deadline_ns(alive_ns(), options.heartbeat_timeout)));
   heartbeat_ = loop_.call_at(next_beat_ns_, [weak = weak_from_this()] {
     if (const auto self = weak.lock()) self->beat();
   });
@@ -189,10 +189,9 @@ void Channel::beat() {
   // When we were stopped ourselves, or do not read, silence says nothing.
   const bool was_late = now - next_beat_ns_ > std::chrono::nanoseconds(options.heartbeat_interval).count();
   if (was_late || reading_is_paused_) heard_ns_ = now;
-  // A slow link: what the peer's side takes is a sign of life, for an answer has to wait behind it.
-  if (const auto ago = stream_.taken_ago())
-    heard_ns_ = std::max(heard_ns_, now - std::chrono::nanoseconds(*ago).count());
-  const base::TimeNs silent_ns = now - heard_ns_;
+  // A slow link: what the peer's side takes is a sign of life as long as our question waits behind it.
+  if (const auto ago = stream_.taken_ago(asked_at_)) taken_ns_ = now - std::chrono::nanoseconds(*ago).count();
+  const base::TimeNs silent_ns = now - alive_ns();
   const bool is_host_silent = silent_ns >= std::chrono::nanoseconds(options.host_timeout).count() &&
                               stream_.unconfirmed_for() >= options.host_timeout;
   if (is_host_silent || silent_ns >= std::chrono::nanoseconds(options.heartbeat_timeout).count()) {
@@ -202,7 +201,8 @@ void Channel::beat() {
                     "network between is cut");
   }
   // Before chunks that wait, and one at a time: a peer that does not read shall not fill our memory with questions.
-  const bool is_time = was_late || silent_ns >= std::chrono::nanoseconds(options.heartbeat_interval).count();
+  const bool is_time = was_late || now - heard_ns_ >= std::chrono::nanoseconds(options.heartbeat_interval).count();
+  if (is_time && asked_at_ == kNotAsked) asked_at_ = kAskedBehindAll;
   if (is_time && !std::exchange(ping_waits_, true)) {
     outbox_.add_frame(FrameKind::kPing, {});
     schedule_flush();

@@ -65,6 +65,7 @@ void Channel::let_go_of_connection() {
   loop_.cancel(std::exchange(timer_, 0));
   is_blocked_ = false;
   ping_waits_ = pong_waits_ = false;
+  asked_at_ = kNotAsked;
   waits_for_position_ = false;
 }
 

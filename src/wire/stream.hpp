@@ -47,9 +47,11 @@ class Stream {
   Status shake_hands();
   const TlsSession* tls() const { return tls_.get(); }
 
-  // How long ago the peer's kernel took bytes of ours, if it has taken some since the last call and there are more on their way: an
-  // answer to anything that was sent behind them cannot have come yet. Two system calls.
-  std::optional<std::chrono::milliseconds> taken_ago();
+  // How long ago the peer's kernel took bytes of ours, if that says that its process lives: a question that ends at `asked_at` is still on
+  // its way behind them, or they are more than a kernel takes of small messages for a process that does not read. Two system calls.
+  std::optional<std::chrono::milliseconds> taken_ago(std::uint64_t asked_at);
+  // How many bytes were written; those that TLS still has count.
+  std::uint64_t position() const { return sent_bytes_ + (tls_ ? tls_->output().size() : 0); }
 
   // For how long the peer's kernel has confirmed nothing while something was on its way to it; 0 if there is nothing. A system call.
   std::chrono::milliseconds unconfirmed_for() const;
@@ -72,7 +74,7 @@ class Stream {
   base::UniqueFd socket_;
   std::unique_ptr<TlsSession> tls_;
   std::uint64_t sent_bytes_ = 0;   // that our kernel took
-  std::uint64_t taken_bytes_ = 0;  // of those the peer's, when taken_ago was asked
+  std::uint64_t taken_bytes_ = 0;  // of those the peer's, when taken_ago said so last
   Error error_;
 };
 

@@ -69,6 +69,25 @@ TEST(Heartbeat, AStoppedProcessIsNoticedAndAnIdleOneIsNot) {
   peer.process().kill(SIGCONT);
 }
 
+// Its kernel goes on to take what is sent, as that of a connection whose other end is gone and was never told.
+TEST(Heartbeat, AStoppedProcessIsNoticedAlsoByWhoGoesOnToSendToIt) {
+  const Token token = Token::make_random();
+  Peer peer(impatient(token));
+  Server server(impatient(token));
+  peer.connect_to(server.endpoint.port);
+  ASSERT_TRUE(server.links.wait([](int count) { return count == 1; }));
+  ASSERT_TRUE(peer.process().kill(SIGSTOP));
+  constexpr int kFrames = 5'000;  // 2 ms each: some 25 times the time-out
+  int sent = 0;
+  while (sent < kFrames && !server.handler.wait_closed(std::chrono::milliseconds(2))) {
+    server.thread.call([&] { return server.link->send(test::Bytes(32)); });
+    ++sent;
+  }
+  ASSERT_LT(sent, kFrames);
+  EXPECT_EQ(server.handler.reason().kind, CloseKind::kSilent) << server.handler.reason().message;
+  peer.process().kill(SIGCONT);
+}
+
 TEST(Heartbeat, AKilledProcessIsNoticedAtOnce) {
   const Token token = Token::make_random();
   Peer peer(test::with(token));
