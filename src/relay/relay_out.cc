@@ -4,6 +4,7 @@
 
 #include <rayx/detail/remote_failure.hpp>
 
+#include "base/kill_point.hpp"
 #include "base/planted_bug.hpp"
 #include "relay/loopback.hpp"
 #include "relay/relay.hpp"
@@ -85,6 +86,8 @@ bool Relay::sleep_until_work(shm::ProcessSlot& slot) {
     const base::TimeNs now = clock_.now_ns();
     puller_.refresh_all();
     slot.run_word.store(1, std::memory_order_seq_cst);
+    // Here, where nobody else takes them: they may bring lanes, in which this thread has not said then that it sleeps.
+    stays_awake = has_news_.load(std::memory_order_seq_cst);
     for (LaneServed& lane : lanes_served_) {
       if (cpu_units_ != 0 && lane.is_here) {
         // Full ones are looked at when it is time.
@@ -113,8 +116,9 @@ bool Relay::sleep_until_work(shm::ProcessSlot& slot) {
         std::min({fetch_again_ns_, watch_again_ns_, overflow_at_ns_, recall_at_ns_, large_values_at_ns()});
     if (again_ns != base::kNever) sleep_ns = std::min(sleep_ns, std::max<base::TimeNs>(again_ns - now, 0));
   }
-  stays_awake = stays_awake || has_sent_.load(std::memory_order_seq_cst) || has_news_.load(std::memory_order_seq_cst) ||
-                (loopback_ != nullptr && loopback_->has_frames());
+  RAYX_KILL_POINT("relay.sleep.before_look");
+  stays_awake =
+      stays_awake || has_sent_.load(std::memory_order_seq_cst) || (loopback_ != nullptr && loopback_->has_frames());
   if (!stays_awake && !is_ending_.load(std::memory_order_seq_cst)) shm::futex_wait(slot.run_word, 1, sleep_ns);
   const Lock lock(mutex_);
   const bool was_woken = stays_awake || slot.run_word.load(std::memory_order_relaxed) == 0;
@@ -434,8 +438,10 @@ void Relay::on_returned(Peer& peer, const ReturnHead& task) {
 }
 
 void Relay::process_has_died(std::uint32_t slot) {
+  bool any = false;
   for (SentRow& row : sent_) {
     if (!row.is_used || row.owner != slot) continue;
+    any = true;
     if (const auto peer = peers_.find(row.peer); peer != peers_.end()) {
       if (!row.actor && row.has_slot) peer->second->windows[row.lane].forgotten();
       peer->second->given_up.add(FrameKind::kGiveUp, ReturnHead{number_of(row), ReturnReason::kRefused, 0});
@@ -450,6 +456,7 @@ void Relay::process_has_died(std::uint32_t slot) {
     std::erase_if(actor.again, [&](std::uint64_t order) { return actor.kept_calls.at(order).task.owner == slot; });
     std::erase_if(actor.kept_calls, [&](const auto& call) { return call.second.task.owner == slot; });
   }
+  if (any) wake();  // there is room in windows
 }
 
 }  // namespace rayx::relay

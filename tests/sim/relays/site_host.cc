@@ -197,7 +197,11 @@ void SiteHost::drop_link(ConnectionId connection, std::shared_ptr<SimLink> link)
   });
 }
 
-void SiteHost::on_accepted(ConnectionId connection) { open_link(connection, network_.other_host(me_, connection), {}); }
+// Who connects says which site it is (host::PeerHello).
+void SiteHost::on_accepted(ConnectionId connection) {
+  const HostId other = network_.other_host(me_, connection);
+  open_link(connection, other, hosts_.find(other)->node_id());
+}
 void SiteHost::on_connected(std::uint64_t token, ConnectionId connection) {
   SiteHost* const other = hosts_.find(static_cast<HostId>(token));
   if (connecting_.erase(other->node_id()) == 0) return network_.close(me_, connection);  // it was given up
