@@ -186,7 +186,11 @@ void Chaos::live(std::mt19937_64& random, int seconds) {
   const auto ended = program.wait();
   if (!ended) {
     kit::write_stacks(program.pid());
-    for (const Place& place : places_) kit::write_stacks(place.node->pid());
+    for (const Place& place : places_) {
+      kit::write_stacks(place.node->pid());
+      std::fprintf(stderr, "node %d at %s: %s\n", place.node->pid(), place.proxy->address().c_str(),
+                   place.node->err().c_str());
+    }
   }
   ASSERT_TRUE(ended.has_value()) << "it hangs: " << program.out() << program.err();
   EXPECT_TRUE(ended->exited_with(0)) << program.out() << program.err();
@@ -202,7 +206,7 @@ void Chaos::live(std::mt19937_64& random, int seconds) {
 
 TEST_F(Chaos, EveryResultIsRightAndNothingIsLeft) {
   const char* const given = ::getenv("RAYX_CHAOS_SECONDS");
-  const int seconds = given == nullptr ? 20 : std::atoi(given);
+  const int seconds = given == nullptr ? 60 : std::atoi(given);
   std::mt19937_64 random(kit::seed());
   for (int done = 0; done < seconds && !HasFailure(); done += kSecondsOfOneLife) live(random, kSecondsOfOneLife);
   for (std::size_t i = 0; i < counts_.size(); ++i)
