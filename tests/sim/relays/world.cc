@@ -170,6 +170,7 @@ void World::break_links() {
 }
 
 void World::freeze(SiteHost& site, TimeNs time) {
+  if (network_.is_frozen(site.host())) return;  // the end of the shorter one would be the other's, too
   ++counts_.hosts_frozen;
   network_.set_frozen(site.host(), true);
   machine_.set_frozen(site.host(), true);
