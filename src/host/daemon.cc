@@ -129,6 +129,9 @@ void Daemon::on_link(std::unique_ptr<wire::Link> link) {
     HostedSite* const server = site_of(peer->to.job, peer->to.is_detached);
     if (server == nullptr || !server->is_open())
       return link->close("the job has no site on this node yet, or any more");
+    const registry::NodeView* const from = find_node(peer->from.node);
+    if (from != nullptr && from->kind == registry::MemberKind::kNode)  // no debugger stops it
+      link->set_heartbeat_timeout(wire::kHeartbeatTimeout);
     return server->peers().answer(peer->from, std::move(link));
   }
   if (text == kFilesHello && config_.is_node) {

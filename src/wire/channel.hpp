@@ -36,6 +36,7 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
   Sent send_payload(const PayloadChunk& chunk, const std::byte* data, PayloadDone done, std::shared_ptr<void> keep);
   std::size_t queued_bytes() const { return outbox_.control_bytes() + outbox_.chunk_bytes(); }
   void drop_chunk(std::uint64_t stream) { parser_.drop_chunk(stream); }
+  void set_heartbeat_timeout(std::chrono::milliseconds timeout) { config_.options.heartbeat_timeout = timeout; }
   void pause_reading();
   void resume_reading();
   void close(std::string reason);
@@ -114,7 +115,7 @@ class Channel final : public std::enable_shared_from_this<Channel>, private Fram
 
   Loop& loop_;
   Stream stream_;
-  const LinkConfig config_;
+  LinkConfig config_;
   const Role role_;
   const Endpoint peer_;
   Handshake handshake_;

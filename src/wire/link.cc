@@ -22,6 +22,7 @@ Sent Link::send_payload(std::uint64_t stream, std::uint64_t offset, std::span<co
                                 std::move(done), std::move(keep));
 }
 std::size_t Link::queued_bytes() const { return channel_->queued_bytes(); }
+void Link::set_heartbeat_timeout(std::chrono::milliseconds timeout) { channel_->set_heartbeat_timeout(timeout); }
 void Link::drop_chunk(std::uint64_t stream) { channel_->drop_chunk(stream); }
 void Link::pause_reading() { channel_->pause_reading(); }
 void Link::resume_reading() { channel_->resume_reading(); }

@@ -119,6 +119,9 @@ class Link {
                     std::shared_ptr<void> keep = {});
   std::size_t queued_bytes() const;  // of both sorts
 
+  // For who learns from the hello how long its peer may be silent; before open().
+  void set_heartbeat_timeout(std::chrono::milliseconds timeout);
+
   // The span that on_payload gave for the chunk of this stream that is being read is not written any more: its memory may go.
   void drop_chunk(std::uint64_t stream);
   // The peer's frames stay in the kernel's buffers, and then at the peer. A pause hides the peer's death, too.

@@ -69,6 +69,24 @@ TEST(Heartbeat, AStoppedProcessIsNoticedAndAnIdleOneIsNot) {
   peer.process().kill(SIGCONT);
 }
 
+TEST(Heartbeat, WhoHasAnsweredSaysByTheHelloHowLongItWaits) {
+  const Token token = Token::make_random();
+  Peer peer(impatient(token));
+  LinkConfig patient = impatient(token);
+  patient.options.heartbeat_timeout = std::chrono::seconds(60);
+  Server server(patient, {}, false);
+  peer.connect_to(server.endpoint.port);
+  ASSERT_TRUE(server.links.wait([](int count) { return count == 1; }));
+  server.thread.call([&] {
+    server.link->set_heartbeat_timeout(std::chrono::milliseconds(400));
+    server.link->open(server.handler);
+  });
+  ASSERT_TRUE(peer.process().kill(SIGSTOP));
+  ASSERT_TRUE(server.handler.wait_closed());
+  EXPECT_THAT(server.handler.reason().message, HasSubstr("nothing was heard from the peer for 4"));
+  peer.process().kill(SIGCONT);
+}
+
 // Its kernel goes on to take what is sent, as that of a connection whose other end is gone and was never told.
 TEST(Heartbeat, AStoppedProcessIsNoticedAlsoByWhoGoesOnToSendToIt) {
   const Token token = Token::make_random();
