@@ -126,7 +126,7 @@ class Node final : private process::ForkServerEvents, private sched::Effects {
   void flush_output();
   void listen_to_workers();
   void bury();
-  bool can_bury(std::uint32_t slot, const WorkerProcess& worker);
+  bool can_bury(std::uint32_t slot, WorkerProcess& worker);
   bool is_live(const store::Lease& lease);
   bool is_record_live(const shm::BlockOwner& owner, shm::Offset offset);
   void write_note(std::uint32_t slot, const WorkerProcess& worker, const std::string& how);

@@ -232,10 +232,11 @@ bool Node::is_live(const store::Lease& lease) {
       lease.extent.offset + kHeaderBytes);
 }
 
-bool Node::can_bury(std::uint32_t slot, const WorkerProcess& worker) {
+bool Node::can_bury(std::uint32_t slot, WorkerProcess& worker) {
   if (!control_.is_buried(slot)) return false;
   if (!worker.owned || RAYX_PLANTED_BUG(571)) return true;
   if (!control_.is_used_by_others(slot)) return true;
+  if (!std::exchange(worker.is_told_of, true)) control_.tell_owners_of_holds(slot);
   control_.wake_who_knows_queues(slot);
   if (!RAYX_PLANTED_BUG(572)) release_needless_holds(control_, slot);
   return false;

@@ -28,6 +28,7 @@ struct WorkerProcess {
   bool was_running = false;
   bool owned = false;  // it had queues and records: burial takes longer
   bool is_dismissed = false;
+  bool is_told_of = false;  // kDead: see shm::Control::tell_owners_of_holds
   pid_t pid = -1;
   base::UniqueFd out;
   base::UniqueFd err;

@@ -80,10 +80,11 @@ Relay::Offers::iterator Relay::take_up(Offers::iterator offer) {
   return next;
 }
 
-// Those of nodes that are drained, or full, or that have stayed very long. The others are told of (result_is_looked_for).
+// Those of nodes that are drained, or full, or that have stayed very long. Of those that are wanted this relay is told (result_is_looked_for), unless
+// who wants them died between what it said in the record and that word.
 void Relay::look_at_staying(base::TimeNs now) {
   for (auto offer = staying_.begin(); offer != staying_.end();)
-    offer = may_stay(*offer, now) ? std::next(offer) : take_up(offer);
+    offer = may_stay(*offer, now) && !is_wanted(*offer) ? std::next(offer) : take_up(offer);
   staying_at_ns_ = staying_.empty() ? base::kNever : now + kLookAtStayingPause_ns;
 }
 

@@ -270,6 +270,12 @@ class Control {
     holds.releasing.store(0, std::memory_order_release);
   }
 
+  // Node, of a buried process whose slot is not free yet, once: it may have said something in the record of an object that it held, and died
+  // before its word to the owner. Who comes later says nothing again, and may be what the slot waits for.
+  void tell_owners_of_holds(std::uint32_t dead) const {
+    HoldTable(segment_, slots_[dead].holds).for_each([this](ObjectKey key) { tell_owner(key); });
+  }
+
   // Node: the slot of a buried process is free again. The owners of what it held, or was letting go of, look again. If it owned,
   // `is_used_by_others` comes first, and the caller has forgotten its queues and records.
   void free_process(std::uint32_t dead) const {

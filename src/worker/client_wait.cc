@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/clock.hpp"
+#include "base/kill_point.hpp"
 #include "base/planted_bug.hpp"
 #include "worker/client.hpp"
 #include "worker/lent_cpu.hpp"
@@ -59,6 +60,7 @@ void Client::want(const Entry& e) const {
   const std::uint32_t word = record.state.load(std::memory_order_acquire);
   if (detail::is_done(word) || (word & detail::kRecordWanted) != 0) return;
   if ((record.state.fetch_or(detail::kRecordWanted, std::memory_order_acq_rel) & detail::kRecordWanted) != 0) return;
+  RAYX_KILL_POINT("client.want.before_telling");
   if ((record.state.load(std::memory_order_acquire) & detail::kRecordElsewhere) != 0) return tell_who_has_it(record);
   if (e.kind != EntryKind::kBorrowed || (word & detail::kRecordIsProxy) == 0) return;
   const shm::ObjectKey key = e.key();

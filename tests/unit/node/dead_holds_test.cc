@@ -164,6 +164,19 @@ TEST_F(DeadHolds, AllStayBehindDamagedBytes) {
   EXPECT_EQ(held_by(worker_), std::set<std::uint64_t>{named.word});
 }
 
+// It may have died between kRecordWanted and its word to the owner, and the one that runs its task may wait for that very value.
+TEST_F(DeadHolds, OwnersLookOnceAlsoWhereAllStays) {
+  const ObjectKey wanted = object(driver_, 5, {});
+  hold(worker_, wanted);
+  const std::uint32_t executor = add_owner();
+  shm::RunningStack running(control_.slot(executor));
+  running.enter({worker_, 9, 1, 0});
+  worker_dies();
+  control_.tell_owners_of_holds(worker_);
+  EXPECT_EQ(told(driver_), std::set<std::uint32_t>{5});
+  EXPECT_EQ(held_by(worker_), std::set<std::uint64_t>{wanted.word});
+}
+
 // Failed when its owner was told only when all that the dead owned was free.
 TEST_F(DeadHolds, OneThatWasBeingReleasedAtTheDeathIsToldToItsOwnerAtOnce) {
   const ObjectKey used = object(worker_, 1, {});

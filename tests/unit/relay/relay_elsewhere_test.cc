@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -13,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "kit/eventually.hpp"
 #include "kit/seed.hpp"
 #include "large_values.hpp"
 
@@ -134,6 +137,26 @@ TEST(RelayElsewhere, WhatATaskNeedsLaterComesWhenItsNodeIsDrained) {
   EXPECT_EQ(sites.sent_bytes(1), 0u);
   sites.drain(1);
   wait_until([&] { return sites.sent_bytes(1) >= 2 * kMiB; });
+  needed.open();
+  EXPECT_EQ(rayx::get(sizes), 2 * kMiB + 1);
+}
+
+// As when a process that wants the value dies between what it says in the record and its word to the relay.
+TEST(RelayElsewhere, AWantThatNobodySpokeOfIsSeenWithinASecondOrTwo) {
+  Gate made;
+  Gate needed;
+  Sites sites(mesh_of(2));
+  const ObjectRef<std::string> value = rayx::remote<make_behind>(on(1), 2 * kMiB, 'x', made.path());
+  const auto later = rayx::remote<make_behind>(on(2), 1, 'y', needed.path());
+  const auto sizes = rayx::remote<size_of_both>(on(2), value, later);
+  made.open();
+  wait_until([&] { return rayx::get(rayx::remote<place>(on(1))) != 0; });
+  std::atomic<std::uint32_t>& state = rayx::detail::RefAccess::cell(value)->record.load()->state;
+  wait_until([&] { return (state.load() & rayx::detail::kRecordElsewhere) != 0; });
+  EXPECT_EQ(sites.sent_bytes(1), 0u);
+  state.fetch_or(rayx::detail::kRecordWanted);
+  // After 30 s it comes in any case.
+  EXPECT_TRUE(rayx::kit::eventually([&] { return sites.sent_bytes(1) >= 2 * kMiB; }, std::chrono::seconds(15)));
   needed.open();
   EXPECT_EQ(rayx::get(sizes), 2 * kMiB + 1);
 }

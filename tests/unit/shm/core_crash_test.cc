@@ -172,8 +172,8 @@ TEST(CrashSafeCore, WakesTheOnlyExecutorWhoseWakerDied) {
 TEST(CrashSafeCore, BearsANodeThatStopsForAWhileAtEachPoint) { stop_the_node_at_every_point(Mode::kProcesses); }
 
 // Names of the core's kill points that no participant is killed at, with the reason. Keep it short.
-// relay.sleep.before_look: of the relay, which is no part of the core. There other threads come in between (tests/sim/relays).
-const std::set<std::string> kNeverKilledAt = {"relay.sleep.before_look"};
+// Those are of relays and of clients' waits, which are no part of the core: tests/sim/relays kills there, and lets others come in between.
+const std::set<std::string> kNeverKilledAt = {"client.want.before_telling", "relay.sleep.before_look"};
 
 // The last test of this program that uses processes: what the ones before have killed at is all there is. tests/unit/shm_memory
 // does the same for the slabs'.
