@@ -84,6 +84,13 @@ class Links : public Nodes {
     ASSERT_TRUE(program->wait().has_value());
     EXPECT_EQ(program->out(), "node a\nnode b\n") << program->err();
   }
+  // One may have been given up, and is a member again a moment after it has heard of that.
+  void expect_both_work_again() {
+    EXPECT_TRUE(kit::eventually([&] {
+      const auto program = run("RAYX_LINKS_PROGRAM", {"count"});
+      return program->wait().has_value() && program->out() == "node a\nnode b\n";
+    }));
+  }
   void expect_all_right(kit::Program& program) {
     const auto ended = program.wait();
     ASSERT_TRUE(ended.has_value());

@@ -65,7 +65,7 @@ TEST_F(Links, ANodeThatIsStoppedIsGivenUpAndEndsTheJobWhenItGoesOn) {
   expect_all_done_on_b(*program);
   nodes_[0]->kill(SIGCONT);
   EXPECT_TRUE(nodes_[0]->is_alone()) << "the job lives on";
-  expect_both_work();
+  expect_both_work_again();
 }
 
 // By something between, as a firewall that has lost its tables. No task may be tried again, so each that is lost would be seen.
