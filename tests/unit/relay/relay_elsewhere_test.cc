@@ -124,41 +124,42 @@ TEST(RelayElsewhere, AChainOfTasksMovesNothing) {
   EXPECT_EQ(sent_by_all(sites), 0u);
 }
 
-// Failed when the look that found it was the last one: it stayed there until something else happened.
-TEST(RelayElsewhere, WhatATaskNeedsLaterComesWhenItsNodeIsDrained) {
+// A result lies on node 1, and a task on node 2 needs it as soon as the other thing that it needs is there.
+struct NeededLater {
+  NeededLater() {
+    made.open();
+    wait_until([] { return rayx::get(rayx::remote<place>(on(1))) != 0; });  // it has come to an end there
+    EXPECT_EQ(sites.sent_bytes(1), 0u);
+  }
+  ~NeededLater() {
+    needed.open();
+    EXPECT_EQ(rayx::get(sizes), 2 * kMiB + 1);
+  }
+  bool has_come() { return sites.sent_bytes(1) >= 2 * kMiB; }
+
   Gate made;
   Gate needed;
-  Sites sites(mesh_of(2));
-  const ObjectRef<std::string> value = rayx::remote<make_behind>(on(1), 2 * kMiB, 'x', made.path());
-  const auto later = rayx::remote<make_behind>(on(2), 1, 'y', needed.path());
-  const auto sizes = rayx::remote<size_of_both>(on(2), value, later);
-  made.open();
-  wait_until([&] { return rayx::get(rayx::remote<place>(on(1))) != 0; });  // it has come to an end there
-  EXPECT_EQ(sites.sent_bytes(1), 0u);
-  sites.drain(1);
-  wait_until([&] { return sites.sent_bytes(1) >= 2 * kMiB; });
-  needed.open();
-  EXPECT_EQ(rayx::get(sizes), 2 * kMiB + 1);
+  Sites sites{mesh_of(2)};
+  ObjectRef<std::string> value = rayx::remote<make_behind>(on(1), 2 * kMiB, 'x', made.path());
+  ObjectRef<std::string> later = rayx::remote<make_behind>(on(2), 1, 'y', needed.path());
+  ObjectRef<std::uint64_t> sizes = rayx::remote<size_of_both>(on(2), value, later);
+};
+
+// Failed when the look that found it was the last one: it stayed there until something else happened.
+TEST(RelayElsewhere, WhatATaskNeedsLaterComesWhenItsNodeIsDrained) {
+  NeededLater story;
+  story.sites.drain(1);
+  wait_until([&] { return story.has_come(); });
 }
 
 // As when a process that wants the value dies between what it says in the record and its word to the relay.
 TEST(RelayElsewhere, AWantThatNobodySpokeOfIsSeenWithinASecondOrTwo) {
-  Gate made;
-  Gate needed;
-  Sites sites(mesh_of(2));
-  const ObjectRef<std::string> value = rayx::remote<make_behind>(on(1), 2 * kMiB, 'x', made.path());
-  const auto later = rayx::remote<make_behind>(on(2), 1, 'y', needed.path());
-  const auto sizes = rayx::remote<size_of_both>(on(2), value, later);
-  made.open();
-  wait_until([&] { return rayx::get(rayx::remote<place>(on(1))) != 0; });
-  std::atomic<std::uint32_t>& state = rayx::detail::RefAccess::cell(value)->record.load()->state;
+  NeededLater story;
+  std::atomic<std::uint32_t>& state = rayx::detail::RefAccess::cell(story.value)->record.load()->state;
   wait_until([&] { return (state.load() & rayx::detail::kRecordElsewhere) != 0; });
-  EXPECT_EQ(sites.sent_bytes(1), 0u);
   state.fetch_or(rayx::detail::kRecordWanted);
   // After 30 s it comes in any case.
-  EXPECT_TRUE(rayx::kit::eventually([&] { return sites.sent_bytes(1) >= 2 * kMiB; }, std::chrono::seconds(15)));
-  needed.open();
-  EXPECT_EQ(rayx::get(sizes), 2 * kMiB + 1);
+  EXPECT_TRUE(rayx::kit::eventually([&] { return story.has_come(); }, std::chrono::seconds(15)));
 }
 
 // Failed when the task that needs the value had said so before the last retry was used up: nobody asked for it then, for 30 s, or for ever
