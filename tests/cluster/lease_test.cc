@@ -66,7 +66,7 @@ TEST_F(Lease, AProgramWhoseMachineIsCutOffLosesItsJob) {
   for (const auto& node : nodes_) EXPECT_TRUE(node->is_alone()) << "the job lives on: " << node->err();
   program->kill(SIGKILL);
   hosts_->mend(2);
-  expect_both_work();
+  expect_both_work_again();
 }
 
 }  // namespace

@@ -84,7 +84,8 @@ class Links : public Nodes {
     ASSERT_TRUE(program->wait().has_value());
     EXPECT_EQ(program->out(), "node a\nnode b\n") << program->err();
   }
-  // One may have been given up, and is a member again a moment after it has heard of that.
+  // One may have been given up, and is a member again a moment after it has heard of that; or a kernel has not found the way again behind a cable
+  // that was just plugged in.
   void expect_both_work_again() {
     EXPECT_TRUE(kit::eventually([&] {
       const auto program = run("RAYX_LINKS_PROGRAM", {"count"});
