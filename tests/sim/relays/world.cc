@@ -292,16 +292,24 @@ void World::run_until(TimeNs when) {
   while (story_.problem().empty() && events_.step(when)) ++steps_;
 }
 
-// Nothing if the worker leaves meanwhile: who leaves may have the lock of its books.
+// False if what it looks at goes meanwhile: who goes may have the lock of his books.
+bool World::looks(std::function<void()> look, const std::function<bool()>& is_there) {
+  Process& looker = machine_.add_process(kObserver);
+  const FiberId fiber = machine_.start(looker, std::move(look));
+  while (!machine_.is_done(fiber) && is_there()) machine_.rest(kMillisecond / 10);
+  if (machine_.is_done(fiber)) return true;
+  machine_.kill(looker);
+  return false;
+}
+
 std::optional<worker::Client::Books> World::books_of(SiteHost& site, std::uint32_t worker) {
   const auto books = std::make_shared<std::optional<worker::Client::Books>>();
-  Process& looker = machine_.add_process(kObserver);
-  const FiberId look = machine_.start(looker, [&site, worker, books] {
-    const auto found = site.workers.find(worker);
-    if (found != site.workers.end()) *books = found->second->books();
-  });
-  while (!machine_.is_done(look) && site.workers.contains(worker)) machine_.rest(kMillisecond / 10);
-  if (!machine_.is_done(look)) machine_.kill(looker);
+  looks(
+      [&site, worker, books] {
+        const auto found = site.workers.find(worker);
+        if (found != site.workers.end()) *books = found->second->books();
+      },
+      [&site, worker] { return site.workers.contains(worker); });
   return *books;
 }
 
@@ -311,7 +319,19 @@ bool World::is_quiet(std::string& why) {
     return false;
   };
   for (SiteHost* const site : living()) {
-    const relay::Relay::References left = site->relay().references();
+    struct Seen {
+      relay::Relay::References left;
+      worker::Client::Books relay;
+      worker::Client::Books driver;
+    };
+    const auto seen = std::make_shared<Seen>();
+    const auto look = [site, seen] {
+      seen->left = site->relay().references();
+      seen->relay = site->relay().books();
+      if (site->driver() != nullptr) seen->driver = site->driver()->books();
+    };
+    if (!looks(look, [site] { return !site->is_off(); })) return say(*site, "gone");
+    const relay::Relay::References& left = seen->left;
     if (left.exports != 0) return say(*site, std::to_string(left.exports) + " exports");
     if (left.proxies != 0) return say(*site, std::to_string(left.proxies) + " proxies");
     if (left.actors != 0) return say(*site, std::to_string(left.actors) + " actors");
@@ -321,8 +341,7 @@ bool World::is_quiet(std::string& why) {
       if (books.adoptions != 0) return say(*site, std::to_string(books.adoptions) + " pending adoptions at " + whose);
       return true;
     };
-    if (!check(site->relay().books(), "its relay")) return false;
-    if (site->driver() != nullptr && !check(site->driver()->books(), "the driver")) return false;
+    if (!check(seen->relay, "its relay") || !check(seen->driver, "the driver")) return false;
     std::vector<std::uint32_t> workers;
     for (const auto& [process, client] : site->workers) workers.push_back(process);
     for (const std::uint32_t process : workers) {

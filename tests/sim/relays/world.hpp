@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -74,6 +75,7 @@ class World final : public SiteHosts {
   void next_fault();
   void inject(Fault fault);
   void log_pending();
+  bool looks(std::function<void()> look, const std::function<bool()>& is_there);
   std::optional<worker::Client::Books> books_of(SiteHost& site, std::uint32_t worker);
   bool is_quiet(std::string& why);
   void run_until(TimeNs when);
