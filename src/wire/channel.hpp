@@ -3,6 +3,7 @@
 // channel has shaken hands about, it takes over.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <memory>

@@ -81,6 +81,12 @@ class DeadHolds : public testing::Test {
     HoldTable(control_.segment(), control_.slot(process).holds).for_each([&](ObjectKey key) { keys.insert(key.word); });
     return keys;
   }
+  // In another process. The caller may end it: leave().
+  shm::RunningStack run_task_of_worker() {
+    shm::RunningStack running(control_.slot(add_owner()));
+    running.enter({worker_, 9, 1, 0});
+    return running;
+  }
   void worker_dies() {
     control_.announce_death(worker_);
     for (std::uint32_t i = 0; i < kSlots; ++i)
@@ -139,9 +145,7 @@ TEST_F(DeadHolds, StayForWhatAReachableValueNames) {
 TEST_F(DeadHolds, StayWhileATaskOfTheDeadRuns) {
   const ObjectKey argument = object(driver_, 1, {});
   hold(worker_, argument);
-  const std::uint32_t executor = add_owner();
-  shm::RunningStack running(control_.slot(executor));
-  running.enter({worker_, 9, 1, 0});
+  shm::RunningStack running = run_task_of_worker();
   worker_dies();
   release_needless_holds(control_, worker_);
   EXPECT_EQ(held_by(worker_), std::set<std::uint64_t>{argument.word});
@@ -168,9 +172,7 @@ TEST_F(DeadHolds, AllStayBehindDamagedBytes) {
 TEST_F(DeadHolds, OwnersLookOnceAlsoWhereAllStays) {
   const ObjectKey wanted = object(driver_, 5, {});
   hold(worker_, wanted);
-  const std::uint32_t executor = add_owner();
-  shm::RunningStack running(control_.slot(executor));
-  running.enter({worker_, 9, 1, 0});
+  run_task_of_worker();
   worker_dies();
   control_.tell_owners_of_holds(worker_);
   EXPECT_EQ(told(driver_), std::set<std::uint32_t>{5});
